@@ -1,0 +1,1 @@
+"""One file a command: run a workload, measure it, judge it, report it."""

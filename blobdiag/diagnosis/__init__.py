@@ -1,0 +1,1 @@
+"""From traces and telemetry to checks, findings and a plan; imports nothing of `engine`."""

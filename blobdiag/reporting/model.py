@@ -1,0 +1,291 @@
+"""The report: one versioned pydantic model, the truth from which everything else is drawn.
+
+Seconds are on the run's own clock: 0 is the moment the command started measuring.
+`None` means "not known" and always stands beside a reason; 0 always means a measured zero.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """What a check, or a whole report, came to."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_APPLICABLE = "NOT APPLICABLE"
+
+
+class Role(StrEnum):
+    """Whether a check decides the exit code or is only shown."""
+
+    DECIDING = "deciding"
+    ADVISORY = "advisory"
+
+
+class Model(BaseModel):
+    """Base of every part: unknown fields are an error, non-finite numbers too."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Model):
+    """A 95 % interval, same unit as the value it belongs to."""
+
+    low: float
+    high: float
+
+
+class Metric(Model):
+    """One measured figure; `value` is None exactly when `reason` says why."""
+
+    name: str
+    value: float | None
+    unit: str
+    interval: Interval | None = None
+    samples: int = 0
+    reason: str | None = None
+
+
+class Machine(Model):
+    """What the run was measured on; no host name, user or path unless `label` was given."""
+
+    label: str | None = None
+    platform: str
+    cpu: str
+    cores_usable: int = Field(description="affinity ∩ cgroup quota, rounded down, at least 1")
+    cores_total: int
+    cgroup_cpu_quota: float | None = None
+    memory_gib: float
+    container: str | None = Field(default=None, description="docker, podman, kubernetes, wsl, …")
+
+
+class Gpu(Model):
+    """One GPU as the driver and, where it can see it, torch name it."""
+
+    uuid: str
+    name: str
+    nvml_index: int | None = None
+    cuda_index: int | None = None
+    memory_mib: float | None = None
+    compute_capability: str | None = None
+
+
+class Software(Model):
+    """Versions that decide how fast a run is."""
+
+    blobdiag: str
+    python: str
+    torch: str
+    torch_cuda: str | None = Field(description="CUDA version torch was built for, None: CPU build")
+    numpy: str
+    numba: str
+    driver: str | None = None
+    git_commit: str | None = None
+
+
+class Phase(Model):
+    """A named stretch of the run: 'start-up', 'warm-up', 'self-play', 'training', …"""
+
+    name: str
+    start_s: float
+    end_s: float
+    device: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self.end_s - self.start_s
+
+
+class Series(Model):
+    """One sampled metric over time; columnar, thinned to at most 2,000 points."""
+
+    name: str
+    unit: str
+    times_s: list[float]
+    values: list[float | None]
+
+
+class WorkerRecord(Model):
+    """What one worker process said of itself, at its handshake and at the end."""
+
+    worker: int
+    pid: int
+    device_asked: str
+    parameter_devices: list[str] = Field(description="every device that holds a parameter")
+    output_device: str
+    device_uuid: str | None = None
+    dtype: str
+    threads: int
+    intra_op_threads: int
+    weights_hash: str
+    state: Literal["finished", "lost", "stalled", "refused"] = "finished"
+    games: int = 0
+    evaluations: int = 0
+    batches: int = 0
+    stage_seconds: dict[str, float] = Field(default_factory=dict)
+    stacks: str | None = Field(default=None, description="stacks of a stalled worker")
+
+    @property
+    def mean_batch(self) -> float | None:
+        return self.evaluations / self.batches if self.batches else None
+
+
+class SearchHealth(Model):
+    """Speed alone proves nothing: what the search did with its evaluations (see docs)."""
+
+    distinct_share: float | None = Field(description="(a) distinct (tree, node) ÷ evaluations")
+    deep_share: float | None = Field(description="(b) simulations whose leaf is deeper than 1 move")
+    mean_kl_nats: float | None = Field(description="(c) mean KL(visits ‖ uniform)")
+    evaluations_per_game: float | None = Field(description="(d)")
+    evaluations_per_decision: float | None = Field(description="(d)")
+    trained_weights: bool = False
+
+
+class Block(Model):
+    """A slice of the measuring window."""
+
+    seconds: float
+    evaluations: int
+    games: int
+
+
+class Throughput(Model):
+    """Self-play speed of one device, over its measuring window."""
+
+    device: str
+    dtype: str
+    workers: int
+    threads: int
+    lanes: int = Field(description="games in progress at once, all workers together")
+    games_per_minute: Metric
+    evaluations_per_second: Metric
+    mean_batch: float | None
+    games: int = Field(description="games that finished inside the window")
+    window_seconds: float
+    warm_up_seconds: float
+    blocks: list[Block]
+    search_health: SearchHealth
+
+
+class Validity(Model):
+    """One rule that evidence must satisfy before its result counts."""
+
+    rule: str
+    observed: str
+    needed: str
+    ok: bool
+
+
+class Check(Model):
+    """One expectation held against what was seen."""
+
+    name: str
+    role: Role
+    status: Status
+    expectation: str
+    observation: str
+    evidence: list[str] = Field(default_factory=list)
+    validity: list[Validity] = Field(default_factory=list)
+    source: str = Field(description="where the expectation comes from")
+
+    @property
+    def valid(self) -> bool:
+        return all(rule.ok for rule in self.validity)
+
+
+class Finding(Model):
+    """A named cause, how it was seen, and what to do about it."""
+
+    name: str
+    title: str
+    cause: str
+    evidence: list[str]
+    remedy: str
+
+
+class IdleGap(Model):
+    """A stretch in which a GPU that should have worked did not."""
+
+    gpu: str
+    start_s: float
+    end_s: float
+    phase: str | None
+
+
+class PlanTerm(Model):
+    """One summand of an iteration's minutes, with what a free one would gain (Amdahl)."""
+
+    name: str
+    minutes: float
+    share: float
+    formula: str
+    days_saved_if_free: float
+
+
+class PlanScenario(Model):
+    """An iteration plan at an assumed self-play rate, for comparison with the measured one."""
+
+    name: str
+    games_per_minute: Interval
+    days: Interval
+    assumption: str
+
+
+class Plan(Model):
+    """Capacity: iterations × games on this machine."""
+
+    iterations: int
+    games_per_iteration: int
+    reuse: float
+    terms: list[PlanTerm]
+    minutes_per_iteration: float
+    days: float
+    days_interval: Interval | None
+    scenarios: list[PlanScenario]
+
+
+class Event(Model):
+    """Something that happened: a lost worker, an interrupt, a warning."""
+
+    at_s: float
+    kind: str
+    text: str
+
+
+class Report(Model):
+    """One run of one command."""
+
+    schema_version: Annotated[int, Field(ge=1)] = SCHEMA_VERSION
+    command: str
+    device: str = Field(description="the device asked for, resolved")
+    started_utc: str
+    seconds: float
+    interrupted: bool = False
+    verdict: Status
+    verdict_text: str
+    exit_code: int
+    configuration: dict[str, str | int | float | bool | None]
+    machine: Machine
+    gpus: list[Gpu]
+    gpu_reason: str | None = Field(default=None, description="why `gpus` is empty, if it is")
+    software: Software
+    phases: list[Phase] = Field(default_factory=list)
+    series: list[Series] = Field(default_factory=list)
+    unsupported: dict[str, str] = Field(default_factory=dict, description="metric: why it is null")
+    workers: list[WorkerRecord] = Field(default_factory=list)
+    throughput: list[Throughput] = Field(default_factory=list)
+    metrics: list[Metric] = Field(default_factory=list)
+    idle_gaps: list[IdleGap] = Field(default_factory=list)
+    checks: list[Check] = Field(default_factory=list)
+    findings: list[Finding] = Field(default_factory=list)
+    plan: Plan | None = None
+    events: list[Event] = Field(default_factory=list)
+    seconds_shortest_visible_gap: float | None = None

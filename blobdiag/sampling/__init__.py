@@ -1,0 +1,1 @@
+"""What the machine does while a workload runs: NVML, psutil, and the trace they leave."""
