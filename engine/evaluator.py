@@ -1,0 +1,74 @@
+"""The network as the lanes see it: a batch goes in, its answers come back in place."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.encoding import STATE_DIM
+from engine.lanes import Batch
+from engine.network import InferenceNet
+from engine.rules import ACTIONS, MAX_PLAYERS
+
+PAD = 16
+"""Rows are computed in multiples of this: few shapes, and never the odd kernels of tiny ones."""
+
+
+def new_batch(rows: int, pinned: bool) -> Batch:
+    """Room for `rows` positions, rounded up to PAD; page-locked where the GPU copies from it."""
+    rows = -(-rows // PAD) * PAD
+
+    def zeros(*shape: int) -> np.ndarray:
+        return torch.zeros(shape, pin_memory=pinned).numpy()
+
+    return Batch(
+        states=zeros(rows, STATE_DIM),
+        logits=zeros(rows, ACTIONS),
+        values=zeros(rows, MAX_PLAYERS),
+        lane=np.zeros(rows, np.int32),
+        tree=np.zeros(rows, np.int32),
+        node=np.zeros(rows, np.int32),
+    )
+
+
+class Evaluator:
+    """Runs one group's batches through the network, wherever the network is.
+
+    On CUDA the copies and kernels go to a stream of their own, and `submit` returns at once, so
+    that the thread can search another group's trees meanwhile.
+    """
+
+    def __init__(self, network: InferenceNet, batch: Batch) -> None:
+        weight = network.embedding.weight
+        self.network = network
+        self.device, self.dtype = weight.device, weight.dtype
+        self.states = torch.from_numpy(batch.states)
+        self.logits = torch.from_numpy(batch.logits)
+        self.values = torch.from_numpy(batch.values)
+        self.on_cuda = self.device.type == "cuda"
+        if self.on_cuda:
+            self.stream = torch.cuda.Stream(self.device)
+            self.done = torch.cuda.Event(blocking=True)
+
+    @torch.inference_mode()
+    def submit(self, rows: int) -> None:
+        """Start the evaluation of rows 0..rows-1 of the batch."""
+        rows = -(-rows // PAD) * PAD
+        if not self.on_cuda:
+            self._evaluate(rows)
+            return
+        with torch.cuda.stream(self.stream):
+            self._evaluate(rows)
+            self.done.record(self.stream)
+
+    def _evaluate(self, rows: int) -> None:
+        states: Tensor = self.states[:rows].to(self.device, self.dtype, non_blocking=True)
+        logits, values = self.network(states)
+        self.logits[:rows].copy_(logits, non_blocking=True)
+        self.values[:rows].copy_(values, non_blocking=True)
+
+    def wait(self) -> None:
+        """Return when the answers of the last `submit` are in the batch."""
+        if self.on_cuda:
+            self.done.synchronize()

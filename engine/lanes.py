@@ -1,0 +1,516 @@
+"""Lanes: games in progress, each with its trees, all waiting for the same network batch.
+
+One step of a group of lanes is `gather` (search every tree to its next leaf, play decisions that
+are complete, refill lanes whose game ended, write all positions that need the network into the
+batch), the network, and `scatter` (expand and back up). Nothing is allocated in a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import rules
+from engine.belief import Belief, determinize, new_belief, prepare
+from engine.bits import count_bits, lowest_bit
+from engine.encoding import STATE_DIM, encode, mask_actions, relabel_action
+from engine.jit import kernel
+from engine.replay import Examples, empty_examples
+from engine.rng import States, gamma, seed_stream, uniform
+from engine.rules import BID, GAME, Game, Games, is_bidding, is_over, legal_mask
+from engine.search import (
+    NONE,
+    Trees,
+    back_up,
+    expand,
+    max_moves,
+    new_trees,
+    next_leaf,
+    reset,
+    scratch_values,
+    seat_values,
+)
+
+CLOSED, OPENING, ROOT, SEARCHING = 0, 1, 2, 3
+"""A lane's stage: no game; a decision to prepare; its root at the network; its trees at work."""
+
+DEAL_STREAM = 0
+"""Stream 0 of a game deals it; stream 1 + k belongs to its k-th searched decision."""
+
+Schedule = Callable[[int], float]
+
+
+class SearchConfig(NamedTuple):
+    """What every decision is searched with; numbers, so that kernels take it as it is."""
+
+    players: int = 4
+    cards: int = 5
+    determinizations: int = 3
+    simulations: int = 30
+    c_puct: float = 0.25
+    noise_share: float = 0.25
+    noise_alpha: float = 0.3
+    seed: int = 0
+
+
+LANE = np.dtype(
+    [
+        ("stage", np.int8),  # CLOSED, OPENING, ROOT or SEARCHING
+        ("game_id", np.int64),  # -1 while closed
+        ("opens_at", np.int64),  # the step before which it stays closed
+        ("evaluations", np.int64),  # network evaluations of the game so far
+        ("decisions", np.int64),  # searched decisions of the game so far
+        ("games", np.int64),  # games finished here
+    ],
+    align=True,
+)
+
+
+class Lanes(NamedTuple):
+    """L games in progress and the decision each is at; K searched decisions at most a game."""
+
+    lane: NDArray[np.void]
+    """[L] of dtype LANE."""
+    games: Games
+    """[L]"""
+    streams: States
+    """[L] random stream of the decision at hand."""
+    priors: NDArray[np.float32]
+    """[L, moves] scratch: a root's priors, noise mixed in; later its visits."""
+    states: NDArray[np.float32]
+    """[L, K, STATE_DIM] examples of the game so far."""
+    legal: NDArray[np.bool_]
+    """[L, K, ACTIONS]"""
+    policy: NDArray[np.float32]
+    """[L, K, ACTIONS]"""
+    mover: NDArray[np.int8]
+    """[L, K] absolute seat."""
+
+
+class Batch(NamedTuple):
+    """Positions at the network: rows 0..count-1 of each array."""
+
+    states: NDArray[np.float32]
+    """[B, STATE_DIM]"""
+    logits: NDArray[np.float32]
+    """[B, ACTIONS] the network's answer, suits as encoded."""
+    values: NDArray[np.float32]
+    """[B, MAX_PLAYERS] in [0, 1], counted from the mover."""
+    lane: NDArray[np.int32]
+    """[B]"""
+    tree: NDArray[np.int32]
+    """[B] or NONE: the row is the lane's root."""
+    node: NDArray[np.int32]
+    """[B]"""
+
+
+TALLY = np.dtype(
+    [
+        ("steps", np.int64),  # lockstep steps taken
+        ("evaluations", np.int64),  # rows the network was given
+        ("distinct", np.int64),  # of them, (tree, node) pairs not evaluated before
+        ("simulations", np.int64),
+        ("deep", np.int64),  # simulations whose leaf lies deeper than one move
+        ("shallow_ends", np.int64),  # simulations that could not: the game ends after one move
+        ("decisions", np.int64),  # searched moves played
+        ("kl", np.float64),  # sum over them of KL(visits || uniform), nats
+        ("games", np.int64),  # games finished
+        ("game_evaluations", np.int64),  # evaluations of finished games
+        ("game_evaluations_squared", np.float64),
+        ("settled", np.int64),  # lanes that have finished a game
+        ("grants_used", np.int64),  # games taken from the grants
+    ]
+)
+"""What a group of lanes has done since it was made; only ever grows."""
+
+
+class Group(NamedTuple):
+    """Everything one search thread works on."""
+
+    lanes: Lanes
+    trees: Trees
+    belief: Belief
+    batch: Batch
+    output: Examples
+    """Finished games' examples, emptied by the caller; `output_used` rows are filled."""
+    output_used: NDArray[np.int64]
+    """[1]"""
+    finished: NDArray[np.int64]
+    """[L] ring: id of the n-th game finished at n modulo L."""
+    grants: NDArray[np.int64]
+    """[Q] ring of game ids to play; `tally.grants_used` of them are taken."""
+    grants_made: NDArray[np.int64]
+    """[1] how many ids were ever written into the ring."""
+    temperatures: NDArray[np.float64]
+    """[1 + cards] by the mover's own move: its bid, then its tricks."""
+    tally: Games
+    """[1] of dtype TALLY."""
+    values: NDArray[np.float64]
+    """[MAX_PLAYERS] scratch."""
+
+
+def bids_and_two_tricks(own_move: int) -> float:
+    """The default temperature schedule: 1 for the bid and the first two tricks, then 0."""
+    return 1.0 if own_move <= 2 else 0.0
+
+
+def temperature_table(schedule: Schedule | None, cards: int) -> NDArray[np.float64]:
+    """[1 + cards] temperatures by the mover's own move, 0 being its bid.
+
+    Raises ValueError when the schedule gives something that is no temperature.
+    """
+    schedule = schedule or bids_and_two_tricks
+    table = np.array([schedule(move) for move in range(cards + 1)], np.float64)
+    if not (np.isfinite(table).all() and (table >= 0).all()):
+        raise ValueError(f"temperature_schedule must give finite numbers ≥ 0, not {table.tolist()}")
+    return table
+
+
+def new_group(
+    config: SearchConfig, lanes: int, temperatures: NDArray[np.float64], batch: Batch
+) -> Group:
+    """Room for `lanes` games in progress, whose positions go into `batch`.
+
+    Raises ValueError for an illegal setting.
+    """
+    rules.check_setting(config.players, config.cards)
+    longest = config.players * (config.cards + 1)
+    per_example = (lanes, longest)
+    return Group(
+        lanes=Lanes(
+            lane=np.zeros(lanes, LANE),
+            games=np.zeros(lanes, GAME),
+            streams=np.zeros(lanes, np.uint64),
+            priors=np.zeros((lanes, max_moves(config.cards)), np.float32),
+            states=np.zeros((*per_example, STATE_DIM), np.float32),
+            legal=np.zeros((*per_example, rules.ACTIONS), np.bool_),
+            policy=np.zeros((*per_example, rules.ACTIONS), np.float32),
+            mover=np.zeros(per_example, np.int8),
+        ),
+        trees=new_trees(lanes * config.determinizations, config.simulations, config.cards),
+        belief=new_belief(),
+        batch=batch,
+        output=empty_examples(longest * max(16, lanes // 8)),
+        output_used=np.zeros(1, np.int64),
+        finished=np.zeros(lanes, np.int64),
+        grants=np.zeros(max(64, 4 * lanes), np.int64),
+        grants_made=np.zeros(1, np.int64),
+        temperatures=temperatures,
+        tally=np.zeros(1, TALLY),
+        values=scratch_values(),
+    )
+
+
+def spread_openings(group: Group, config: SearchConfig) -> None:
+    """Open the lanes evenly over about one game's length, so that games end evenly too."""
+    lanes = len(group.lanes.lane)
+    # About two thirds of the moves are decisions; a root and its simulations take a step each.
+    steps = config.players * (config.cards + 1) * (config.simulations + 1) * 2 // 3
+    group.lanes.lane["opens_at"] = group.tally["steps"][0] + np.arange(lanes) * steps // lanes
+
+
+def grant(group: Group, games: Sequence[int]) -> None:
+    """Append game ids to be played. Raises ValueError when the ring is full."""
+    made, used = int(group.grants_made[0]), int(group.tally["grants_used"][0])
+    if made + len(games) - used > len(group.grants):
+        raise ValueError(f"no room for {len(games)} more games: {made - used} still wait")
+    for k, game in enumerate(games):
+        group.grants[(made + k) % len(group.grants)] = game
+    # Written last: another thread may be taking grants meanwhile.
+    group.grants_made[0] = made + len(games)
+
+
+@kernel
+def open_game(group: Group, config: SearchConfig, lane: int) -> None:
+    """Deal the next granted game in a closed lane."""
+    lanes, tally = group.lanes, group.tally[0]
+    game_id = group.grants[tally.grants_used % len(group.grants)]
+    tally.grants_used += 1
+    seed_stream(lanes.streams, lane, config.seed, game_id, DEAL_STREAM)
+    rules.deal(lanes.games[lane], config.players, config.cards, lanes.streams, lane)
+    lanes.lane[lane].game_id = game_id
+    lanes.lane[lane].evaluations = 0
+    lanes.lane[lane].decisions = 0
+    lanes.lane[lane].stage = OPENING
+
+
+@kernel
+def emit(batch: Batch, row: int, lane: int, tree: int, node: int, game: Game) -> int:
+    """Put a position into the batch; returns the next free row."""
+    encode(game, batch.states[row])
+    batch.lane[row] = lane
+    batch.tree[row] = tree
+    batch.node[row] = node
+    return row + 1
+
+
+@kernel
+def prepare_decision(group: Group, lane: int, row: int) -> int:
+    """Play what is forced, then send the root to the network; the next free row.
+
+    Without a decision left the game is over and the lane stays in its stage.
+    """
+    lanes = group.lanes
+    rules.play_forced(lanes.games[lane])
+    if is_over(lanes.games[lane]):
+        return row
+    k = lanes.lane[lane].decisions
+    row = emit(group.batch, row, lane, NONE, 0, lanes.games[lane])
+    lanes.states[lane, k] = group.batch.states[row - 1]
+    mask_actions(lanes.games[lane], lanes.legal[lane, k])
+    lanes.mover[lane, k] = lanes.games[lane].mover
+    lanes.lane[lane].stage = ROOT
+    return row
+
+
+@kernel
+def search_lane(group: Group, config: SearchConfig, lane: int, row: int) -> int:
+    """Bring each tree of a lane to its next leaf; the next free row, unchanged if all are done."""
+    tally = group.tally[0]
+    for d in range(config.determinizations):
+        t = lane * config.determinizations + d
+        before = group.trees.tree[t].simulations
+        node, depth, deep, shallow_ends = next_leaf(
+            group.trees, t, config.simulations, config.c_puct, group.values
+        )
+        tally.simulations += group.trees.tree[t].simulations - before
+        tally.deep += deep
+        tally.shallow_ends += shallow_ends
+        if node != NONE:
+            tally.deep += depth > 1
+            row = emit(group.batch, row, lane, t, node, group.trees.games[t, node])
+    return row
+
+
+@kernel
+def sum_visits(group: Group, config: SearchConfig, lane: int, visits: NDArray[np.float32]) -> float:
+    """Visits of each root move over all determinizations into `visits` [moves]; their sum."""
+    trees, total = group.trees, 0.0
+    first = lane * config.determinizations
+    for k in range(trees.nodes[first, 0].num_edges):
+        visits[k] = 0.0
+        for d in range(config.determinizations):
+            t = first + d
+            visits[k] += trees.edges[t, trees.nodes[t, 0].first_edge + k].visits
+        total += visits[k]
+    return total
+
+
+@kernel
+def choose(
+    weights: NDArray[np.float32], n: int, temperature: float, streams: States, i: int
+) -> int:
+    """An index below n drawn with probability ∝ weight^(1/temperature); at 0 the first largest."""
+    best = 0
+    for k in range(n):
+        if weights[k] > weights[best]:
+            best = k
+    if temperature == 0.0:
+        return best
+    total = 0.0
+    for k in range(n):
+        total += (weights[k] / weights[best]) ** (1.0 / temperature)
+    mark = uniform(streams, i) * total
+    for k in range(n):
+        mark -= (weights[k] / weights[best]) ** (1.0 / temperature)
+        if mark < 0.0:
+            return k
+    return best
+
+
+@kernel
+def decide(group: Group, config: SearchConfig, lane: int) -> None:
+    """All trees of the lane are done: record the visits, choose by them, play."""
+    lanes, tally = group.lanes, group.tally[0]
+    game = lanes.games[lane]
+    visits = lanes.priors[lane]
+    total = sum_visits(group, config, lane, visits)
+    legal = legal_mask(game)
+    moves = count_bits(legal)
+    bidding = is_bidding(game)
+    own_move = 0 if bidding else 1 + game.tricks_done
+    picked = choose(visits, moves, group.temperatures[own_move], lanes.streams, lane)
+    policy = lanes.policy[lane, lanes.lane[lane].decisions]
+    policy[:] = 0.0
+    kl, move = 0.0, 0
+    for k in range(moves):
+        candidate = lowest_bit(legal)
+        legal &= legal - np.int64(1)
+        share = visits[k] / total
+        policy[relabel_action(candidate + (BID if bidding else 0), game.trump)] = share
+        if share > 0.0:
+            kl += share * np.log(share * moves)
+        if k == picked:
+            move = candidate
+    tally.decisions += 1
+    tally.kl += kl
+    lanes.lane[lane].decisions += 1
+    rules.play_move(game, move)
+    lanes.lane[lane].stage = OPENING
+
+
+@kernel
+def finish_game(group: Group, lane: int) -> None:
+    """Move the lane's examples to the output and close it; nothing while the output is full."""
+    lanes, output, tally = group.lanes, group.output, group.tally[0]
+    used, count = group.output_used[0], lanes.lane[lane].decisions
+    if used + count > len(output.game):
+        return
+    game = lanes.games[lane]
+    for k in range(count):
+        row = used + k
+        output.states[row] = lanes.states[lane, k]
+        output.legal[row] = lanes.legal[lane, k]
+        output.policy[row] = lanes.policy[lane, k]
+        output.outcome[row] = 0.0
+        output.seats[row] = False
+        output.game[row] = lanes.lane[lane].game_id
+        for turn in range(game.players):
+            seat = (lanes.mover[lane, k] + turn) % game.players
+            output.outcome[row, turn] = rules.value(game, seat)
+            output.seats[row, turn] = True
+    group.output_used[0] = used + count
+    group.finished[tally.games % len(group.finished)] = lanes.lane[lane].game_id
+    tally.games += 1
+    tally.game_evaluations += lanes.lane[lane].evaluations
+    tally.game_evaluations_squared += np.float64(lanes.lane[lane].evaluations) ** 2
+    lanes.lane[lane].game_id = -1
+    lanes.lane[lane].games += 1
+    tally.settled += lanes.lane[lane].games == 1
+    lanes.lane[lane].stage = CLOSED
+
+
+@kernel
+def may_open(group: Group, lane: int) -> bool:
+    tally = group.tally[0]
+    return (
+        group.lanes.lane[lane].opens_at <= tally.steps and tally.grants_used < group.grants_made[0]
+    )
+
+
+@kernel
+def advance(group: Group, config: SearchConfig, lane: int, row: int) -> int:
+    """Bring one lane to where it needs the network, or to its end; the next free row."""
+    state = group.lanes.lane[lane]
+    if state.stage == SEARCHING:
+        after = search_lane(group, config, lane, row)
+        if after > row:
+            return after
+        decide(group, config, lane)
+    if state.stage == OPENING:
+        row = prepare_decision(group, lane, row)
+        if state.stage == OPENING:
+            finish_game(group, lane)
+    if state.stage == CLOSED and may_open(group, lane):
+        open_game(group, config, lane)
+        row = prepare_decision(group, lane, row)
+    return row
+
+
+@kernel
+def gather(group: Group, config: SearchConfig) -> int:
+    """Advance every lane to where it needs the network; how many rows of the batch are filled.
+
+    Ids of the games that ended stand in the ring `finished` at `tally.games`. No rows means that
+    every lane is closed, or waits for room in the output.
+    """
+    row = 0
+    for lane in range(len(group.lanes.lane)):
+        row = advance(group, config, lane, row)
+    group.tally[0].steps += 1
+    return row
+
+
+@kernel
+def softmax(logits: NDArray[np.float32], game: Game, priors: NDArray[np.float32]) -> int:
+    """Probabilities of the legal moves, in their order, into `priors` [moves]; how many."""
+    legal = legal_mask(game)
+    n = count_bits(legal)
+    base = BID if is_bidding(game) else 0
+    highest = np.float32(-np.inf)
+    for k in range(n):
+        logit = logits[relabel_action(base + lowest_bit(legal), game.trump)]
+        legal &= legal - np.int64(1)
+        priors[k] = logit
+        highest = max(highest, logit)
+    total = 0.0
+    for k in range(n):
+        priors[k] = np.exp(priors[k] - highest)
+        total += priors[k]
+    for k in range(n):
+        priors[k] /= total
+    return n
+
+
+@kernel
+def mix_noise(
+    priors: NDArray[np.float32], n: int, config: SearchConfig, streams: States, i: int
+) -> None:
+    """Mix Dirichlet(alpha) noise into n priors; one draw for all of a decision's trees."""
+    if config.noise_share == 0.0:
+        return
+    total = 0.0
+    noise = np.empty(n)
+    for k in range(n):
+        noise[k] = gamma(streams, i, config.noise_alpha)
+        total += noise[k]
+    if total <= 0.0:
+        return
+    for k in range(n):
+        priors[k] += config.noise_share * (noise[k] / total - priors[k])
+
+
+@kernel
+def plant_trees(group: Group, config: SearchConfig, lane: int, own_value: float) -> None:
+    """Start the lane's trees: one determinization each, all with the same root evaluation."""
+    lanes, trees = group.lanes, group.trees
+    prepare(group.belief, lanes.games[lane])
+    for d in range(config.determinizations):
+        t = lane * config.determinizations + d
+        reset(trees, t)
+        trees.games[t, 0] = lanes.games[lane]
+        determinize(group.belief, trees.games[t, 0], lanes.streams, lane)
+        expand(trees, t, 0, lanes.priors[lane], own_value)
+    lanes.lane[lane].stage = SEARCHING
+
+
+@kernel
+def scatter_row(group: Group, config: SearchConfig, row: int) -> None:
+    """Take the network's answer for one row: plant the lane's trees, or expand and back up."""
+    lanes, trees, batch, tally = group.lanes, group.trees, group.batch, group.tally[0]
+    lane, t, node = batch.lane[row], batch.tree[row], batch.node[row]
+    tally.evaluations += 1
+    lanes.lane[lane].evaluations += 1
+    if t == NONE:
+        tally.distinct += 1
+        decision = 1 + lanes.lane[lane].decisions
+        seed_stream(lanes.streams, lane, config.seed, lanes.lane[lane].game_id, decision)
+        n = softmax(batch.logits[row], lanes.games[lane], lanes.priors[lane])
+        mix_noise(lanes.priors[lane], n, config, lanes.streams, lane)
+        plant_trees(group, config, lane, batch.values[row, 0])
+        return
+    game = trees.games[t, node]
+    tally.distinct += not trees.nodes[t, node].evaluated
+    tally.simulations += 1
+    softmax(batch.logits[row], game, lanes.priors[lane])
+    seat_values(game, batch.values[row], group.values)
+    expand(trees, t, node, lanes.priors[lane], batch.values[row, 0])
+    back_up(trees, t, node, group.values)
+
+
+@kernel
+def scatter(group: Group, config: SearchConfig, rows: int) -> None:
+    """Take the network's answers for rows 0..rows-1 of the batch."""
+    for row in range(rows):
+        scatter_row(group, config, row)
+
+
+def take_output(group: Group) -> Examples:
+    """Copy out the finished games' examples and empty the output."""
+    used = int(group.output_used[0])
+    taken = Examples._make(column[:used].copy() for column in group.output)
+    group.output_used[0] = 0
+    return taken

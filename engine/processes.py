@@ -1,0 +1,191 @@
+"""A worker in a process of its own: what it is told, what it answers, and how it ends.
+
+Processes are spawned, never forked: CUDA and threads do not survive a fork. A worker ends when it
+is told to, when its pipe closes, or when its parent is gone, however that came about.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+import traceback
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from time import monotonic, sleep
+from typing import NamedTuple
+
+from engine.network import Weights
+from engine.telemetry import StackDump, WorkerStatus
+from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
+
+SPAWN = multiprocessing.get_context("spawn")
+CHECK_SECONDS = 0.1
+
+
+class Play(NamedTuple):
+    """Start on a new order with empty lanes; None: go on with the lanes as they are."""
+
+    order: PlayOrder | None
+
+
+class Grant(NamedTuple):
+    """Games to be played, behind those granted before."""
+
+    games: tuple[int, ...]
+
+
+class Pause(NamedTuple):
+    """Stop after the step at hand; answered by Paused once all counters are sent."""
+
+
+class Paused(NamedTuple):
+    pid: int
+
+
+class UpdateWeights(NamedTuple):
+    """Load these weights in place; answered by a new Handshake."""
+
+    weights: Weights
+
+
+def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stacks: str) -> None:
+    """The process: a handshake, then orders until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    _dump_stacks_on_request(stacks)
+    lock = threading.Lock()
+
+    def send(message: object) -> None:
+        with lock:
+            connection.send(message)
+
+    try:
+        worker = SelfPlayWorker(spec, weights, send)
+        send(worker.handshake())
+        _obey(connection, worker)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent closed the pipe: nobody is left to tell
+    except BaseException:
+        send(StackDump(spec.worker, os.getpid(), traceback.format_exc()))
+    # Search threads may be in the middle of a step: nothing they hold needs an orderly end.
+    os._exit(0)
+
+
+def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
+    """Carry out orders; raises a search thread's error, EOFError when the pipe closes."""
+    while True:
+        if worker.error is not None:
+            raise worker.error
+        if not connection.poll(CHECK_SECONDS):
+            continue
+        order = connection.recv()
+        if isinstance(order, Grant):
+            worker.waiting.extend(order.games)
+        elif isinstance(order, Play):
+            worker.play(order.order)
+        elif isinstance(order, Pause):
+            worker.pause()
+            worker.send(Paused(os.getpid()))
+        elif isinstance(order, UpdateWeights):
+            worker.update_weights(order.weights)
+            worker.send(worker.handshake())
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _dump_stacks_on_request(path: str) -> None:
+    """Let SIGUSR1 write all threads' Python stacks to `path`, where the system has it."""
+    if hasattr(faulthandler, "register"):
+        # Never closed: the handler writes to it whenever the signal comes.
+        file = open(path, "w")  # noqa: SIM115
+        faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
+
+
+class WorkerProcess:
+    """The parent's side of one worker process."""
+
+    def __init__(self, spec: WorkerSpec, weights: Weights) -> None:
+        handle, self._stacks = tempfile.mkstemp(prefix="blob-stacks-")
+        os.close(handle)
+        self.spec = spec
+        self.connection, theirs = SPAWN.Pipe()
+        self.process = SPAWN.Process(
+            target=worker_main,
+            args=(theirs, spec, weights, self._stacks),
+            name=f"blob-worker-{spec.worker}",
+            daemon=True,
+        )
+        self.process.start()
+        theirs.close()
+        self.status: WorkerStatus | None = None
+        """None until the handshake."""
+        self.in_flight: dict[int, None] = {}
+        """Games granted and not finished, oldest first."""
+        self.moved = monotonic()
+        """When it last was seen to have taken a step, or had nothing to do."""
+        self.steps = 0
+
+    def send(self, order: object) -> bool:
+        """Send an order; False when the worker is gone, which the caller will see elsewhere."""
+        try:
+            self.connection.send(order)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def received(self) -> list[object]:
+        """All messages that have come in; a broken last one is dropped with the process."""
+        messages: list[object] = []
+        try:
+            while self.connection.poll():
+                messages.append(self.connection.recv())
+        except (EOFError, OSError):
+            pass
+        return messages
+
+    def dump_stacks(self, seconds: float = 1.0) -> str:
+        """The Python stacks of all its threads, even if it was stopped; a reason if none came."""
+        if not hasattr(signal, "SIGUSR1"):
+            return "stacks cannot be taken on this system"
+        try:
+            os.kill(self.process.pid or 0, signal.SIGUSR1)
+            # A stopped process takes the signal only once it is continued.
+            os.kill(self.process.pid or 0, signal.SIGCONT)
+        except ProcessLookupError:
+            return "the process ended before its stacks could be taken"
+        deadline = monotonic() + seconds
+        while monotonic() < deadline:
+            sleep(0.05)
+            text = Path(self._stacks).read_text()
+            if text:
+                sleep(0.05)
+                return Path(self._stacks).read_text()
+        return "the process did not answer the request for its stacks"
+
+    def kill(self) -> None:
+        """End the process at once, and take back what it held."""
+        self.process.kill()
+        self.release()
+
+    def stop(self, seconds: float = 3.0) -> None:
+        """Close the pipe and let it end by itself; kill it if it does not."""
+        self.connection.close()
+        self.process.join(seconds)
+        if self.process.is_alive():
+            self.process.kill()
+        self.release()
+
+    def release(self) -> None:
+        self.process.join()
+        self.process.close()
+        self.connection.close()
+        Path(self._stacks).unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""Training examples as arrays, and the buffer that keeps the newest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.encoding import STATE_DIM
+from engine.rules import ACTIONS, MAX_PLAYERS
+
+
+class Examples(NamedTuple):
+    """N searched decisions, column by column."""
+
+    states: NDArray[np.float32]
+    """[N, STATE_DIM] as the mover saw the position."""
+    legal: NDArray[np.bool_]
+    """[N, ACTIONS] what it could choose; suits relabelled as in the state."""
+    policy: NDArray[np.float32]
+    """[N, ACTIONS] share of the search's visits; sums to 1 over the legal actions."""
+    outcome: NDArray[np.float32]
+    """[N, MAX_PLAYERS] score ÷ (10 + cards) of each seat, counted from the mover; in [0, 1]."""
+    seats: NDArray[np.bool_]
+    """[N, MAX_PLAYERS] which of the outcome's seats play at all."""
+    game: NDArray[np.int64]
+    """[N] the game the decision was made in; with the seed it names the deal."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.game)
+
+
+def empty_examples(count: int) -> Examples:
+    """Zeroed room for `count` examples."""
+    return Examples(
+        states=np.zeros((count, STATE_DIM), np.float32),
+        legal=np.zeros((count, ACTIONS), np.bool_),
+        policy=np.zeros((count, ACTIONS), np.float32),
+        outcome=np.zeros((count, MAX_PLAYERS), np.float32),
+        seats=np.zeros((count, MAX_PLAYERS), np.bool_),
+        game=np.zeros(count, np.int64),
+    )
+
+
+def join_examples(parts: Iterable[Examples]) -> Examples:
+    """All examples of `parts`, in order."""
+    parts = list(parts) or [empty_examples(0)]
+    return Examples._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+class ReplayBuffer:
+    """The newest `capacity` examples in contiguous arrays, overwritten oldest first.
+
+    Raises ValueError for a capacity below 1.
+    """
+
+    def __init__(self, capacity: int, seed: int = 0) -> None:
+        if capacity < 1:
+            raise ValueError(f"capacity must be at least 1, not {capacity}")
+        self.capacity = capacity
+        self.added = 0
+        self._examples = empty_examples(capacity)
+        self._random = np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return min(self.added, self.capacity)
+
+    def add(self, examples: Examples) -> None:
+        """Append, overwriting the oldest; of more than `capacity` only the newest are kept."""
+        newest = Examples._make(column[-self.capacity :] for column in examples)
+        skipped = examples.rows - newest.rows
+        where = (self.added + skipped + np.arange(newest.rows)) % self.capacity
+        for kept, column in zip(self._examples, newest, strict=True):
+            kept[where] = column
+        self.added += examples.rows
+
+    def sample(self, count: int) -> Examples:
+        """`count` examples drawn uniformly with replacement. Raises ValueError when empty."""
+        if not self.added:
+            raise ValueError("the replay buffer is empty: add examples before sampling")
+        rows = self._random.integers(len(self), size=count)
+        return Examples._make(column[rows] for column in self._examples)

@@ -1,0 +1,520 @@
+"""SelfPlayEngine: games dealt out to worker processes, brought back as arrays.
+
+The parent only hands out game numbers and takes in results. A game's cards depend on (seed, its
+number) alone, so a worker that dies costs time, never a deal: its games are granted again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from multiprocessing.connection import wait
+from time import monotonic
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.devices import DeviceUnavailable, check_device_name, spread, usable_cores
+from engine.encoding import ActionMasker, StateEncoder
+from engine.lanes import Schedule, SearchConfig, temperature_table
+from engine.network import BlobNet, weights_hash, weights_of
+from engine.processes import Grant, Pause, Paused, Play, UpdateWeights, WorkerProcess
+from engine.replay import Examples, join_examples
+from engine.rules import check_setting
+from engine.telemetry import (
+    EngineEvent,
+    Handshake,
+    Progress,
+    StackDump,
+    ThreadProgress,
+    WorkerStatus,
+    subtract_tallies,
+    sum_tallies,
+)
+from engine.worker import PlayOrder, WorkerSpec
+
+POLL_SECONDS = 0.1
+START_SECONDS = 120.0
+CPU_LANES = 64
+"""Games in progress per search thread on the CPU; see docs/performance.md."""
+CUDA_LANES = 1024
+"""Games in progress per search thread on CUDA; not yet tuned."""
+
+
+class WorkerFailed(RuntimeError):
+    """Workers failed beyond what replaying their games can mend; the message says how."""
+
+
+class DeviceMismatch(RuntimeError):
+    """A worker's network is not on the device that was asked for."""
+
+    def __init__(self, handshakes: list[Handshake]) -> None:
+        rows = [
+            f"  worker {h.worker} (pid {h.pid}): asked {h.device_asked}, parameters on "
+            f"{', '.join(h.parameter_devices)}, output on {h.output_device}"
+            for h in handshakes
+        ]
+        super().__init__("the device did not reach every worker:\n" + "\n".join(rows))
+        self.handshakes = handshakes
+
+
+class SelfPlayResult(NamedTuple):
+    """Finished games."""
+
+    examples: Examples
+    """All searched decisions, games in the order of their numbers."""
+    games: int
+    seconds: float
+    tally: NDArray[np.void]
+    """[] of dtype TALLY: what this call did."""
+    events: list[EngineEvent]
+
+
+ProgressCallback = Callable[[Progress], None]
+MessageCallback = Callable[[ThreadProgress], None]
+
+
+class SelfPlayEngine:
+    """Self-play in worker processes, each on its device by construction.
+
+    Args: `network`'s weights are copied at start; `device` is cpu, meta (handshakes only), cuda
+    (workers spread over the visible GPUs) or cuda:N. `num_workers` defaults to the cores on the
+    CPU and to the GPUs on CUDA; `threads` (search threads a worker) to 1 and to the cores a GPU;
+    `lanes` are games in progress a worker. `temperature_schedule` maps the mover's own move
+    number (its bid is 0, its n-th card n) to a temperature. `ignore_device` is the bug this
+    project is about, on purpose.
+
+    Raises ValueError for bad arguments, DeviceError for a malformed device, DeviceUnavailable
+    for an absent one; `start` raises DeviceMismatch and WorkerFailed.
+    """
+
+    def __init__(
+        self,
+        network: BlobNet,
+        encoder: StateEncoder | None = None,
+        masker: ActionMasker | None = None,
+        num_workers: int | None = None,
+        num_determinizations: int = 3,
+        simulations_per_determinization: int = 30,
+        temperature_schedule: Schedule | None = None,
+        device: str = "cpu",
+        *,
+        threads: int | None = None,
+        lanes: int | None = None,
+        dtype: str = "float32",
+        seed: int = 0,
+        stall_seconds: float = 120.0,
+        keep_examples: bool = True,
+        ignore_device: bool = False,
+    ) -> None:
+        _check_shapes(network, encoder, masker)
+        _check_positive(
+            num_workers=num_workers,
+            num_determinizations=num_determinizations,
+            simulations_per_determinization=simulations_per_determinization,
+            threads=threads,
+            lanes=lanes,
+        )
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype must be float32 or bfloat16, not {dtype!r}")
+        if temperature_schedule is not None and not callable(temperature_schedule):
+            raise ValueError(f"temperature_schedule must be callable, not {temperature_schedule!r}")
+        check_device_name(device)
+        on_cuda = device.startswith("cuda")
+        visible = _visible_gpus(device) if on_cuda else 0
+        workers = num_workers or (visible if device == "cuda" else 1 if on_cuda else usable_cores())
+        threads = threads or (max(2, usable_cores() // workers) if on_cuda else 1)
+        lanes = lanes or threads * (CUDA_LANES if on_cuda else CPU_LANES)
+        self.search = SearchConfig(
+            determinizations=num_determinizations,
+            simulations=simulations_per_determinization,
+            seed=seed,
+        )
+        self.device, self.schedule = device, temperature_schedule
+        self.stall_seconds = stall_seconds
+        self.specs = [
+            WorkerSpec(
+                worker=worker,
+                device=its_device,
+                network=network.config,
+                dtype=dtype,
+                threads=min(threads, lanes),
+                lanes=lanes,
+                keep_examples=keep_examples,
+                ignore_device=ignore_device,
+            )
+            for worker, its_device in enumerate(spread(device, workers))
+        ]
+        self.weights = weights_of(network)
+        self.weights_hash = weights_hash(self.weights)
+        self.workers: list[WorkerProcess] = []
+        self.gone: list[WorkerStatus] = []
+        """Workers that were lost or stalled."""
+        self.events: list[EngineEvent] = []
+        self.order: PlayOrder | None = None
+        self._stalled_games: set[int] = set()
+        self._replaced: set[int] = set()
+        self._next_game = 0
+        self._waiting: deque[int] = deque()
+        self._kept: dict[int, Examples] = {}
+        self._finished = 0
+        self._on_message: MessageCallback | None = None
+
+    # -- life of the workers ------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, *, refuse_mismatch: bool = True) -> list[Handshake]:
+        """Start the workers and wait for every handshake; again: nothing.
+
+        Raises DeviceMismatch, with the workers ended, unless `refuse_mismatch` is False;
+        WorkerFailed when one does not come up.
+        """
+        if not self.workers:
+            try:
+                self.workers = [WorkerProcess(spec, self.weights) for spec in self.specs]
+                self._await_handshakes(START_SECONDS)
+                if refuse_mismatch and not all(h.on_its_device for h in self.handshakes):
+                    raise DeviceMismatch(self.handshakes)
+            except BaseException:
+                self.close()
+                raise
+        return self.handshakes
+
+    def close(self) -> None:
+        """End all workers; what is known of them stays."""
+        for worker in self.workers:
+            if worker.status is not None:
+                worker.status.state = "finished"
+                self.gone.append(worker.status)
+            worker.connection.close()  # all at once, so that they end side by side
+        for worker in self.workers:
+            worker.stop()
+        self.workers = []
+
+    @property
+    def handshakes(self) -> list[Handshake]:
+        return [w.status.handshake for w in self.workers if w.status is not None]
+
+    @property
+    def statuses(self) -> list[WorkerStatus]:
+        """All workers there ever were, the lost ones first."""
+        return self.gone + [w.status for w in self.workers if w.status is not None]
+
+    @property
+    def lanes(self) -> int:
+        return sum(spec.lanes for spec in self.specs)
+
+    def _await_handshakes(self, seconds: float) -> None:
+        deadline = monotonic() + seconds
+        while any(worker.status is None for worker in self.workers):
+            self._listen()
+            for worker in self.workers:
+                if worker.status is None and not worker.process.is_alive():
+                    raise WorkerFailed(f"worker {worker.spec.worker} ended before its handshake")
+            if monotonic() > deadline:
+                raise WorkerFailed(f"no handshake from every worker within {seconds:.0f} s")
+
+    def update_weights(self, network: BlobNet) -> str:
+        """Give every worker the network's weights; returns their hash, checked in each.
+
+        Raises WorkerFailed when a worker's hash differs from it afterwards.
+        """
+        self.weights = weights_of(network)
+        self.weights_hash = weights_hash(self.weights)
+        self._pause()
+        for worker in self.workers:
+            worker.send(UpdateWeights(self.weights))
+        deadline = monotonic() + START_SECONDS
+        while any(h.weights_hash != self.weights_hash for h in self.handshakes):
+            self._listen()
+            self._replace_lost()
+            if monotonic() > deadline:
+                stale = [h.worker for h in self.handshakes if h.weights_hash != self.weights_hash]
+                raise WorkerFailed(f"workers {stale} still play with other weights than the newest")
+        return self.weights_hash
+
+    # -- playing ------------------------------------------------------------------------------
+
+    def generate_games(
+        self,
+        num_games: int,
+        num_players: int = 4,
+        cards_to_deal: int = 5,
+        progress_callback: ProgressCallback | None = None,
+        on_message: MessageCallback | None = None,
+    ) -> SelfPlayResult:
+        """Play exactly `num_games` new deals to their end.
+
+        Game n of an engine has the cards of (seed, n), whichever worker plays it.
+        Raises ValueError for an illegal setting, WorkerFailed when workers fail for good.
+        """
+        if num_games < 1:
+            raise ValueError(f"num_games must be at least 1, not {num_games}")
+        self._new_order(num_players, cards_to_deal, num_games)
+        return self._play(
+            lambda progress: progress.games >= num_games, progress_callback, on_message, num_games
+        )
+
+    def play_until(
+        self,
+        enough: Callable[[Progress], bool],
+        num_players: int = 4,
+        cards_to_deal: int = 5,
+        progress_callback: ProgressCallback | None = None,
+        on_message: MessageCallback | None = None,
+    ) -> SelfPlayResult:
+        """Keep every lane full until `enough` says so; games in flight wait for the next call.
+
+        Calls that follow go on with the same lanes, as long as the setting stays the same.
+        """
+        search = self.search._replace(players=num_players, cards=cards_to_deal)
+        if self.order is None or self.order.games is not None or self.order.search != search:
+            self._new_order(num_players, cards_to_deal, None)
+        else:
+            self._send_all(Play(None))
+        return self._play(enough, progress_callback, on_message, None)
+
+    def _new_order(self, players: int, cards: int, games: int | None) -> None:
+        check_setting(players, cards)
+        temperatures = temperature_table(self.schedule, cards)
+        self.start()
+        self._pause()
+        search = self.search._replace(players=players, cards=cards)
+        self.order = PlayOrder(search, temperatures, games, self.lanes)
+        for worker in self.workers:
+            worker.in_flight.clear()
+        self._waiting.clear()
+        if games is not None:
+            self._waiting.extend(range(self._next_game, self._next_game + games))
+            self._next_game += games
+        self._send_all(Play(self.order))
+
+    def _send_all(self, order: object) -> None:
+        for worker in self.workers:
+            worker.moved = monotonic()
+            worker.send(order)
+
+    def _play(
+        self,
+        enough: Callable[[Progress], bool],
+        callback: ProgressCallback | None,
+        on_message: MessageCallback | None,
+        wanted: int | None,
+    ) -> SelfPlayResult:
+        start, before, events = monotonic(), self.tally, len(self.events)
+        self._finished, self._kept, self._on_message = 0, {}, on_message
+        while not enough(progress := self._progress(wanted)):
+            if callback is not None:
+                callback(progress)
+            self._grant(wanted is None)
+            self._listen()
+            self._replace_lost()
+            self._end_stalled()
+        if callback is not None:
+            callback(progress)
+        self._pause()
+        self._on_message = None
+        return SelfPlayResult(
+            examples=join_examples(self._kept[key] for key in sorted(self._kept)),
+            games=self._finished,
+            seconds=monotonic() - start,
+            tally=subtract_tallies(self.tally, before),
+            events=self.events[events:],
+        )
+
+    @property
+    def tally(self) -> NDArray[np.void]:
+        """[] of dtype TALLY: all workers since they started, dead ones included."""
+        return sum_tallies(status.tally for status in self.statuses)
+
+    def _progress(self, wanted: int | None) -> Progress:
+        settled = sum(int(w.status.tally["settled"]) for w in self.workers if w.status is not None)
+        return Progress(
+            time=monotonic(),
+            games=self._finished,
+            wanted=wanted,
+            tally=self.tally,
+            lanes_settled=settled >= self.lanes,
+        )
+
+    def _grant(self, endless: bool) -> None:
+        """Top up every worker: a game for each lane and a few to open next.
+
+        Evenly, so that few games are spread over all workers.
+        """
+        room = {
+            w.spec.worker: w.spec.lanes + max(2, w.spec.lanes // 4) - len(w.in_flight)
+            for w in self.workers
+            if w.status is not None
+        }
+        if endless:
+            missing = sum(room.values()) - len(self._waiting)
+            self._waiting.extend(range(self._next_game, self._next_game + max(0, missing)))
+            self._next_game += max(0, missing)
+        open_workers = [w for w in self.workers if room.get(w.spec.worker, 0) > 0]
+        open_workers.sort(key=lambda w: len(w.in_flight))
+        for k, worker in enumerate(open_workers):
+            share = -(-len(self._waiting) // (len(open_workers) - k))
+            games = tuple(_take(self._waiting, min(share, room[worker.spec.worker])))
+            if games and worker.send(Grant(games)) and not worker.in_flight:
+                worker.moved = monotonic()
+            worker.in_flight.update(dict.fromkeys(games))
+
+    def _pause(self) -> None:
+        """Stop every worker after its step and take in all that it has done."""
+        waiting = {w.process.pid for w in self.workers if w.status is not None and w.send(Pause())}
+        deadline = monotonic() + self.stall_seconds
+        while waiting & {w.process.pid for w in self.workers} and monotonic() < deadline:
+            waiting -= self._listen()
+            self._replace_lost()
+
+    # -- messages and failures ----------------------------------------------------------------
+
+    def _listen(self) -> set[int]:
+        """Take in messages for up to POLL_SECONDS; returns the PIDs that have paused."""
+        sources = [s for w in self.workers for s in (w.connection, w.process.sentinel)]
+        wait(sources, POLL_SECONDS)
+        paused: set[int] = set()
+        for worker in self.workers:
+            for message in worker.received():
+                if isinstance(message, Paused):
+                    paused.add(message.pid)
+                else:
+                    self._take(worker, message)
+        return paused
+
+    def _take(self, worker: WorkerProcess, message: object) -> None:
+        if isinstance(message, Handshake):
+            if worker.status is None:
+                worker.status = WorkerStatus(message)
+            else:
+                worker.status.handshake = message
+        elif isinstance(message, StackDump):
+            self._event(
+                "worker-error", f"worker {message.worker} (pid {message.pid}): {message.error}"
+            )
+            if worker.status is not None:
+                worker.status.stacks = message.error
+        elif isinstance(message, ThreadProgress):
+            self._take_progress(worker, message)
+
+    def _take_progress(self, worker: WorkerProcess, message: ThreadProgress) -> None:
+        assert worker.status is not None
+        worker.status.progress[message.thread] = message._replace(examples=None)
+        # A game that was granted again may come twice; the one no longer in flight is dropped.
+        fresh = [game for game in message.finished if game in worker.in_flight]
+        for game in fresh:
+            del worker.in_flight[game]
+        self._finished += len(fresh)
+        if message.examples is not None and len(fresh):
+            self._keep(message.examples, fresh)
+        steps = int(worker.status.tally["steps"])
+        if steps > worker.steps or not worker.in_flight:
+            worker.steps, worker.moved = steps, monotonic()
+        if self._on_message is not None:
+            self._on_message(message)
+
+    def _keep(self, examples: Examples, games: list[int]) -> None:
+        """File examples by game, one view a game; a game's rows lie side by side."""
+        starts = np.flatnonzero(np.diff(examples.game, prepend=-1))
+        ends = np.append(starts[1:], examples.rows)
+        wanted = set(games)
+        for start, end in zip(starts, ends, strict=True):
+            game = int(examples.game[start])
+            if game in wanted:
+                self._kept[game] = Examples._make(column[start:end] for column in examples)
+
+    def _event(self, kind: str, text: str) -> None:
+        self.events.append(EngineEvent(monotonic(), kind, text))
+
+    def _replace_lost(self) -> None:
+        """Start a new worker for each that died, and have its games played again."""
+        for worker in list(self.workers):
+            if not worker.process.is_alive():
+                for message in worker.received():
+                    if not isinstance(message, Paused):
+                        self._take(worker, message)
+                code = worker.process.exitcode
+                self._replace(worker, "lost", f"ended unasked (exit code {code})")
+
+    def _end_stalled(self) -> None:
+        """End workers that stood still, after writing down where they stood."""
+        for worker in list(self.workers):
+            if worker.status is None or not worker.in_flight:
+                continue
+            still = monotonic() - worker.moved
+            if still < self.stall_seconds:
+                continue
+            worker.status.stacks = worker.dump_stacks()
+            again = self._stalled_games & worker.in_flight.keys()
+            self._stalled_games |= worker.in_flight.keys()
+            self._replace(worker, "stalled", f"took no step for {still:.1f} s")
+            if again:
+                raise WorkerFailed(f"{len(again)} games stalled a second time; see the stacks")
+
+    def _replace(self, worker: WorkerProcess, state: str, why: str) -> None:
+        games = list(worker.in_flight)
+        name = f"worker {worker.spec.worker} (pid {worker.process.pid})"
+        worker.kill()
+        self.workers.remove(worker)
+        if worker.status is not None:
+            worker.status.state = state
+            self.gone.append(worker.status)
+        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are played again")
+        if worker.spec.worker in self._replaced and state == "lost":
+            raise WorkerFailed(f"{name} {why}, as the one it replaced had")
+        self._replaced.add(worker.spec.worker)
+        self._waiting.extendleft(reversed(games))
+        fresh = WorkerProcess(worker.spec, self.weights)
+        self.workers.append(fresh)
+        if self.order is not None:
+            fresh.send(Play(self.order))
+
+
+def _take(waiting: deque[int], count: int) -> Iterator[int]:
+    """Remove and give up to `count` games from the left."""
+    for _ in islice(range(len(waiting)), count):
+        yield waiting.popleft()
+
+
+def _visible_gpus(device: str) -> int:
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not count:
+        spread(device, 1)
+        raise DeviceUnavailable(f"{device} is not available")
+    return count
+
+
+def _check_shapes(
+    network: BlobNet, encoder: StateEncoder | None, masker: ActionMasker | None
+) -> None:
+    if encoder is not None and encoder.state_dim != network.embedding.in_features:
+        raise ValueError(
+            f"the network reads {network.embedding.in_features} floats, the encoder writes "
+            f"{encoder.state_dim}"
+        )
+    actions = network.policy_head[2].out_features
+    if masker is not None and masker.num_actions != actions:
+        raise ValueError(f"the network has {actions} actions, the masker {masker.num_actions}")
+
+
+def _check_positive(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")

@@ -1,0 +1,261 @@
+"""One worker: a network on one device, and the threads that keep its batches full.
+
+Each search thread owns its groups of lanes. On the CPU a thread has one group; on CUDA two, which
+alternate: one is searched while the other's batch is on the GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.devices import device_uuid
+from engine.encoding import STATE_DIM
+from engine.evaluator import Evaluator, new_batch
+from engine.lanes import (
+    Group,
+    SearchConfig,
+    gather,
+    grant,
+    new_group,
+    scatter,
+    spread_openings,
+    take_output,
+)
+from engine.network import (
+    BlobNet,
+    InferenceNet,
+    NetworkConfig,
+    Weights,
+    load_weights,
+    weights_hash,
+    weights_of,
+)
+from engine.replay import join_examples
+from engine.telemetry import Handshake, ThreadProgress, sum_tallies
+
+REPORT_SECONDS = 0.2
+IDLE_SECONDS = 0.002
+
+
+class WorkerSpec(NamedTuple):
+    """All a worker needs to start: the device is part of it, not an argument to forget."""
+
+    worker: int
+    device: str
+    network: NetworkConfig
+    dtype: str
+    """float32 or bfloat16."""
+    threads: int
+    lanes: int
+    """Games in progress, all threads together."""
+    keep_examples: bool
+    ignore_device: bool = False
+    """Rebuild the network where torch puts it by default: the bug this project is about."""
+
+
+class PlayOrder(NamedTuple):
+    """What to play; the games themselves are granted one by one."""
+
+    search: SearchConfig
+    temperatures: NDArray[np.float64]
+    games: int | None
+    """How many there will be for all workers, None when no end is known."""
+    lanes_of_all: int
+
+
+class SearchThread:
+    """The groups of lanes of one thread, and its loop."""
+
+    def __init__(self, worker: SelfPlayWorker, thread: int, lanes: int, order: PlayOrder) -> None:
+        self.worker, self.thread, self.search = worker, thread, order.search
+        on_cuda = worker.device.type == "cuda"
+        self.groups: list[Group] = []
+        self.evaluators: list[Evaluator] = []
+        count = 2 if on_cuda and lanes > 1 else 1
+        for g in range(count):
+            share = lanes // count + (g < lanes % count)
+            batch = new_batch(share * order.search.determinizations, pinned=on_cuda)
+            group = new_group(order.search, share, order.temperatures, batch)
+            self.groups.append(group)
+            self.evaluators.append(Evaluator(worker.inference, batch))
+            if order.games is None or order.games > order.lanes_of_all:
+                spread_openings(group, order.search)
+        self.rows = [0] * count
+        self.games_seen = [0] * count
+        self.finished: list[int] = []
+        self.seconds = dict.fromkeys(("search", "network", "wait", "idle"), 0.0)
+        self.reported = monotonic()
+
+    def run(self, stop: threading.Event) -> None:
+        """Step until `stop` is set; lanes keep their games for the next call."""
+        torch.set_num_threads(1)
+        while not stop.is_set():
+            busy = [self.step(g) for g in range(len(self.groups))]
+            idle = not any(busy)
+            if monotonic() - self.reported >= REPORT_SECONDS or (idle and self.finished):
+                self.report()
+            if idle:
+                self.timed("idle", stop.wait, IDLE_SECONDS)
+        for g in range(len(self.groups)):
+            self.collect(g)
+        self.report()
+
+    def step(self, g: int) -> bool:
+        """Take group g's answers, search on, hand in its next batch; False when it has none."""
+        self.collect(g)
+        group = self.groups[g]
+        self.take_grants(group)
+        rows = self.timed("search", gather, group, self.search)
+        self.note_finished(g)
+        if rows:
+            self.timed("network", self.evaluators[g].submit, rows)
+        self.rows[g] = rows
+        return rows > 0
+
+    def collect(self, g: int) -> None:
+        """Wait for group g's answers, if any are due, and take them into its trees."""
+        if self.rows[g]:
+            self.timed("wait", self.evaluators[g].wait)
+            self.timed("search", scatter, self.groups[g], self.search, self.rows[g])
+            self.rows[g] = 0
+
+    def take_grants(self, group: Group) -> None:
+        """Move as many waiting games into the group as it has lanes without one."""
+        wanted = len(group.lanes.lane) - int(group.grants_made[0] - group.tally["games"][0])
+        games: list[int] = []
+        try:
+            while len(games) < wanted:
+                games.append(self.worker.waiting.popleft())
+        except IndexError:
+            pass
+        if games:
+            grant(group, games)
+
+    def note_finished(self, g: int) -> None:
+        group = self.groups[g]
+        games = int(group.tally["games"][0])
+        ring = group.finished
+        self.finished += [int(ring[n % len(ring)]) for n in range(self.games_seen[g], games)]
+        self.games_seen[g] = games
+        if group.output_used[0] > len(group.output.game) // 2:
+            self.report()
+
+    def timed(self, stage: str, function: Callable, *arguments: object) -> int:
+        start = perf_counter()
+        result = function(*arguments)
+        self.seconds[stage] += perf_counter() - start
+        return result
+
+    def report(self) -> None:
+        """Send counters, the games finished since the last report, and their examples."""
+        examples = join_examples([take_output(group) for group in self.groups])
+        self.worker.send(
+            ThreadProgress(
+                worker=self.worker.spec.worker,
+                pid=os.getpid(),
+                thread=self.thread,
+                time=monotonic(),
+                tally=sum_tallies(group.tally[0] for group in self.groups),
+                stage_seconds=dict(self.seconds),
+                finished=tuple(self.finished),
+                examples=examples if self.worker.spec.keep_examples else None,
+            )
+        )
+        self.finished.clear()
+        self.reported = monotonic()
+
+
+class SelfPlayWorker:
+    """Self-play on one device, in this process.
+
+    `send` is called from the search threads with each ThreadProgress; it must be thread-safe.
+    Raises what torch raises when the device is not there.
+    """
+
+    def __init__(self, spec: WorkerSpec, weights: Weights, send: Callable[[object], None]) -> None:
+        torch.set_num_threads(1)
+        self.spec, self.send = spec, send
+        self.received_hash = weights_hash(weights)
+        with torch.device("cpu" if spec.ignore_device else spec.device):
+            self.network = BlobNet(STATE_DIM, *spec.network)
+        load_weights(self.network, weights)
+        self.network.eval().requires_grad_(False)
+        self.inference = InferenceNet(self.network).to(getattr(torch, spec.dtype))
+        self.device = self.inference.embedding.weight.device
+        self.waiting: deque[int] = deque()
+        self.order: PlayOrder | None = None
+        self.searches: list[SearchThread] = []
+        self.running: list[threading.Thread] = []
+        self.stop = threading.Event()
+        self.error: BaseException | None = None
+
+    @torch.inference_mode()
+    def handshake(self) -> Handshake:
+        """Where the network really is, read from its parameters and from a first output."""
+        dummy = torch.zeros(
+            2, STATE_DIM, device=self.device, dtype=self.inference.embedding.weight.dtype
+        )
+        logits, _ = self.inference(dummy)
+        on_meta = self.device.type == "meta"
+        return Handshake(
+            worker=self.spec.worker,
+            pid=os.getpid(),
+            device_asked=self.spec.device,
+            parameter_devices=tuple(sorted({str(p.device) for p in self.inference.parameters()})),
+            output_device=str(logits.device),
+            device_uuid=device_uuid(self.device),
+            dtype=self.spec.dtype,
+            threads=self.spec.threads,
+            intra_op_threads=torch.get_num_threads(),
+            lanes=self.spec.lanes,
+            weights_hash=self.received_hash if on_meta else weights_hash(weights_of(self.network)),
+        )
+
+    def update_weights(self, weights: Weights) -> None:
+        """Take new weights in place. Only while paused."""
+        load_weights(self.network, weights)
+        self.inference.refold(self.network)
+
+    def play(self, order: PlayOrder | None) -> None:
+        """Start the search threads: on a new order with empty lanes, or on with the old ones."""
+        self.pause()
+        if order is not None:
+            self.waiting.clear()
+            self.order = order
+            lanes, threads = self.spec.lanes, self.spec.threads
+            self.searches = [
+                SearchThread(self, thread, lanes // threads + (thread < lanes % threads), order)
+                for thread in range(threads)
+            ]
+        self.stop.clear()
+        self.running = [
+            threading.Thread(
+                target=self._run, args=(search,), name=f"search-{search.thread}", daemon=True
+            )
+            for search in self.searches
+        ]
+        for thread in self.running:
+            thread.start()
+
+    def _run(self, search: SearchThread) -> None:
+        try:
+            search.run(self.stop)
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def pause(self) -> None:
+        """Stop the search threads after their step; every lane keeps its game."""
+        self.stop.set()
+        for thread in self.running:
+            thread.join()
+        self.running = []
