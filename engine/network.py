@@ -187,7 +187,8 @@ def weights_hash(weights: Mapping[str, NDArray[np.float32]]) -> str:
 
 def load_weights(network: nn.Module, weights: Weights) -> None:
     """Load arrays from `weights_of` in place, wherever the network lives."""
-    network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    device = next(network.parameters()).device
+    network.load_state_dict({k: torch.from_numpy(v).to(device) for k, v in weights.items()})
 
 
 def build_network(config: NetworkConfig, device: torch.device | str, seed: int = 0) -> BlobNet:

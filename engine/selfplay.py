@@ -239,13 +239,16 @@ class SelfPlayEngine:
         for worker in self.workers:
             worker.send(UpdateWeights(self.weights))
         deadline = monotonic() + START_SECONDS
-        while any(h.weights_hash != self.weights_hash for h in self.handshakes):
+        while stale := [w.spec.worker for w in self.workers if not self._is_fresh(w)]:
             self._listen()
             self._replace_lost()
             if monotonic() > deadline:
-                stale = [h.worker for h in self.handshakes if h.weights_hash != self.weights_hash]
                 raise WorkerFailed(f"workers {stale} still play with other weights than the newest")
         return self.weights_hash
+
+    def _is_fresh(self, worker: WorkerProcess) -> bool:
+        status = worker.status
+        return status is not None and status.handshake.weights_hash == self.weights_hash
 
     # -- playing ------------------------------------------------------------------------------
 

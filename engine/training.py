@@ -1,8 +1,14 @@
-"""NetworkTrainer: the plain BlobNet learns from searched decisions."""
+"""NetworkTrainer: the plain BlobNet learns from searched decisions.
+
+On the CPU a batch is cut into one shard a core, each with a thread and a graph of its own, and
+the gradients are added in order. Torch's own way, several OpenMP threads an operation, waits at
+a barrier after every one of them and collapses as soon as a neighbour takes one of its cores.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import NamedTuple
 
@@ -11,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from engine.devices import usable_cores
 from engine.network import BlobNet
 from engine.replay import Examples, ReplayBuffer
 
@@ -24,6 +31,15 @@ class StepLoss(NamedTuple):
     @property
     def total(self) -> float:
         return self.policy + self.value
+
+
+class ShardGradients(NamedTuple):
+    """What one shard adds to a step."""
+
+    loss: Tensor
+    """[2] policy and value loss, weighted with the shard's share."""
+    gradients: list[Tensor]
+    """In the order of the parameters."""
 
 
 class TrainingResult(NamedTuple):
@@ -79,11 +95,18 @@ class NetworkTrainer:
         self.network = network.to(device)
         self.device = next(network.parameters()).device
         self.batch_size, self.clip_norm = batch_size, clip_norm
-        self.autocast = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=dtype == "bfloat16"
-        )
+        self.dtype = dtype
+        self.parameters = list(network.parameters())
+        self.shards = usable_cores() if self.device.type == "cpu" else 1
+        self._map: Callable[..., Iterable[ShardGradients]] = map
+        if self.shards > 1:
+            # torch keeps its thread count per thread: each of the pool's is set once.
+            pool = ThreadPoolExecutor(
+                self.shards, "trainer", initializer=torch.set_num_threads, initargs=(1,)
+            )
+            self._map = pool.map
         self.optimizer = torch.optim.AdamW(
-            network.parameters(),
+            self.parameters,
             lr=learning_rate,
             weight_decay=weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
@@ -102,7 +125,10 @@ class NetworkTrainer:
         """
         losses: list[StepLoss] = []
         start = perf_counter()
+        threads = torch.get_num_threads()
         self.network.train().requires_grad_(True)
+        if self.shards > 1:
+            torch.set_num_threads(1)
         try:
             for step in range(steps):
                 losses.append(self.step(buffer.sample(self.batch_size)))
@@ -110,6 +136,7 @@ class NetworkTrainer:
                     on_step(step, losses[-1])
         finally:
             self.network.eval()
+            torch.set_num_threads(threads)
         return TrainingResult(
             steps=steps,
             examples=steps * self.batch_size,
@@ -119,19 +146,33 @@ class NetworkTrainer:
 
     def step(self, examples: Examples) -> StepLoss:
         """One optimiser step on `examples`. Raises FloatingPointError at a non-finite loss."""
-        states, legal, policy, outcome, seats = (self._put(column) for column in examples[:5])
-        with self.autocast:
-            logits, values = self.network(states)
-        of_policy = policy_loss(logits.float(), legal, policy)
-        of_value = value_loss(values.float(), outcome, seats)
-        loss = StepLoss(*torch.stack([of_policy, of_value]).tolist())
+        shards = [
+            Examples._make(column[i :: self.shards] for column in examples)
+            for i in range(min(self.shards, examples.rows))
+        ]
+        shares = [shard.rows / examples.rows for shard in shards]
+        parts = list(self._map(self._gradients, shards, shares))
+        loss = StepLoss(*torch.stack([part.loss for part in parts]).sum(0).tolist())
         if not np.isfinite(loss.total):
             raise FloatingPointError(f"the loss is not finite: {loss}")
-        self.optimizer.zero_grad(set_to_none=True)
-        (of_policy + of_value).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        total = parts[0].gradients
+        for part in parts[1:]:
+            torch._foreach_add_(total, part.gradients)
+        for parameter, gradient in zip(self.parameters, total, strict=True):
+            parameter.grad = gradient
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self.optimizer.step()
         return loss
+
+    def _gradients(self, shard: Examples, share: float) -> ShardGradients:
+        """Losses and gradients of one shard, weighted with its share of the batch."""
+        states, legal, policy, outcome, seats = (self._put(column) for column in shard[:5])
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
+            logits, values = self.network(states)
+        of_policy = policy_loss(logits.float(), legal, policy) * share
+        of_value = value_loss(values.float(), outcome, seats) * share
+        gradients = torch.autograd.grad(of_policy + of_value, self.parameters)
+        return ShardGradients(torch.stack([of_policy, of_value]).detach(), list(gradients))
 
     def _put(self, column: np.ndarray) -> Tensor:
         return torch.from_numpy(column).to(self.device, non_blocking=True)

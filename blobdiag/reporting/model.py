@@ -7,9 +7,9 @@ Seconds are on the run's own clock: 0 is the moment the command started measurin
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
 
@@ -42,9 +42,15 @@ class Interval(Model):
     low: float
     high: float
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        return self
+
 
 class Metric(Model):
-    """One measured figure; `value` is None exactly when `reason` says why."""
+    """One measured figure; where `value`, or only `interval`, is None, `reason` says why."""
 
     name: str
     value: float | None
@@ -52,6 +58,12 @@ class Metric(Model):
     interval: Interval | None = None
     samples: int = 0
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.value is None and not self.reason:
+            raise ValueError("a value that is not known needs a reason")
+        return self
 
 
 class Machine(Model):
@@ -98,6 +110,7 @@ class Phase(Model):
     start_s: float
     end_s: float
     device: str | None = None
+    metrics: list[Metric] = Field(default_factory=list, description="means over the phase")
 
     @property
     def seconds(self) -> float:
@@ -111,6 +124,12 @@ class Series(Model):
     unit: str
     times_s: list[float]
     values: list[float | None]
+
+    @model_validator(mode="after")
+    def _same_length(self) -> Self:
+        if len(self.times_s) != len(self.values):
+            raise ValueError(f"{len(self.times_s)} times, but {len(self.values)} values")
+        return self
 
 
 class WorkerRecord(Model):
@@ -147,12 +166,13 @@ class SearchHealth(Model):
     evaluations_per_game: float | None = Field(description="(d)")
     evaluations_per_decision: float | None = Field(description="(d)")
     trained_weights: bool = False
+    reason: str | None = Field(default=None, description="why any of these is null")
 
 
 class Block(Model):
     """A slice of the measuring window."""
 
-    seconds: float
+    seconds: float = Field(gt=0)
     evaluations: int
     games: int
 
@@ -172,6 +192,9 @@ class Throughput(Model):
     window_seconds: float
     warm_up_seconds: float
     blocks: list[Block]
+    games_by_evaluations: dict[int, int] = Field(
+        default_factory=dict, description="how many finished games took how many evaluations"
+    )
     search_health: SearchHealth
 
 
@@ -217,7 +240,11 @@ class IdleGap(Model):
     gpu: str
     start_s: float
     end_s: float
-    phase: str | None
+    phase: str | None = Field(description="the phase it lies in, or 'before → after'")
+
+    @property
+    def seconds(self) -> float:
+        return self.end_s - self.start_s
 
 
 class PlanTerm(Model):
@@ -249,6 +276,7 @@ class Plan(Model):
     minutes_per_iteration: float
     days: float
     days_interval: Interval | None
+    interval_reason: str | None = Field(default=None, description="why `days_interval` is null")
     scenarios: list[PlanScenario]
 
 

@@ -6,10 +6,17 @@ the sampler's stamps and the workload's events can be laid side by side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from statistics import fmean
 from time import monotonic
+
+from blobdiag.reporting.model import Phase, Series
+
+MOST_POINTS = 2000
+BIT_MASK = "bit mask"
 
 
 @dataclass
@@ -21,16 +28,33 @@ class Samples:
     values: list[float | None] = field(default_factory=list)
 
     def append(self, time: float, value: float | None) -> None:
-        self.times.append(time)
+        # Value first: a reader in another thread never meets a time that has no value yet.
         self.values.append(value)
+        self.times.append(time)
 
     def between(self, start: float, end: float) -> list[float]:
         """The known values stamped within [start, end]."""
         return [
             v
-            for t, v in zip(self.times, self.values, strict=True)
+            for t, v in zip(self.times, self.values, strict=False)
             if v is not None and start <= t <= end
         ]
+
+    def thinned(self, start: float, points: int) -> tuple[list[float], list[float | None]]:
+        """At most `points` times in seconds after `start`, and their values.
+
+        Neighbours share a bucket of one size: its mean time and the mean of its known values
+        (for a bit mask: every bit that was set), None only where all are None.
+        """
+        times = self.times[:]
+        size = max(1, math.ceil(len(times) / points))
+        buckets = [slice(first, first + size) for first in range(0, len(times), size)]
+        merge = _union if self.unit == BIT_MASK else fmean
+        known = [[v for v in self.values[b] if v is not None] for b in buckets]
+        return (
+            [fmean(times[bucket]) - start for bucket in buckets],
+            [merge(values) if values else None for values in known],
+        )
 
 
 @dataclass
@@ -69,3 +93,30 @@ class Trace:
             yield span
         finally:
             span.end = monotonic()
+
+    def to_series(self) -> list[Series]:
+        """Every metric for the report, on the run's clock, thinned to at most 2,000 points."""
+        return [
+            Series(name=name, unit=samples.unit, times_s=times, values=values)
+            for name, samples in sorted(self.samples.items())
+            for times, values in [samples.thinned(self.start, MOST_POINTS)]
+        ]
+
+    def to_phases(self) -> list[Phase]:
+        """The phases for the report, on the run's clock; one that still runs ends now."""
+        return [
+            Phase(
+                name=span.name,
+                start_s=span.start - self.start,
+                end_s=(monotonic() if span.end is None else span.end) - self.start,
+                device=span.device,
+            )
+            for span in self.spans
+        ]
+
+
+def _union(masks: Iterable[float]) -> float:
+    union = 0
+    for mask in masks:
+        union |= int(mask)
+    return float(union)

@@ -1,0 +1,93 @@
+"""Where a GPU that should have worked did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from blobdiag.diagnosis.timeline import end_of, utilization
+from blobdiag.reporting.model import IdleGap
+from blobdiag.sampling.trace import Span, Trace
+
+# Between two samples further apart than this nothing is known: a gap does not reach across.
+MAX_SAMPLE_HOLE_S = 1.0
+
+
+def idle_gaps(
+    trace: Trace, gpu_uuids: Sequence[str], spans: Sequence[Span], threshold: float
+) -> list[IdleGap]:
+    """Stretches of 0 % utilisation longer than `threshold` seconds, in order of their start.
+
+    They are looked for from the first span's start to the last one's end: `spans` are the phases
+    in which the GPU should work. A gap reaches from its first sample of 0 % to its last, so it is
+    at least as long as said; a sample that is not known ends it. Times are on the run's own clock.
+    """
+    if not spans:
+        return []
+    start, end = bounds(trace, spans)
+    return sorted(
+        (
+            IdleGap(
+                gpu=uuid,
+                start_s=first - trace.start,
+                end_s=last - trace.start,
+                phase=_phase_at(trace, first, last),
+            )
+            for uuid in gpu_uuids
+            for first, last in _idle_stretches(trace, uuid, start, end)
+            if last - first > threshold
+        ),
+        key=lambda gap: gap.start_s,
+    )
+
+
+def bounds(trace: Trace, spans: Sequence[Span]) -> tuple[float, float]:
+    """First start and last end of one or more spans, on the trace's clock."""
+    return min(s.start for s in spans), max(end_of(s, trace) for s in spans)
+
+
+def longest_hole(trace: Trace, gpu_uuids: Sequence[str], spans: Sequence[Span]) -> float:
+    """Longest time, in seconds, within the spans in which a GPU's utilisation was not known."""
+    start, end = bounds(trace, spans)
+    holes = [0.0]
+    for uuid in gpu_uuids:
+        known = [t for t, v in _samples(trace, uuid, start, end) if v is not None]
+        holes += [b - a for a, b in pairwise([start, *known, end])]
+    return max(holes)
+
+
+def _samples(
+    trace: Trace, uuid: str, start: float, end: float
+) -> Iterator[tuple[float, float | None]]:
+    samples = trace.samples.get(utilization(uuid))
+    if samples is None:
+        return
+    for time, value in zip(samples.times, samples.values, strict=False):
+        if start <= time <= end:
+            yield time, value
+
+
+def _idle_stretches(
+    trace: Trace, uuid: str, start: float, end: float
+) -> Iterator[tuple[float, float]]:
+    stretch: tuple[float, float] | None = None
+    for time, value in _samples(trace, uuid, start, end):
+        if stretch and value == 0 and time - stretch[1] <= MAX_SAMPLE_HOLE_S:
+            stretch = stretch[0], time
+            continue
+        if stretch:
+            yield stretch
+        stretch = (time, time) if value == 0 else None
+    if stretch:
+        yield stretch
+
+
+def _phase_at(trace: Trace, start: float, end: float) -> str | None:
+    """The phase both ends lie in, else 'before → after'; of nested phases the innermost."""
+    began = [s for s in trace.spans if s.start <= start]
+    ends_later = [s for s in trace.spans if end_of(s, trace) >= end]
+    before = max(began, key=lambda s: (s.start, -end_of(s, trace)), default=None)
+    after = min(ends_later, key=lambda s: (end_of(s, trace), -s.start), default=None)
+    if before is after:
+        return before.name if before else None
+    return " → ".join(span.name if span else "no phase" for span in (before, after))

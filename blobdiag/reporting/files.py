@@ -1,0 +1,171 @@
+"""Reports on disk: their names, written once and never overwritten, read with one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from blobdiag.reporting.model import SCHEMA_VERSION, Report
+
+Value = str | int | float | bool | None
+
+
+class ReportError(Exception):
+    """A report that cannot be read or written; the text is one line for the user."""
+
+
+def report_path(folder: Path, command: str, device: str, now: datetime) -> Path:
+    """`<UTC>-<command>-<device>.json` in `folder`, numbered where that name is taken.
+
+    `now` must be aware of its time zone.
+    """
+    stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_word(command)}-{_word(device)}"
+    path = folder / f"{stem}.json"
+    number = 2
+    while path.exists():
+        path = folder / f"{stem}-{number}.json"
+        number += 1
+    return path
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder and try it out, so that a run is not measured in vain.
+
+    Raises ReportError.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ReportError(f"cannot write reports to {folder}: {_reason(error)}") from None
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write all of the report or nothing, and never over a file that is there.
+
+    Raises ReportError.
+    """
+    try:
+        text = report.model_dump_json(indent=1) + "\n"
+        _write_new(path, text.encode())
+    except FileExistsError:
+        raise ReportError(f"{path} exists; a report is never overwritten") from None
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {_reason(error)}") from None
+    except ValueError as error:  # a text that is not valid Unicode
+        raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
+
+
+def read_report(path: Path) -> Report:
+    """The report in a file.
+
+    Raises ReportError when it is missing, is not a report, or was written by a newer blobdiag.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReportError(f"cannot read {path}: {_reason(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{path} is not JSON: {_first_line(error)}") from None
+    if not isinstance(data, dict) or not {"schema_version", "command"} <= data.keys():
+        raise ReportError(f"{path} is not a blobdiag report")
+    version = data["schema_version"]
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ReportError(
+            f"{path} needs a blobdiag that reads schema version {version}; "
+            f"this one reads up to {SCHEMA_VERSION}"
+        )
+    try:
+        return Report.model_validate(data)
+    except ValidationError as error:
+        raise ReportError(f"{path} is not a valid report: {_first_problem(error)}") from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of a report."""
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return dialect | Report.model_json_schema()
+
+
+def mask(configuration: Mapping[str, Value]) -> dict[str, Value]:
+    """The configuration without secrets and without where this user keeps files.
+
+    Home becomes `~`, other absolute paths their base name, and values after names like token,
+    key, password or secret `***`.
+    """
+    return {
+        name: _masked(value) if isinstance(value, str) else value
+        for name, value in ((n, _hidden(n, v)) for n, v in configuration.items())
+    }
+
+
+_SECRET_NAME = r"(?:token|key|password|secret)"
+_SECRET_IN_TEXT = re.compile(
+    rf"(--?[\w-]*{_SECRET_NAME}[\w-]*[=\s]+|\b\w*{_SECRET_NAME}\w*=)\S+", re.IGNORECASE
+)
+# An absolute path inside a text; neither a fraction nor the rest of a URL.
+_PATH_IN_TEXT = re.compile(r"(?<![\w.~/\\-])(?:/(?!/)|[A-Za-z]:[/\\])[^\s\"',;:=]+")
+
+
+def _hidden(name: str, value: Value) -> Value:
+    secret = re.search(_SECRET_NAME, name, re.IGNORECASE)
+    return "***" if secret and value is not None else value
+
+
+def _masked(text: str) -> str:
+    text = _SECRET_IN_TEXT.sub(r"\1***", text)
+    home = os.path.expanduser("~")
+    if home not in ("~", os.sep):
+        text = re.sub(re.escape(home) + r"(?![^\s/\\\"',;:=])", "~", text)
+    if os.path.isabs(text):
+        return _base_name(text)
+    return _PATH_IN_TEXT.sub(lambda match: _base_name(match[0]), text)
+
+
+def _base_name(path: str) -> str:
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.") or "unknown"
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Raises FileExistsError when `path` exists, whenever it came to be."""
+    temporary = path.with_name(f".{uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # Opening with "x" reserves the name for us, so what is replaced is our own empty file.
+        with path.open("x"):
+            pass
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _first_problem(error: ValidationError) -> str:
+    first, *others = error.errors(include_url=False, include_input=False)
+    field = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(others)} more)" if others else ""
+    return f"{field or 'report'}: {first['msg']}{more}"

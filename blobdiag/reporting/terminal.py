@@ -1,0 +1,427 @@
+"""A report drawn for the terminal: the verdict first, then what it rests on.
+
+Pure drawing: nothing is computed here but the form of a figure. What is not known is drawn as
+"–" with its reason, never as 0; colour only repeats what a word says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from blobdiag.reporting.figures import figure
+from blobdiag.reporting.model import (
+    Check,
+    Finding,
+    Interval,
+    Metric,
+    Plan,
+    Report,
+    Status,
+    Throughput,
+    WorkerRecord,
+)
+
+UNKNOWN = "–"
+
+_COLOUR = {
+    Status.PASS: "green",
+    Status.FAIL: "red",
+    Status.INCONCLUSIVE: "yellow",
+    Status.NOT_APPLICABLE: "bright_black",
+}
+_SHORT_DTYPE = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def render(report: Report, console: Console) -> None:
+    """Draw every section that has content."""
+    for section in _SECTIONS:
+        drawn = section(report)
+        if drawn is not None:
+            console.print(drawn)
+            console.print()
+
+
+def _verdict(report: Report) -> RenderableType:
+    lines = [Text(report.verdict, style=f"bold {_COLOUR[report.verdict]}")]
+    lines.append(_text(report.verdict_text))
+    if report.interrupted:
+        lines.append(_text("Interrupted: the report holds what was measured until then."))
+    label = f" · {report.machine.label}" if report.machine.label else ""
+    facts = f"{report.started_utc} · {report.seconds:.1f} s · exit code {report.exit_code}{label}"
+    lines.append(_dim(facts))
+    title = _text(f"blobdiag {report.command} on {report.device}")
+    return Panel(Group(*lines), title=title, border_style=_COLOUR[report.verdict])
+
+
+def _workers(report: Report) -> RenderableType | None:
+    if not report.workers:
+        return None
+    table = _table("Workers", gap=1)
+    for head in ("#", "pid"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for head in ("device\nasked", "params\non", "output\non", "type"):
+        table.add_column(head, overflow="fold")
+    for head in ("thr.", "games", "evals", "mean\nbatch"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for worker in report.workers:
+        table.add_row(*map(_text, _worker(worker)))
+    stacks = [
+        _text(f"worker {w.worker} stalled at:\n{w.stacks}") for w in report.workers if w.stacks
+    ]
+    return Group(table, *stacks)
+
+
+def _worker(worker: WorkerRecord) -> list[str]:
+    threads = str(worker.threads)
+    if worker.intra_op_threads != 1:
+        threads += f"×{worker.intra_op_threads}"
+    return [
+        str(worker.worker),
+        str(worker.pid),
+        worker.device_asked,
+        " ".join(worker.parameter_devices) or UNKNOWN,
+        worker.output_device,
+        _SHORT_DTYPE.get(worker.dtype, worker.dtype),
+        threads,
+        _count(worker.games),
+        _count(worker.evaluations),
+        UNKNOWN if worker.mean_batch is None else figure(worker.mean_batch),
+        worker.state,
+    ]
+
+
+def _throughput(report: Report) -> RenderableType | None:
+    if not report.throughput:
+        return None
+    table = _table("Throughput")
+    table.add_column("")
+    for one in report.throughput:
+        table.add_column(f"{one.device}\n{one.dtype}", justify="right", overflow="fold")
+    for name, cell in _THROUGHPUT_ROWS:
+        table.add_row(_text(name), *(_text(cell(one)) for one in report.throughput))
+    return table
+
+
+_THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
+    ("games/min", lambda t: _value(t.games_per_minute)),
+    ("  95 % interval", lambda t: _interval(t.games_per_minute)),
+    ("evals/s", lambda t: _value(t.evaluations_per_second)),
+    ("  95 % interval", lambda t: _interval(t.evaluations_per_second)),
+    ("mean batch", lambda t: _known(t.mean_batch, "no batch was evaluated")),
+    ("workers × threads", lambda t: f"{t.workers} × {t.threads}"),
+    ("lanes", lambda t: f"{t.lanes:,}"),
+    ("games finished", lambda t: f"{t.games:,} in {t.window_seconds:.1f} s"),
+    ("warm-up before", lambda t: f"{t.warm_up_seconds:.1f} s"),
+    ("distinct evaluations", lambda t: _health(t, t.search_health.distinct_share, "{:.3f}")),
+    ("simulations > 1 move deep", lambda t: _health(t, t.search_health.deep_share, "{:.3f}")),
+    ("KL from uniform, nats", lambda t: _health(t, t.search_health.mean_kl_nats, "{:.3f}")),
+    ("evals/game", lambda t: _health(t, t.search_health.evaluations_per_game, "{:,.1f}")),
+    ("evals/decision", lambda t: _health(t, t.search_health.evaluations_per_decision, "{:,.1f}")),
+]
+
+
+def _health(throughput: Throughput, value: float | None, form: str) -> str:
+    reason = throughput.search_health.reason or "not recorded"
+    return f"{UNKNOWN} ({reason})" if value is None else form.format(value)
+
+
+def _metrics(report: Report) -> RenderableType | None:
+    if not report.metrics:
+        return None
+    table = _table("Metrics")
+    table.add_column("metric", overflow="fold")
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column("95 % interval or reason", overflow="fold")
+    for metric in report.metrics:
+        value = UNKNOWN if metric.value is None else f"{figure(metric.value)} {metric.unit}"
+        more = _range(metric.interval) if metric.interval else metric.reason or ""
+        table.add_row(_text(metric.name), _text(value), _text(more))
+    return table
+
+
+def _phases(report: Report) -> RenderableType | None:
+    if not report.phases:
+        return None
+    names = list(dict.fromkeys(m.name for phase in report.phases for m in phase.metrics))
+    table = _table("Phases")
+    table.add_column("phase", overflow="fold")
+    table.add_column("device", overflow="fold")
+    for head in ("from s", "to s", "seconds"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(_text(name), justify="right", overflow="fold")
+    for phase in report.phases:
+        by_name = {metric.name: metric for metric in phase.metrics}
+        table.add_row(
+            _text(phase.name),
+            _text(phase.device or ""),
+            *(f"{s:.1f}" for s in (phase.start_s, phase.end_s, phase.seconds)),
+            *(_text(_with_unit(by_name[n]) if n in by_name else "") for n in names),
+        )
+    return table
+
+
+def _idle_gaps(report: Report) -> RenderableType | None:
+    if not report.idle_gaps:
+        return None
+    names = {gpu.uuid: gpu.name for gpu in report.gpus}
+    title = "Idle gaps"
+    if report.seconds_shortest_visible_gap is not None:
+        title += f" (visible from {report.seconds_shortest_visible_gap:.1f} s up)"
+    table = _table(title)
+    table.add_column("GPU", overflow="fold")
+    for head in ("from s", "to s", "seconds"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("phase", overflow="fold")
+    for gap in report.idle_gaps:
+        table.add_row(
+            _text(names.get(gap.gpu, gap.gpu)),
+            *(f"{s:.1f}" for s in (gap.start_s, gap.end_s, gap.seconds)),
+            _text(gap.phase or UNKNOWN),
+        )
+    return table
+
+
+def _checks(report: Report) -> RenderableType | None:
+    if not report.checks:
+        return None
+    table = _table("Checks", header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in report.checks:
+        table.add_row(_status(check), _check(check))
+    return table
+
+
+def _status(check: Check) -> Text:
+    status = Text(check.status, style=f"bold {_COLOUR[check.status]}")
+    if not check.valid:
+        status.append("\nnot valid", style="yellow")
+    return status
+
+
+def _check(check: Check) -> Text:
+    lines = _text(check.name, style="bold")
+    lines.append_text(_dim(f" ({check.role})"))
+    lines.append_text(_text(f"\nexpected {check.expectation}"))
+    lines.append_text(_dim(f" · {check.source}"))
+    lines.append_text(_text(f"\nobserved {check.observation}"))
+    for line in check.evidence:
+        lines.append_text(_dim(f"\n· {line}"))
+    for rule in check.validity:
+        if not rule.ok:
+            broken = f"\nnot valid: {rule.rule}: {rule.observed}, needed {rule.needed}"
+            lines.append_text(_text(broken))
+    return lines
+
+
+def _findings(report: Report) -> RenderableType | None:
+    if not report.findings:
+        return None
+    return Group(_heading("Findings"), *map(_finding, report.findings))
+
+
+def _finding(finding: Finding) -> RenderableType:
+    table = _table(None, header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row(Text("found", style="bold red"), _text(finding.title, style="bold"))
+    table.add_row("", _dim(finding.name))
+    table.add_row("cause", _text(finding.cause))
+    for line in finding.evidence:
+        table.add_row("seen", _text(line))
+    table.add_row("remedy", _text(finding.remedy, style="bold"))
+    return table
+
+
+def _plan(report: Report) -> RenderableType | None:
+    plan = report.plan
+    if plan is None:
+        return None
+    summary = (
+        f"{figure(plan.days)} days for {plan.iterations:,} iterations of "
+        f"{plan.games_per_iteration:,} games, {figure(plan.minutes_per_iteration)} min each"
+    )
+    doubt = (
+        f"{_range(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
+        if plan.days_interval
+        else f"no interval: {plan.interval_reason or 'not known'}"
+    )
+    parts: list[RenderableType] = [
+        _heading("Plan"),
+        _text(summary, style="bold"),
+        _text(doubt),
+        Text(),
+        _terms(plan),
+    ]
+    if plan.scenarios:
+        parts += [Text(), _scenarios(plan)]
+    return Group(*parts)
+
+
+def _terms(plan: Plan) -> RenderableType:
+    table = _table(None)
+    table.add_column("term", overflow="fold")
+    for head in ("min", "share", "days saved\nif free"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("formula", overflow="fold")
+    for term in plan.terms:
+        table.add_row(
+            _text(term.name),
+            figure(term.minutes),
+            f"{100 * term.share:.0f} %",
+            figure(term.days_saved_if_free),
+            _text(term.formula),
+        )
+    return table
+
+
+def _scenarios(plan: Plan) -> RenderableType:
+    table = _table("For comparison")
+    table.add_column("scenario", overflow="fold")
+    for head in ("games/min", "days"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("assuming", overflow="fold")
+    for scenario in plan.scenarios:
+        table.add_row(
+            _text(scenario.name),
+            _range(scenario.games_per_minute),
+            _range(scenario.days),
+            _text(scenario.assumption),
+        )
+    return table
+
+
+def _environment(report: Report) -> RenderableType:
+    machine, software = report.machine, report.software
+    table = _table("Environment", header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    cores = f"{machine.cores_usable} of {machine.cores_total} cores usable"
+    if machine.cgroup_cpu_quota is not None:
+        cores += f" (cgroup quota {machine.cgroup_cpu_quota:g})"
+    where = f" in {machine.container}" if machine.container else ""
+    table.add_row("system", _text(machine.platform + where))
+    table.add_row("cpu", _text(f"{machine.cpu}, {cores}, {machine.memory_gib:.1f} GiB"))
+    for gpu in report.gpus:
+        memory = UNKNOWN if gpu.memory_mib is None else f"{gpu.memory_mib:,.0f} MiB"
+        table.add_row("gpu", _text(f"{gpu.name}, {memory}, {gpu.uuid}"))
+    if not report.gpus:
+        table.add_row("gpu", _text(f"{UNKNOWN} ({report.gpu_reason or 'none was looked for'})"))
+    cuda = software.torch_cuda or "none, a CPU build"
+    torch = f"torch {software.torch} (CUDA {cuda})"
+    table.add_row("driver", _text(software.driver or f"{UNKNOWN} (no driver was asked)"))
+    table.add_row(
+        "software",
+        _text(
+            f"blobdiag {software.blobdiag}, Python {software.python}, {torch}, "
+            f"numpy {software.numpy}, numba {software.numba}"
+        ),
+    )
+    if software.git_commit:
+        table.add_row("commit", _text(software.git_commit))
+    if report.configuration:
+        settings = (
+            f"{name}={UNKNOWN if value is None else value}"
+            for name, value in report.configuration.items()
+        )
+        table.add_row("settings", _text("  ".join(settings)))
+    for reason in dict.fromkeys(report.unsupported.values()):
+        names = [name for name, why in report.unsupported.items() if why == reason]
+        table.add_row("not known", _text(f"{', '.join(names)} ({reason})"))
+    return table
+
+
+def _events(report: Report) -> RenderableType | None:
+    if not report.events:
+        return None
+    table = _table("Events")
+    table.add_column("at s", justify="right", no_wrap=True)
+    table.add_column("kind", overflow="fold")
+    table.add_column("what happened", overflow="fold")
+    for event in report.events:
+        table.add_row(f"{event.at_s:.1f}", _text(event.kind), _text(event.text))
+    return table
+
+
+_SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
+    _verdict,
+    _workers,
+    _throughput,
+    _metrics,
+    _phases,
+    _idle_gaps,
+    _checks,
+    _findings,
+    _plan,
+    _environment,
+    _events,
+)
+
+
+def _table(title: str | None, header: bool = True, gap: int = 2) -> Table:
+    return Table(
+        title=None if title is None else _heading(title),
+        title_justify="left",
+        box=SIMPLE_HEAD if header else None,
+        show_header=header,
+        show_edge=False,
+        # The box itself parts columns by one space.
+        padding=(0, gap - 1 if header else gap, 0, 0),
+        pad_edge=False,
+    )
+
+
+def _heading(title: str) -> Text:
+    return Text(title, style="bold underline")
+
+
+def _text(value: str, style: str = "") -> Text:
+    """A report's own words, in which neither markup nor a control character has an effect."""
+    return Text(_printable(value), style=style)
+
+
+def _dim(value: str) -> Text:
+    return _text(value, style="bright_black")
+
+
+def _printable(value: str) -> str:
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
+    )
+
+
+def _value(metric: Metric) -> str:
+    return _known(metric.value, metric.reason or "not known")
+
+
+def _with_unit(metric: Metric) -> str:
+    unknown = metric.value is None
+    return _value(metric) if unknown else f"{_value(metric)} {metric.unit}"
+
+
+def _interval(metric: Metric) -> str:
+    if metric.interval is not None:
+        return _range(metric.interval)
+    return f"{UNKNOWN} ({metric.reason or 'not known'})"
+
+
+def _known(value: float | None, reason: str) -> str:
+    return f"{UNKNOWN} ({reason})" if value is None else figure(value)
+
+
+def _range(interval: Interval) -> str:
+    low, high = figure(interval.low), figure(interval.high)
+    return low if low == high else f"{low} to {high}"
+
+
+def _count(value: int) -> str:
+    """An exact count, shortened from a hundred million up."""
+    return f"{value:,}" if value < 100_000_000 else f"{value / 1e6:,.0f}M"

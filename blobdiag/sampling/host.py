@@ -1,0 +1,296 @@
+"""Reads the host: cores, the load of watched processes, and what the machine is.
+
+Nothing here needs torch to be imported: its version is read from its files.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from blobdiag import __version__
+from blobdiag.reporting.model import Machine, Software
+from blobdiag.sampling.source import Reading, Tier
+
+MIB = 2**20
+GIB = 2**30
+
+
+class HostReader:
+    """Whole-system CPU and the processes it was told to watch.
+
+    - HOST: `host/cpu` in % of all cores of the host (a container's quota is not considered);
+      `process/<pid>/cpu` in % of one core since the previous reading, `rss` MiB, `threads`.
+    - SLOW: `process/<pid>/voluntary_switches` and `involuntary_switches`: context switches of all
+      threads now alive, counted from their start.
+    """
+
+    def __init__(self) -> None:
+        self.unsupported: dict[str, str] = {}
+        self._processes: dict[int, psutil.Process] = {}
+        self._events: list[str] = []
+        # psutil measures since the previous call, so the first answer is a meaningless 0.0.
+        psutil.cpu_percent()
+
+    def watch(self, pids: Iterable[int]) -> None:
+        """Add processes; one that is already gone is an event, not an error."""
+        for pid in set(pids) - self._processes.keys():
+            try:
+                process = psutil.Process(pid)
+                process.cpu_percent()
+            except psutil.Error:
+                self._events.append(f"process {pid} was gone before it could be watched")
+            else:
+                self._processes[pid] = process
+
+    def read(self, tier: Tier) -> Iterator[Reading]:
+        """Read one tier; a process that vanished is dropped and becomes an event."""
+        if tier is Tier.HOST:
+            yield Reading("host/cpu", "%", psutil.cpu_percent())
+            yield from self._read_each(self._load)
+        elif tier is Tier.SLOW:
+            yield from self._read_each(self._switches)
+
+    def take_events(self) -> list[str]:
+        """Processes that vanished since the last call, one line each."""
+        events, self._events = self._events, []
+        return events
+
+    def _read_each(self, read: Callable[[psutil.Process], list[Reading]]) -> Iterator[Reading]:
+        for pid, process in list(self._processes.items()):
+            try:
+                yield from read(process)
+            except psutil.NoSuchProcess:
+                del self._processes[pid]
+                self._events.append(f"process {pid} ended")
+            except psutil.AccessDenied:
+                del self._processes[pid]
+                self.unsupported[f"process/{pid}"] = "access denied by the operating system"
+
+    def _load(self, process: psutil.Process) -> list[Reading]:
+        prefix = f"process/{process.pid}"
+        with process.oneshot():
+            # A zombie still answers, with zeros.
+            if process.status() == psutil.STATUS_ZOMBIE:
+                raise psutil.ZombieProcess(process.pid)
+            return [
+                Reading(f"{prefix}/cpu", "%", process.cpu_percent()),
+                Reading(f"{prefix}/rss", "MiB", process.memory_info().rss / MIB),
+                Reading(f"{prefix}/threads", "threads", float(process.num_threads())),
+            ]
+
+    def _switches(self, process: psutil.Process) -> list[Reading]:
+        prefix = f"process/{process.pid}"
+        voluntary, involuntary = _context_switches(process)
+        readings = [Reading(f"{prefix}/voluntary_switches", "switches", voluntary)]
+        if psutil.WINDOWS:
+            reason = "Windows does not tell voluntary and involuntary switches apart"
+            self.unsupported[f"{prefix}/involuntary_switches"] = reason
+        else:
+            readings.append(Reading(f"{prefix}/involuntary_switches", "switches", involuntary))
+        return readings
+
+
+def _context_switches(process: psutil.Process) -> tuple[float, float]:
+    """(voluntary, involuntary); Linux counts them by thread, and a process has only its first's."""
+    tasks = Path(f"/proc/{process.pid}/task")
+    if not psutil.LINUX or not tasks.is_dir():
+        switches = process.num_ctx_switches()
+        return float(switches.voluntary), float(switches.involuntary)
+    voluntary = involuntary = 0
+    for task in tasks.iterdir():
+        try:
+            status = (task / "status").read_bytes()
+        except OSError:
+            continue
+        # The two counters are the last lines of the file (proc_pid_status(5)).
+        tail = status.rsplit(b"\n", 3)
+        voluntary += int(tail[1].split()[1])
+        involuntary += int(tail[2].split()[1])
+    return float(voluntary), float(involuntary)
+
+
+def cgroup_cpu_quota(root: Path = Path("/")) -> float | None:
+    """Cores that the cgroup of this process may use, None: no limit found.
+
+    The strictest limit from the process's own group up to the mount counts. v2: `cpu.max`; v1:
+    `cpu.cfs_quota_us` ÷ `cpu.cfs_period_us` (Linux, Documentation/admin-guide/cgroup-v2 and
+    Documentation/scheduler/sched-bwc). Inside a container the path may not exist below the
+    mount; then only the mount itself has a limit to read.
+    """
+    mount = root / "sys/fs/cgroup"
+    limits: list[float | None] = []
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            # Where v1 is mounted too, v2 lies one folder deeper.
+            for base in (mount, mount / "unified"):
+                limits += [_limit_v2(folder) for folder in _upwards(base, path)]
+        elif "cpu" in controllers.split(","):
+            for base in (mount / "cpu", mount / controllers):
+                limits += [_limit_v1(folder) for folder in _upwards(base, path)]
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _upwards(base: Path, path: str) -> list[Path]:
+    folder = base / path.lstrip("/")
+    # A path with .. leads out of the mount: a group outside this container's namespace.
+    inside = ".." not in folder.parts
+    return [folder, *(p for p in folder.parents if p.is_relative_to(base))] if inside else [base]
+
+
+def _limit_v2(folder: Path) -> float | None:
+    words = " ".join(_lines(folder / "cpu.max")).split()
+    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
+
+
+def _limit_v1(folder: Path) -> float | None:
+    quota = " ".join(_lines(folder / "cpu.cfs_quota_us"))
+    period = " ".join(_lines(folder / "cpu.cfs_period_us"))
+    # -1 means unlimited.
+    return int(quota) / int(period) if quota and period and int(quota) > 0 else None
+
+
+def _lines(path: Path) -> list[str]:
+    """A file's lines, none where it cannot be read."""
+    try:
+        return path.read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def affinity() -> int:
+    """Cores that this process may be scheduled on; all of them where the system has no say."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    if psutil.WINDOWS:
+        return len(psutil.Process().cpu_affinity() or ())
+    return os.cpu_count() or 1
+
+
+def usable_cores() -> int:
+    """Whole cores this process may use: affinity ∩ cgroup quota, rounded down, at least 1."""
+    quota = cgroup_cpu_quota()
+    cores = affinity()
+    return max(1, cores if quota is None else min(cores, int(quota)))
+
+
+def container(
+    root: Path = Path("/"),
+    environment: Mapping[str, str] = os.environ,
+    release: str | None = None,
+) -> str | None:
+    """'kubernetes', 'docker', 'podman', 'wsl', another name from $container, or None.
+
+    `release` is the kernel's, this machine's where None. By the marks each leaves: kubelet's
+    variable, /.dockerenv, /run/.containerenv, group names, and Microsoft's kernel name.
+    """
+    groups = " ".join(_lines(root / "proc/self/cgroup"))
+    if "KUBERNETES_SERVICE_HOST" in environment or "kubepods" in groups:
+        return "kubernetes"
+    if (root / ".dockerenv").exists() or "/docker" in groups:
+        return "docker"
+    if (root / "run/.containerenv").exists() or "libpod" in groups:
+        return "podman"
+    if environment.get("container"):
+        return environment["container"]
+    return "wsl" if is_wsl(release) else None
+
+
+def is_wsl(release: str | None = None) -> bool:
+    """Whether this is Windows' Linux, by its kernel's name; true in a container on it as well."""
+    return "microsoft" in (platform.release() if release is None else release).lower()
+
+
+def machine(label: str | None = None) -> Machine:
+    """This machine as a report shows it: no host name, user or path unless `label` is one."""
+    return Machine(
+        label=label,
+        platform=platform.platform(),
+        cpu=_cpu_name(),
+        cores_usable=usable_cores(),
+        cores_total=os.cpu_count() or 1,
+        cgroup_cpu_quota=cgroup_cpu_quota(),
+        memory_gib=psutil.virtual_memory().total / GIB,
+        container=container(),
+    )
+
+
+def _cpu_name() -> str:
+    for line in _lines(Path("/proc/cpuinfo")):
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def software(driver: str | None = None) -> Software:
+    """Versions of what decides the speed; `driver` is the GPU driver's, which NVML knows.
+
+    `git_commit` is that of the folder the command runs in, None outside a repository.
+    """
+    return Software(
+        blobdiag=__version__,
+        python=platform.python_version(),
+        torch=package_version("torch"),
+        torch_cuda=torch_cuda(),
+        numpy=package_version("numpy"),
+        numba=package_version("numba"),
+        driver=driver,
+        git_commit=_git_commit(),
+    )
+
+
+def package_version(package: str) -> str:
+    """A package's installed version, or 'not installed'; the package is not imported."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version torch was built for, None: CPU build, or no torch.
+
+    Read from torch/version.py unless torch is loaded already: to import it takes seconds.
+    """
+    if "torch" in sys.modules:
+        return sys.modules["torch"].version.cuda
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    return _assigned("cuda", "\n".join(_lines(Path(spec.origin).parent / "version.py")))
+
+
+def _assigned(name: str, source: str) -> str | None:
+    """The string constant that a module's source assigns to `name`, else None."""
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        named = any(isinstance(target, ast.Name) and target.id == name for target in targets)
+        value = getattr(node, "value", None)
+        if named and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            return value.value
+    return None
+
+
+def _git_commit() -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return None
+    try:
+        answer = subprocess.run(
+            [git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=2, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None

@@ -1,0 +1,225 @@
+"""The parent's handle of the sampler: starts it, adds what it sends to a trace, stops it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import pairwise
+from multiprocessing.connection import Connection, wait
+from statistics import median
+from time import monotonic
+from types import ModuleType
+from typing import NamedTuple
+
+from blobdiag.reporting.model import Gpu
+from blobdiag.sampling import sampler
+from blobdiag.sampling.source import Source
+from blobdiag.sampling.trace import Trace
+
+# How long stop() waits for the last batch, then after each harder request.
+PATIENCE_SECONDS = 3.0
+
+# NVML: "Each sample period may be between 1 second and 1/6 second, depending on the product"
+# (nvmlUtilization_t). Which one, the driver does not say.
+LONGEST_AVERAGE_SECONDS = 1.0
+
+
+class Cost(NamedTuple):
+    """What the sampler itself used since it was ready, its start-up apart."""
+
+    cpu_seconds: float
+    wall_seconds: float
+
+    @property
+    def share(self) -> float | None:
+        """Its part of one core, 0 to 1; None before the first batch."""
+        return self.cpu_seconds / self.wall_seconds if self.wall_seconds else None
+
+
+class Recorder:
+    """Samples this machine into a trace while it is started; also a context manager.
+
+    Metrics are named `gpu/<uuid>/utilization`, `host/cpu`, `process/<pid>/cpu`, `sampler/cpu`, …
+    (see NvmlReader and HostReader). A sampler that dies is reported in `death` and never raises:
+    a run without samples is still a run.
+    """
+
+    def __init__(self, trace: Trace, factory: Callable[[], Source] = sampler.MachineSource) -> None:
+        """`factory` makes the source inside the sampler's process, so it must be picklable."""
+        self.gpus: list[Gpu] = []
+        self.gpu_reason: str | None = "the sampler was not started"
+        self.driver: str | None = None
+        self.death: str | None = None
+        self.cost = Cost(0.0, 0.0)
+        self.events: list[tuple[float, str]] = []
+        """(monotonic seconds, text) of lost GPUs and vanished processes."""
+        self.labels: dict[int, str] = {}
+        self._trace = trace
+        self._factory = factory
+        self._latest: dict[str, float | None] = {}
+        self._ready = threading.Event()
+        self._started = self._finished = False
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+
+    def start(self, timeout: float = 20) -> None:
+        """Start the sampler and wait until it says what it sees, at most `timeout` seconds.
+
+        Raises RuntimeError when started again: a recorder is for one recording.
+        """
+        if self._started:
+            raise RuntimeError("this recorder was started before")
+        self._started = True
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=sampler.main, args=(theirs, self._factory), name="blobdiag sampler", daemon=True
+        )
+        with _without_main_module(), _without_interrupts():
+            self._process.start()
+        theirs.close()
+        self._thread = threading.Thread(target=self._receive, name="blobdiag samples", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(timeout):
+            self._end(f"the sampler was not ready within {timeout:g} s", patience=0)
+        if self.death:
+            self.gpu_reason = self.death
+
+    def watch(self, processes: Mapping[int, str]) -> None:
+        """Sample these processes too, {pid: label}; their children are not followed."""
+        self.labels |= processes
+        self._send(set(processes))
+
+    def latest(self, name: str) -> float | None:
+        """The newest value of a metric, None while it is not known; from any thread."""
+        return self._latest.get(name)
+
+    def stop(self) -> None:
+        """Take the last batch and end the sampler, by force after a few seconds; repeatable."""
+        self._end("the sampler did not answer and was killed", patience=PATIENCE_SECONDS)
+
+    def __enter__(self) -> Recorder:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _send(self, order: set[int] | None) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.send(order)
+        except OSError:
+            # It died: the receiving thread says so.
+            return
+
+    def _end(self, reason: str, patience: float) -> None:
+        process, thread = self._process, self._thread
+        if process is None or thread is None or self._connection is None:
+            return
+        self._send(None)
+        thread.join(patience)
+        for harder in (process.terminate, process.kill):
+            if thread.is_alive():
+                self.death = reason
+                harder()
+                thread.join(PATIENCE_SECONDS)
+        process.join(PATIENCE_SECONDS)
+        self._connection.close()
+        self._process = self._thread = self._connection = None
+
+    def _receive(self) -> None:
+        """The thread: take messages until the last batch or the sampler's death."""
+        process, connection = self._process, self._connection
+        assert process is not None
+        assert connection is not None
+        try:
+            while not self._finished and self.death is None:
+                # The sentinel too: a pipe can outlive its process in a fork of it.
+                if connection not in wait([connection, process.sentinel]):
+                    raise EOFError
+                self._take(connection.recv())
+        except (EOFError, OSError):
+            # The pipe of a dying process closes a little before its exit code is known.
+            process.join(PATIENCE_SECONDS)
+        if not self._finished and self.death is None:
+            self.death = f"the sampler ended by itself: {_exit_text(process.exitcode)}"
+        self._ready.set()
+
+    def _take(self, message: sampler.Ready | sampler.Batch | str) -> None:
+        if isinstance(message, sampler.Ready):
+            self.gpus, self.gpu_reason, self.driver = message
+            self._ready.set()
+        elif isinstance(message, sampler.Batch):
+            self._add(message)
+        else:
+            self.death = f"the sampler failed: {message}"
+
+    def _add(self, batch: sampler.Batch) -> None:
+        for name, unit, time, value in batch.samples:
+            self._trace.add(name, unit, time, value)
+            self._latest[name] = value
+        self._trace.unsupported.update(batch.unsupported)
+        self.events += [(monotonic(), event) for event in batch.events]
+        self.cost = Cost(batch.cpu_seconds, batch.wall_seconds)
+        self._finished = batch.last
+
+
+def shortest_visible_gap(trace: Trace, gpu: str) -> float | None:
+    """Seconds a GPU (its UUID) must be idle for a sample of 0 to be certain; None: not sampled.
+
+    The average behind a sample must lie wholly inside the gap, and a sample must be taken while
+    it does: averaging window + sampling interval (the median of this run). `sm_activity`, where
+    it was sampled, is averaged by GPM over exactly one interval; `utilization` over 1/6 to 1 s,
+    "depending on the product" (NVML, nvmlUtilization_t), of which the longest is taken.
+    """
+    for metric, window in (("sm_activity", None), ("utilization", LONGEST_AVERAGE_SECONDS)):
+        samples = trace.samples.get(f"gpu/{gpu}/{metric}")
+        if samples is None:
+            continue
+        known = [t for t, v in zip(samples.times, samples.values, strict=False) if v is not None]
+        if len(known) > 1:
+            interval = median(later - earlier for earlier, later in pairwise(known))
+            return interval + (interval if window is None else window)
+    return None
+
+
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start a process that does not run the parent's main module again.
+
+    A spawned process imports it, so that what it defines can be unpickled; the sampler needs
+    nothing of it, and it may import torch, or start its work where it has no main guard.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start a process with Ctrl-C blocked, until it can ignore it; the parent's is only late."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _exit_text(code: int | None) -> str:
+    if code is not None and code < 0 and os.name == "posix":
+        return f"killed by {signal.Signals(-code).name}"
+    return "without an exit code" if code is None else f"exit code {code}"

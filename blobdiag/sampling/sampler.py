@@ -1,0 +1,184 @@
+"""The sampler's process: reads a source on its tiers and sends batches to its parent.
+
+Runs apart from the workload, so that neither the workload's GIL nor its load delays a sample.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from time import monotonic
+from typing import Any, NamedTuple
+
+from blobdiag.reporting.model import Gpu
+from blobdiag.sampling.host import HostReader
+from blobdiag.sampling.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.source import TICK_SECONDS, Reading, Source, Tier
+
+
+class Ready(NamedTuple):
+    """First message of a sampler: what it sees."""
+
+    gpus: list[Gpu]
+    gpu_reason: str | None
+    driver: str | None
+
+
+class Batch(NamedTuple):
+    """What was read since the last message: samples as (name, unit, monotonic time, value).
+
+    `cpu_seconds` and `wall_seconds` are the sampler's own, since it said it was ready.
+    """
+
+    samples: list[tuple[str, str, float, float | None]]
+    unsupported: dict[str, str]
+    events: list[str]
+    cpu_seconds: float
+    wall_seconds: float
+    last: bool
+
+
+class MachineSource:
+    """This machine: its NVIDIA GPUs, if any, and the host."""
+
+    def __init__(self, binding: Any = None) -> None:
+        """`binding` is NVML's, see `open_nvml`."""
+        self._host = HostReader()
+        self._nvml: NvmlReader | None = None
+        self.gpu_reason: str | None = None
+        try:
+            self._nvml = open_nvml(binding)
+        except NvmlUnavailable as error:
+            self.gpu_reason = str(error)
+
+    @property
+    def gpus(self) -> list[Gpu]:
+        return self._nvml.gpus if self._nvml else []
+
+    @property
+    def driver(self) -> str | None:
+        return self._nvml.driver if self._nvml else None
+
+    @property
+    def unsupported(self) -> dict[str, str]:
+        return self._host.unsupported | (self._nvml.unsupported if self._nvml else {})
+
+    def watch(self, pids: Iterable[int]) -> None:
+        self._host.watch(pids)
+
+    def read(self, tier: Tier) -> Iterator[Reading]:
+        if self._nvml:
+            yield from self._nvml.read(tier)
+        yield from self._host.read(tier)
+
+    def take_events(self) -> list[str]:
+        return self._host.take_events() + (self._nvml.take_events() if self._nvml else [])
+
+    def close(self) -> None:
+        if self._nvml:
+            self._nvml.close()
+
+
+def main(connection: Connection, factory: Callable[[], Source]) -> None:
+    """Sample until the parent says stop, closes the pipe or dies.
+
+    The parent sends sets of PIDs to watch, and None to stop. It gets a `Ready`, then batches; a
+    string instead is the reason why the sampler fails. Ctrl-C reaches the whole process group,
+    but only the parent answers it: the samples of an interrupted run are wanted too.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        source = factory()
+        try:
+            connection.send(Ready(source.gpus, source.gpu_reason, source.driver))
+            _sample(connection, source)
+        finally:
+            source.close()
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        # The parent is gone, there is nobody to tell.
+        return
+    except Exception as error:
+        connection.send(f"{type(error).__name__}: {error}")
+
+
+def _sample(connection: Connection, source: Source) -> None:
+    orders = _Orders(connection, source)
+    cost = _Cost()
+    tick, running = 0, True
+    while running:
+        running = orders.obey_until(cost.start + (tick + 1) * TICK_SECONDS)
+        last, tick = tick, int((monotonic() - cost.start) / TICK_SECONDS)
+        due = _due(last, tick)
+        samples = [sample for tier in due for sample in _stamped(source.read(tier))]
+        if Tier.SLOW in due:
+            samples.append(("sampler/cpu", "%", monotonic(), cost.percent()))
+        events = source.take_events()
+        connection.send(Batch(samples, source.unsupported, events, *cost.total(), not running))
+
+
+def _due(last: int, now: int) -> list[Tier]:
+    """Tiers whose turn came after tick `last`, up to tick `now`: missed turns are taken once."""
+    return [tier for tier in Tier if now // tier.value > last // tier.value]
+
+
+def _stamped(readings: Iterator[Reading]) -> Iterator[tuple[str, str, float, float | None]]:
+    for name, unit, value in readings:
+        yield name, unit, monotonic(), value
+
+
+class _Orders:
+    """What the parent asks for, its death included."""
+
+    def __init__(self, connection: Connection, source: Source) -> None:
+        self._connection = connection
+        self._source = source
+        self._parent = multiprocessing.parent_process()
+
+    def obey_until(self, deadline: float) -> bool:
+        """Follow orders until a monotonic time; False: stop. Raises EOFError without a parent."""
+        while (remaining := deadline - monotonic()) > 0:
+            if not self._obey(remaining):
+                return False
+        # Also when sampling takes longer than a tick.
+        return self._obey(0)
+
+    def _obey(self, seconds: float) -> bool:
+        sentinels = [] if self._parent is None else [self._parent.sentinel]
+        ready = wait([self._connection, *sentinels], seconds)
+        if self._connection in ready:
+            pids = self._connection.recv()
+            if pids is None:
+                return False
+            self._source.watch(pids)
+        if any(sentinel in ready for sentinel in sentinels) or self._orphaned():
+            raise EOFError("the parent died")
+        return True
+
+    def _orphaned(self) -> bool:
+        """A process that the parent forked may hold both pipes open after it."""
+        alone = self._parent is not None and os.getppid() != self._parent.pid
+        # On Windows a process keeps the number of a dead parent.
+        return os.name == "posix" and alone
+
+
+class _Cost:
+    """What sampling costs, counted from the moment the sampler is ready."""
+
+    def __init__(self) -> None:
+        self.start = self._wall = monotonic()
+        self._cpu_start = self._cpu = time.process_time()
+
+    def total(self) -> tuple[float, float]:
+        """CPU and wall seconds since the start."""
+        return time.process_time() - self._cpu_start, monotonic() - self.start
+
+    def percent(self) -> float:
+        """CPU time in % of one core since the previous call."""
+        cpu, wall = time.process_time(), monotonic()
+        share = (cpu - self._cpu) / (wall - self._wall)
+        self._cpu, self._wall = cpu, wall
+        return 100 * share

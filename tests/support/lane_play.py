@@ -1,0 +1,58 @@
+"""Games played on lanes in this process, without workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.evaluator import Evaluator, new_batch
+from engine.lanes import (
+    Group,
+    SearchConfig,
+    gather,
+    grant,
+    new_group,
+    scatter,
+    spread_openings,
+    take_output,
+    temperature_table,
+)
+from engine.network import InferenceNet, NetworkConfig, build_network
+from engine.replay import Examples, join_examples
+
+SMALL = NetworkConfig(32, 2, 4, 64)
+
+
+def play(
+    config: SearchConfig,
+    lanes: int,
+    games: int,
+    network: InferenceNet,
+    after_step: Callable[[Group], None] = lambda group: None,
+    spread: bool = False,
+) -> tuple[Group, Examples]:
+    """Play `games` deals to their end on this thread."""
+    batch = new_batch(lanes * config.determinizations, pinned=False)
+    group = new_group(config, lanes, temperature_table(None, config.cards), batch)
+    evaluator = Evaluator(network, batch)
+    if spread:
+        spread_openings(group, config)
+    parts, waiting = [], list(range(games))
+    while True:
+        room = len(group.grants) - int(group.grants_made[0] - group.tally[0]["grants_used"])
+        grant(group, waiting[:room])
+        waiting = waiting[room:]
+        rows = gather(group, config)
+        parts.append(take_output(group))
+        if rows == 0 and group.tally[0]["games"] == games:
+            return group, join_examples(parts)
+        if rows:
+            evaluator.submit(rows)
+            evaluator.wait()
+            scatter(group, config, rows)
+        after_step(group)
+
+
+def generated(games: int, seed: int = 0) -> Examples:
+    """Examples of really played games, by a small untrained network."""
+    network = InferenceNet(build_network(SMALL, "cpu"))
+    return play(SearchConfig(simulations=10, seed=seed), 16, games, network)[1]
