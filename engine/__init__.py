@@ -3,3 +3,6 @@
 `rules` → `belief` → `search` → `lanes` → `selfplay` → `workers` → `pipeline`: each module uses
 only those before it. Nothing here imports `blobdiag`.
 """
+
+PROJECT = "blobdiag"
+"""Tells this package from another one of the same name."""

@@ -7,7 +7,15 @@ import torch
 from torch import Tensor
 
 from engine.encoding import STATE_DIM
-from engine.lanes import Batch
+from engine.lanes import (
+    Batch,
+    SearchConfig,
+    gather,
+    grant,
+    new_group,
+    scatter,
+    temperature_table,
+)
 from engine.network import InferenceNet
 from engine.rules import ACTIONS, MAX_PLAYERS
 
@@ -72,3 +80,15 @@ class Evaluator:
         """Return when the answers of the last `submit` are in the batch."""
         if self.on_cuda:
             self.done.synchronize()
+
+
+def compile_kernels() -> None:
+    """Compile (or load) every kernel a search thread uses, so that workers find them cached.
+
+    Plays one small game with a network that is indifferent.
+    """
+    config = SearchConfig(players=3, cards=2, simulations=4)
+    group = new_group(config, 1, temperature_table(None, config.cards), new_batch(PAD, False))
+    grant(group, [0])
+    while group.tally[0]["games"] == 0:
+        scatter(group, config, gather(group, config))

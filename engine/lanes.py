@@ -110,6 +110,7 @@ class Batch(NamedTuple):
 TALLY = np.dtype(
     [
         ("steps", np.int64),  # lockstep steps taken
+        ("batches", np.int64),  # of them, those with rows for the network
         ("evaluations", np.int64),  # rows the network was given
         ("distinct", np.int64),  # of them, (tree, node) pairs not evaluated before
         ("simulations", np.int64),
@@ -119,7 +120,6 @@ TALLY = np.dtype(
         ("kl", np.float64),  # sum over them of KL(visits || uniform), nats
         ("games", np.int64),  # games finished
         ("game_evaluations", np.int64),  # evaluations of finished games
-        ("game_evaluations_squared", np.float64),
         ("settled", np.int64),  # lanes that have finished a game
         ("grants_used", np.int64),  # games taken from the grants
     ]
@@ -139,7 +139,7 @@ class Group(NamedTuple):
     output_used: NDArray[np.int64]
     """[1]"""
     finished: NDArray[np.int64]
-    """[L] ring: id of the n-th game finished at n modulo L."""
+    """[L, 2] ring: id and evaluations of the n-th game finished, at n modulo L."""
     grants: NDArray[np.int64]
     """[Q] ring of game ids to play; `tally.grants_used` of them are taken."""
     grants_made: NDArray[np.int64]
@@ -195,7 +195,7 @@ def new_group(
         batch=batch,
         output=empty_examples(longest * max(16, lanes // 8)),
         output_used=np.zeros(1, np.int64),
-        finished=np.zeros(lanes, np.int64),
+        finished=np.zeros((lanes, 2), np.int64),
         grants=np.zeros(max(64, 4 * lanes), np.int64),
         grants_made=np.zeros(1, np.int64),
         temperatures=temperatures,
@@ -373,10 +373,11 @@ def finish_game(group: Group, lane: int) -> None:
             output.outcome[row, turn] = rules.value(game, seat)
             output.seats[row, turn] = True
     group.output_used[0] = used + count
-    group.finished[tally.games % len(group.finished)] = lanes.lane[lane].game_id
+    entry = tally.games % len(group.finished)
+    group.finished[entry, 0] = lanes.lane[lane].game_id
+    group.finished[entry, 1] = lanes.lane[lane].evaluations
     tally.games += 1
     tally.game_evaluations += lanes.lane[lane].evaluations
-    tally.game_evaluations_squared += np.float64(lanes.lane[lane].evaluations) ** 2
     lanes.lane[lane].game_id = -1
     lanes.lane[lane].games += 1
     tally.settled += lanes.lane[lane].games == 1
@@ -414,13 +415,14 @@ def advance(group: Group, config: SearchConfig, lane: int, row: int) -> int:
 def gather(group: Group, config: SearchConfig) -> int:
     """Advance every lane to where it needs the network; how many rows of the batch are filled.
 
-    Ids of the games that ended stand in the ring `finished` at `tally.games`. No rows means that
+    The games that ended stand in the ring `finished` up to `tally.games`. No rows means that
     every lane is closed, or waits for room in the output.
     """
     row = 0
     for lane in range(len(group.lanes.lane)):
         row = advance(group, config, lane, row)
     group.tally[0].steps += 1
+    group.tally[0].batches += row > 0
     return row
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 from time import perf_counter
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from engine.encoding import STATE_DIM
+from engine.bits import count_bits, nth_bit
+from engine.encoding import STATE_DIM, StateEncoder
+from engine.jit import kernel
 from engine.network import BlobNet, InferenceNet
+from engine.rng import States, below, seed_stream
+from engine.rules import GAME, Games, deal, legal_mask, play_move
 
 POLICY_TOLERANCE = 0.03
 """Largest difference of a move's probability, all 66 actions taken as legal."""
@@ -48,10 +53,22 @@ def difference(one: InferenceNet, other: InferenceNet, states: Tensor) -> Differ
     )
 
 
-def probe_states(rows: int) -> Tensor:
-    """Seeded stand-ins for positions, [rows, STATE_DIM]: a tenth of the floats are set."""
-    generator = torch.Generator().manual_seed(0)
-    return (torch.rand(rows, STATE_DIM, generator=generator) < 0.1).float()
+@kernel
+def _random_positions(games: Games, streams: States, players: int, cards: int) -> None:
+    """Deal each game and make random moves in it, up to any moment before its end."""
+    for i in range(len(games)):
+        seed_stream(streams, 0, 0, i, 0)
+        deal(games[i], players, cards, streams, 0)
+        for _ in range(below(streams, 0, players * (cards + 1))):
+            legal = legal_mask(games[i])
+            play_move(games[i], nth_bit(legal, below(streams, 0, count_bits(legal))))
+
+
+def probe_states(rows: int, players: int = 4, cards: int = 5) -> Tensor:
+    """Encoded positions of random play, always the same ones, [rows, STATE_DIM] float32."""
+    games = np.zeros(rows, GAME)
+    _random_positions(games, np.zeros(1, np.uint64), players, cards)
+    return torch.from_numpy(StateEncoder().encode(games))
 
 
 @torch.inference_mode()

@@ -46,6 +46,20 @@ class Paused(NamedTuple):
     pid: int
 
 
+class MeasureNetwork(NamedTuple):
+    """Run the bare network for so long; only while paused, answered by NetworkRate."""
+
+    seconds: float
+
+
+class NetworkRate(NamedTuple):
+    """Evaluations of the bare network and the seconds they took, in one worker."""
+
+    pid: int
+    evaluations: int
+    seconds: float
+
+
 class UpdateWeights(NamedTuple):
     """Load these weights in place; answered by a new Handshake."""
 
@@ -90,6 +104,8 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
         elif isinstance(order, Pause):
             worker.pause()
             worker.send(Paused(os.getpid()))
+        elif isinstance(order, MeasureNetwork):
+            worker.send(NetworkRate(os.getpid(), *worker.measure_network(order.seconds)))
         elif isinstance(order, UpdateWeights):
             worker.update_weights(order.weights)
             worker.send(worker.handshake())

@@ -12,7 +12,7 @@ from itertools import islice
 from multiprocessing.connection import wait
 from time import monotonic
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,16 @@ from engine.devices import DeviceUnavailable, check_device_name, spread, usable_
 from engine.encoding import ActionMasker, StateEncoder
 from engine.lanes import Schedule, SearchConfig, temperature_table
 from engine.network import BlobNet, weights_hash, weights_of
-from engine.processes import Grant, Pause, Paused, Play, UpdateWeights, WorkerProcess
+from engine.processes import (
+    Grant,
+    MeasureNetwork,
+    NetworkRate,
+    Pause,
+    Paused,
+    Play,
+    UpdateWeights,
+    WorkerProcess,
+)
 from engine.replay import Examples, join_examples
 from engine.rules import check_setting
 from engine.telemetry import (
@@ -160,7 +169,9 @@ class SelfPlayEngine:
         self._next_game = 0
         self._waiting: deque[int] = deque()
         self._kept: dict[int, Examples] = {}
+        self._keeping = False
         self._finished = 0
+        self._rates: dict[int, NetworkRate] = {}
         self._on_message: MessageCallback | None = None
 
     # -- life of the workers ------------------------------------------------------------------
@@ -250,6 +261,23 @@ class SelfPlayEngine:
         status = worker.status
         return status is not None and status.handshake.weights_hash == self.weights_hash
 
+    def measure_network(self, seconds: float = 1.0) -> float:
+        """Evaluations per second of the bare network, all workers at once, without any search.
+
+        Raises WorkerFailed when a worker does not answer.
+        """
+        self._pause()
+        self._rates.clear()
+        for worker in self.workers:
+            worker.send(MeasureNetwork(seconds))
+        deadline = monotonic() + seconds + START_SECONDS
+        while len(self._rates) < len(self.workers):
+            self._listen()
+            self._replace_lost()
+            if monotonic() > deadline:
+                raise WorkerFailed("a worker did not measure its network in time")
+        return sum(rate.evaluations / rate.seconds for rate in self._rates.values())
+
     # -- playing ------------------------------------------------------------------------------
 
     def generate_games(
@@ -282,6 +310,7 @@ class SelfPlayEngine:
     ) -> SelfPlayResult:
         """Keep every lane full until `enough` says so; games in flight wait for the next call.
 
+        Examples are made and brought here, as always, but not kept: a window has no end known.
         Calls that follow go on with the same lanes, as long as the setting stays the same.
         """
         search = self.search._replace(players=num_players, cards=cards_to_deal)
@@ -320,6 +349,7 @@ class SelfPlayEngine:
     ) -> SelfPlayResult:
         start, before, events = monotonic(), self.tally, len(self.events)
         self._finished, self._kept, self._on_message = 0, {}, on_message
+        self._keeping = wanted is not None
         while not enough(progress := self._progress(wanted)):
             if callback is not None:
                 callback(progress)
@@ -412,6 +442,8 @@ class SelfPlayEngine:
             )
             if worker.status is not None:
                 worker.status.stacks = message.error
+        elif isinstance(message, NetworkRate):
+            self._rates[message.pid] = message
         elif isinstance(message, ThreadProgress):
             self._take_progress(worker, message)
 
@@ -419,11 +451,11 @@ class SelfPlayEngine:
         assert worker.status is not None
         worker.status.progress[message.thread] = message._replace(examples=None)
         # A game that was granted again may come twice; the one no longer in flight is dropped.
-        fresh = [game for game in message.finished if game in worker.in_flight]
+        fresh = [game for game, _ in message.finished if game in worker.in_flight]
         for game in fresh:
             del worker.in_flight[game]
         self._finished += len(fresh)
-        if message.examples is not None and len(fresh):
+        if message.examples is not None and self._keeping and fresh:
             self._keep(message.examples, fresh)
         steps = int(worker.status.tally["steps"])
         if steps > worker.steps or not worker.in_flight:
@@ -469,7 +501,7 @@ class SelfPlayEngine:
             if again:
                 raise WorkerFailed(f"{len(again)} games stalled a second time; see the stacks")
 
-    def _replace(self, worker: WorkerProcess, state: str, why: str) -> None:
+    def _replace(self, worker: WorkerProcess, state: Literal["lost", "stalled"], why: str) -> None:
         games = list(worker.in_flight)
         name = f"worker {worker.spec.worker} (pid {worker.process.pid})"
         worker.kill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,8 @@ class ThreadProgress(NamedTuple):
     """[] of dtype TALLY, summed over the thread's groups of lanes."""
     stage_seconds: dict[str, float]
     """Seconds in search, network, wait (for the network) and idle (no game to play)."""
-    finished: tuple[int, ...]
+    finished: tuple[tuple[int, int], ...]
+    """(game, its evaluations) of the games finished since the last message."""
     examples: Examples | None
 
 
@@ -67,8 +68,8 @@ class WorkerStatus:
     """What the engine knows of one worker process, dead ones included."""
 
     handshake: Handshake
-    state: str = "running"
-    """running, finished, lost (its process ended) or stalled (it was ended for standing still)."""
+    state: Literal["running", "finished", "lost", "stalled"] = "running"
+    """lost: its process ended unasked; stalled: it was ended for standing still."""
     progress: dict[int, ThreadProgress] = field(default_factory=dict)
     """Newest by thread, without examples."""
     stacks: str | None = None

@@ -10,12 +10,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, perf_counter
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from engine.devices import device_uuid
 from engine.encoding import STATE_DIM
@@ -91,13 +93,14 @@ class SearchThread:
                 spread_openings(group, order.search)
         self.rows = [0] * count
         self.games_seen = [0] * count
-        self.finished: list[int] = []
+        self.finished: list[tuple[int, int]] = []
         self.seconds = dict.fromkeys(("search", "network", "wait", "idle"), 0.0)
         self.reported = monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Step until `stop` is set; lanes keep their games for the next call."""
         torch.set_num_threads(1)
+        self.report()  # a stamp from which this stretch of work is counted
         while not stop.is_set():
             busy = [self.step(g) for g in range(len(self.groups))]
             idle = not any(busy)
@@ -144,7 +147,9 @@ class SearchThread:
         group = self.groups[g]
         games = int(group.tally["games"][0])
         ring = group.finished
-        self.finished += [int(ring[n % len(ring)]) for n in range(self.games_seen[g], games)]
+        for n in range(self.games_seen[g], games):
+            game, evaluations = ring[n % len(ring)].tolist()
+            self.finished.append((game, evaluations))
         self.games_seen[g] = games
         if group.output_used[0] > len(group.output.game) // 2:
             self.report()
@@ -252,6 +257,37 @@ class SelfPlayWorker:
         except BaseException as error:
             self.error = error
             raise
+
+    @torch.inference_mode()
+    def measure_network(self, seconds: float) -> tuple[int, float]:
+        """(evaluations, seconds) of the bare network in as many threads as search; while paused.
+
+        Positions lie on the device already: no copies, no search. Batches are as large as those
+        of the lanes can be.
+        """
+        lanes = -(-self.spec.lanes // self.spec.threads)
+        determinizations = self.order.search.determinizations if self.order else 1
+        states = torch.zeros(
+            lanes * determinizations,
+            STATE_DIM,
+            device=self.device,
+            dtype=self.inference.embedding.weight.dtype,
+        )
+        threads = self.spec.threads
+        with ThreadPoolExecutor(threads, "bare", torch.set_num_threads, (1,)) as pool:
+            start = perf_counter()
+            loops = [pool.submit(self._evaluate_for, states, seconds) for _ in range(threads)]
+            evaluations = sum(loop.result() for loop in loops)
+            return evaluations, perf_counter() - start
+
+    @torch.inference_mode()
+    def _evaluate_for(self, states: Tensor, seconds: float) -> int:
+        evaluations, end = 0, perf_counter() + seconds
+        while perf_counter() < end:
+            logits, _ = self.inference(states)
+            logits[:1].cpu()  # waits for the device, as a search would
+            evaluations += len(states)
+        return evaluations
 
     def pause(self) -> None:
         """Stop the search threads after their step; every lane keeps its game."""

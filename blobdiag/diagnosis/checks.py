@@ -82,9 +82,9 @@ def gpu_utilisation(
         return _check(name, expectation, Status.NOT_APPLICABLE, not_applicable)
     named = [(s.start, end_of(s, trace)) for s in spans if s.name == phase_name]
     if not named:
-        return _unknown(name, expectation, f"the run had no phase {phase_name!r}")
+        return unknown(name, expectation, f"the run had no phase {phase_name!r}")
     if not gpu_uuids:
-        return _unknown(name, expectation, "no GPU was sampled")
+        return unknown(name, expectation, "no GPU was sampled")
     seen = {
         uuid: [
             value
@@ -126,7 +126,7 @@ def no_idle_gaps(
         raise ValueError("the idle gap's expectation needs an upper end")
     if not gpu_uuids or not spans:
         missing = "no phase in which the GPU should work" if gpu_uuids else "no GPU was sampled"
-        return _unknown(IDLE_CHECK, expectation, missing)
+        return unknown(IDLE_CHECK, expectation, missing)
     gaps = idle_gaps(trace, gpu_uuids, spans, expectation.high)
     if gaps:
         longest = max(gaps, key=lambda gap: gap.seconds)
@@ -171,11 +171,11 @@ def speedup(
         return _check(SPEED_CHECK, expectation, Status.NOT_APPLICABLE, not_applicable)
     if cpu is None or gpu is None:
         device = "CPU" if cpu is None else "GPU"
-        return _unknown(SPEED_CHECK, expectation, f"the {device} was not measured")
+        return unknown(SPEED_CHECK, expectation, f"the {device} was not measured")
     ratio = speed_ratio(gpu, cpu)
     if ratio.value is None or ratio.interval is None:
         value = "" if ratio.value is None else f"{ratio.value:.2f} ×, but "
-        return _unknown(SPEED_CHECK, expectation, f"{value}{ratio.reason}")
+        return unknown(SPEED_CHECK, expectation, f"{value}{ratio.reason}")
     low, high = ratio.interval.low, ratio.interval.high
     observed = f"{ratio.value:.2f} × (95 % interval {low:.2f} to {high:.2f})"
     if expectation.above(ratio.value):
@@ -241,7 +241,7 @@ def starved(
     name = "GPU not starved" if device.startswith("cuda") else "CPU not starved"
     role = expectation.role if device.startswith("cuda") else Role.ADVISORY
     if achieved is None or not bare:
-        check = _unknown(name, expectation, "the evaluation rate or the bare network's is unknown")
+        check = unknown(name, expectation, "the evaluation rate or the bare network's is unknown")
     else:
         share = achieved / bare
         seen = f"{share:.2f} of the bare network ({achieved:,.0f} of {bare:,.0f} evals/s)"
@@ -259,7 +259,7 @@ def advisory(metric: Metric, expectation: Expectation) -> Check:
     if metric.unit != expectation.unit:
         raise ValueError(f"{metric.name} is in {metric.unit}, expected in {expectation.unit}")
     if metric.value is None:
-        check = _unknown(metric.name, expectation, str(metric.reason))
+        check = unknown(metric.name, expectation, str(metric.reason))
     else:
         seen = f"{figure(metric.value)} {metric.unit}"
         check = _check(metric.name, expectation, expectation.judge(metric.value), seen)
@@ -286,7 +286,8 @@ def _check(
     )
 
 
-def _unknown(name: str, expectation: Expectation, why: str) -> Check:
+def unknown(name: str, expectation: Expectation, why: str) -> Check:
+    """A check that could not be made, and why: INCONCLUSIVE."""
     return _check(name, expectation, Status.INCONCLUSIVE, why)
 
 

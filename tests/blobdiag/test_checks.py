@@ -345,7 +345,7 @@ def test_speedup(gpu_rate: float, spread: float, status: Status) -> None:
 
 def test_speedup_without_an_interval_or_a_device_is_inconclusive() -> None:
     cpu = reports.throughput("cpu", 1_000.0)
-    short = reports.throughput(blocks=reports.blocks(9_000.0, count=3))
+    short = reports.throughput(blocks=reports.blocks(9_000.0, count=3, spread=0.0))
     check = speedup(cpu, short, EXPECTATIONS["speed-up"])
     assert check.status is Status.INCONCLUSIVE
     assert check.observation == "9.00 ×, but only 3 blocks: an interval needs 5"

@@ -169,7 +169,10 @@ def _data(**changes: Any) -> dict[str, Any]:
         (json.dumps(_data(verdict="GREAT")).encode(), "verdict: "),
         (json.dumps(_data(surprise=1)).encode(), "surprise: Extra inputs"),
         (json.dumps(_data(seconds=float("nan"))).encode(), "seconds: .* finite"),
-        (json.dumps(_data(workers=[{"worker": 0}])).encode(), r"workers\.0\.pid: .*and \d+ more"),
+        (
+            json.dumps(_data(workers=[{"worker": 0}])).encode(),
+            r"not a valid report: workers\.0\.pid: .*and \d+ more",
+        ),
     ],
 )
 def test_unreadable_report_is_one_line(tmp_path: Path, content: bytes, why: str) -> None:

@@ -107,6 +107,19 @@ def test_few_finished_games_give_no_interval() -> None:
     assert metric.reason == "only 3 finished games: an interval needs 5"
 
 
+def test_the_side_with_fewer_items_sets_the_width() -> None:
+    few = reports.throughput("cpu", 1_000.0, blocks=reports.blocks(1_000.0, count=6))
+    many = reports.throughput("cpu", 1_000.0, blocks=reports.blocks(1_000.0, count=600))
+    ratio = speed_ratio(few, many)
+    alone = evaluations_per_second(few.blocks)
+    assert ratio.samples == 6
+    assert ratio.interval is not None
+    assert alone.interval is not None
+    assert alone.value is not None
+    width = (alone.interval.high - alone.interval.low) / alone.value
+    assert ratio.interval.high - ratio.interval.low == pytest.approx(width, rel=0.1)
+
+
 def test_speed_ratio_is_of_games_not_of_evaluations() -> None:
     cpu = reports.throughput("cpu", 1_000.0, games_by_evaluations={1_000: 50})
     gpu = reports.throughput("cuda:0", 8_000.0, games_by_evaluations={2_000: 50})
@@ -114,6 +127,10 @@ def test_speed_ratio_is_of_games_not_of_evaluations() -> None:
     assert ratio.value == pytest.approx(4.0)
     assert ratio.interval is not None
     assert ratio.interval.low < 4.0 < ratio.interval.high
+
+
+def test_five_finished_games_are_just_enough() -> None:
+    assert games_per_minute(reports.blocks(2_000), {1_000: MIN_ITEMS}).interval is not None
 
 
 def test_speed_ratio_falls_back_on_the_mean_length() -> None:

@@ -130,7 +130,9 @@ def test_a_killed_worker_s_games_are_played_again(network: BlobNet) -> None:
 
         result = engine.generate_games(80, progress_callback=kill_once)
         states = [(s.handshake.pid, s.state) for s in engine.statuses]
+        engine.update_weights(network)
         assert len(engine.handshakes) == 2
+        assert victim not in {h.pid for h in engine.handshakes}
     assert result.games == 80
     assert set(result.examples.game) == set(range(80))
     assert [event.kind for event in result.events] == ["worker-lost"]
@@ -143,14 +145,12 @@ def test_a_lone_worker_that_is_killed_is_replaced(network: BlobNet) -> None:
         network, num_workers=1, lanes=8, simulations_per_determinization=20
     ) as engine:
         victim = engine.handshakes[0].pid
-        result = engine.generate_games(
-            30,
-            progress_callback=lambda p: (
+
+        def kill_once(progress: Progress) -> None:
+            if progress.games >= 3 and psutil.pid_exists(victim):
                 os.kill(victim, signal.SIGKILL)
-                if p.games >= 3 and psutil.pid_exists(victim)
-                else None
-            ),
-        )
+
+        result = engine.generate_games(30, progress_callback=kill_once)
     assert set(result.examples.game) == set(range(30))
 
 
@@ -240,10 +240,11 @@ def test_an_error_in_the_callback_leaves_no_worker_behind(network: BlobNet) -> N
     def fail(progress: Progress) -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), SelfPlayEngine(network, num_workers=2, lanes=4) as e:
-        pids += [h.pid for h in e.handshakes]
-        e.generate_games(100, progress_callback=fail)
-    assert pids
+    with SelfPlayEngine(network, num_workers=2, lanes=4) as engine:
+        pids += [h.pid for h in engine.handshakes]
+        with pytest.raises(KeyboardInterrupt):
+            engine.generate_games(100, progress_callback=fail)
+    assert len(pids) == 2
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 

@@ -1,0 +1,215 @@
+"""The command line: options and their help. A command's module is imported only when it runs."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from blobdiag import __version__
+from blobdiag.errors import UserError
+
+if TYPE_CHECKING:
+    from blobdiag.settings import Settings
+
+app = typer.Typer(
+    name="blobdiag",
+    help="Does your self-play use the GPU, and when will the training be done?",
+    epilog="Exit codes: 0 passed or nothing to judge · 1 a deciding check failed · 2 bad usage or "
+    "input · 3 inconclusive · 130, 143 interrupted (the report is still written).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+report_app = typer.Typer(no_args_is_help=True, help="Draw or check a saved report.")
+app.add_typer(report_app, name="report")
+
+WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"
+
+
+def _option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
+    return typer.Option(*([name] if name else []), help=help, rich_help_panel=panel, **more)
+
+
+def options(
+    device: Annotated[
+        str, _option("auto, cpu, cuda (workers spread over the GPUs) or cuda:N", ENGINE)
+    ] = "auto",
+    games: Annotated[int, _option("Games that must finish, at least", WORKLOAD)] = 20,
+    players: Annotated[int, _option("3 to 8", WORKLOAD)] = 4,
+    cards: Annotated[int, _option("Cards dealt: 1 to min(13, 52 ÷ players)", WORKLOAD)] = 5,
+    determinizations: Annotated[int, _option("Deals searched a decision", WORKLOAD)] = 3,
+    simulations: Annotated[int, _option("Simulations a deal", WORKLOAD)] = 30,
+    network: Annotated[
+        str, _option("Shape of the network", WORKLOAD, metavar="EMB-LAYERS-HEADS-FF")
+    ] = "256-6-8-1024",
+    checkpoint: Annotated[
+        Path | None, _option("A state dict to play with; else seeded random weights", WORKLOAD)
+    ] = None,
+    seed: Annotated[int, _option("Of cards, noise and random weights", WORKLOAD)] = 0,
+    workers: Annotated[
+        int | None, _option("Worker processes; else one a core, or one a GPU", ENGINE)
+    ] = None,
+    lanes: Annotated[
+        int | None, _option("Games in progress a worker; else what fills its batches", ENGINE)
+    ] = None,
+    threads: Annotated[
+        int | None, _option("Search threads a worker; else 1, or the cores a GPU", ENGINE)
+    ] = None,
+    dtype: Annotated[
+        str, _option("auto (bfloat16 where faster and equal), float32 or bfloat16", ENGINE)
+    ] = "auto",
+    stall_seconds: Annotated[
+        float, _option("A worker that stands still so long is ended, its games replayed", ENGINE)
+    ] = 120.0,
+    inject: Annotated[
+        str | None,
+        _option("Break something on purpose, to see it found: device-not-propagated", JUDGEMENT),
+    ] = None,
+    min_seconds: Annotated[float, _option("Measure at least so long", JUDGEMENT)] = 10.0,
+    expect: Annotated[
+        list[str] | None,
+        _option("Override an expectation, like self-play-gpu=60..", JUDGEMENT, metavar="NAME=L..H"),
+    ] = None,
+    plan_iterations: Annotated[int, _option("Iterations to plan for", PLAN)] = 500,
+    plan_games: Annotated[int, _option("Games an iteration to plan for", PLAN)] = 10_000,
+    reuse: Annotated[float, _option("Times each new example is trained on", PLAN)] = 4.0,
+    label: Annotated[
+        str | None, _option("Name this machine in the report; it says none itself", OUTPUT)
+    ] = None,
+    output: Annotated[
+        Path | None, _option("Report file; else ./reports/<UTC>-<command>-<device>.json", OUTPUT)
+    ] = None,
+    quiet: Annotated[bool, _option("Print the report's path only", OUTPUT, "--quiet")] = False,
+) -> "Settings":
+    """What the measuring commands share: the options as Settings."""
+    from blobdiag.settings import Settings
+
+    values = dict(locals())
+    del values["Settings"]
+    return Settings(**{**values, "expect": tuple(expect or ())})
+
+
+def _measuring(**defaults: Any) -> Callable[[Callable[["Settings"], int]], Callable[..., None]]:
+    """Make a command of a function of Settings: the shared options, with other defaults."""
+
+    def decorate(function: Callable[["Settings"], int]) -> Callable[..., None]:
+        signature = inspect.signature(options)
+        parameters = [
+            p.replace(default=defaults.get(name, p.default))
+            for name, p in signature.parameters.items()
+        ]
+
+        @wraps(function)
+        def command(**values: Any) -> None:
+            raise typer.Exit(function(options(**values)))
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
+
+
+@app.command("check-gpu")
+@_measuring(games=20)
+def check_gpu(settings: "Settings") -> int:
+    """Do my self-play workers use the GPU?
+
+    Starts real workers, asks each where its network is, plays for a while under a sampler and
+    judges utilisation, batches and search. Without a GPU the device's way to the workers is
+    proven on torch's meta device, and the rest is INCONCLUSIVE (exit 3).
+
+    Try it: blobdiag check-gpu --inject device-not-propagated
+    """
+    from blobdiag.commands.check_gpu import check_gpu
+
+    return check_gpu(settings)
+
+
+@app.command("compare")
+@_measuring(games=20)
+def compare(settings: "Settings") -> int:
+    """Is the GPU worth it? Games per minute on the CPU and on the GPU, in turn, same seeds.
+
+    Judges the lower bound of the speed-up, and that both devices give the same answers. Where
+    there is only a CPU, that is measured.
+    """
+    from blobdiag.commands.compare import compare
+
+    return compare(settings)
+
+
+@app.command("iteration")
+@_measuring(games=500)
+def iteration(settings: "Settings") -> int:
+    """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
+
+    One iteration for real: self-play, replay buffer, training, new weights to the workers. Each
+    phase with its utilisation; then the days for the planned iterations, every term shown.
+    """
+    from blobdiag.commands.iteration import iteration
+
+    return iteration(settings)
+
+
+@app.command("doctor")
+def doctor() -> None:
+    """Why is CUDA not seen? Driver, torch build, environment, container, permissions."""
+    from blobdiag.commands.doctor import doctor
+
+    raise typer.Exit(doctor())
+
+
+ReportFile = Annotated[Path, typer.Argument(metavar="FILE", help="A report written by blobdiag")]
+
+
+@report_app.command("show")
+def show(file: ReportFile) -> None:
+    """Draw a saved report, without running anything."""
+    from blobdiag.commands.report import show
+
+    raise typer.Exit(show(file))
+
+
+@report_app.command("validate")
+def validate(file: ReportFile) -> None:
+    """Say whether a file is a valid report."""
+    from blobdiag.commands.report import validate
+
+    raise typer.Exit(validate(file))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"blobdiag {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version")
+    ] = False,
+) -> None:
+    """Does your self-play use the GPU, and when will the training be done?"""
+
+
+def main() -> None:
+    """The console script: one line and exit code 2 for what the user can mend."""
+    for stream in (sys.stdout, sys.stderr):
+        # A report must not fail on a terminal that cannot draw a dash.
+        getattr(stream, "reconfigure", lambda errors: None)(errors="replace")
+    try:
+        app()
+    except UserError as error:
+        print(f"blobdiag: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""`blobdiag check-gpu`: do the self-play workers use the GPU? (the bug report's Test 1)"""
+
+from __future__ import annotations
+
+from blobdiag.commands import session as sessions
+from blobdiag.commands.judging import (
+    SELF_PLAY,
+    health_checks,
+    machine_checks,
+    utilisation,
+    window_rules,
+)
+from blobdiag.commands.session import Judgement, Session
+from blobdiag.diagnosis.checks import device_reaches_workers, starved, unknown
+from blobdiag.diagnosis.verdict import with_validity
+from blobdiag.reporting.model import Metric
+from blobdiag.settings import Settings
+from blobdiag.workload import Arm, load_network
+from engine.devices import DeviceUnavailable
+from engine.network import BlobNet
+
+COMMAND = "check-gpu"
+META = "meta"
+BARE_SECONDS = 2.0
+
+
+def check_gpu(settings: Settings) -> int:
+    """Measure a window of self-play on the GPU and judge it; the exit code."""
+    device = "cuda" if settings.device == "auto" else settings.device
+    bare: list[float] = []
+
+    def measure(session: Session) -> None:
+        network = load_network(settings)
+        try:
+            arm = Arm(settings, network, device)
+        except DeviceUnavailable as error:
+            session.unavailable = str(error)
+            prove_on_meta(session, network)
+            return
+        with session.playing(arm):
+            with session.phase("warm-up", device):
+                arm.warm_up(session.show_games)
+            with session.phase(SELF_PLAY, device):
+                arm.measure(settings.min_seconds, settings.games, session.show_games)
+            with session.phase("bare network", device):
+                bare.append(arm.engine.measure_network(BARE_SECONDS))
+
+    return sessions.run(COMMAND, device, settings, measure, lambda session: judge(session, bare))
+
+
+def prove_on_meta(session: Session, network: BlobNet) -> None:
+    """Start real workers on torch's meta device: whether it reaches them needs no GPU."""
+    with session.playing(Arm(session.settings, network, META)):
+        pass
+
+
+def judge(session: Session, bare: list[float]) -> Judgement:
+    """Test 1: the device in every worker, and a GPU that is busy with what it should do."""
+    expectations = session.settings.expectations
+    workers = [record for arm in session.arms for record in arm.workers()]
+    on_meta = session.unavailable is not None
+    checks = [device_reaches_workers(workers, META if on_meta else session.device, on_meta=on_meta)]
+    if session.unavailable is not None or not session.arms:
+        why = session.unavailable or "interrupted before self-play began"
+        checks.append(unknown(f"{SELF_PLAY} GPU utilisation", expectations["self-play-gpu"], why))
+        return Judgement(checks)
+    arm = session.arms[0]
+    rules = window_rules(session, arm, session.settings.min_seconds, session.settings.games)
+    checks.append(utilisation(session, SELF_PLAY, rules))
+    if not arm.windows:
+        return Judgement(checks)
+    throughput = arm.throughput()
+    achieved = throughput.evaluations_per_second.value
+    attained = bare[0] if bare else None
+    share = starved(achieved, attained, session.device, expectations["bare-network-share"])
+    checks.append(with_validity(share, rules))
+    checks += health_checks(session, [throughput]) + machine_checks(session, throughput)
+    return Judgement(checks, metrics=[bare_metric(attained)])
+
+
+def bare_metric(attained: float | None) -> Metric:
+    """What the workers reach with the network alone, all at once."""
+    return Metric(
+        name="bare network",
+        value=attained,
+        unit="evals/s",
+        samples=0 if attained is None else 1,
+        reason="measured once, without an interval" if attained else "it was not measured",
+    )

@@ -1,0 +1,130 @@
+"""`blobdiag compare`: is the GPU worth it? (the bug report's Test 2)"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import torch
+
+from blobdiag.commands import session as sessions
+from blobdiag.commands.judging import SELF_PLAY, health_checks, machine_checks, window_rules
+from blobdiag.commands.session import Judgement, Session
+from blobdiag.diagnosis.checks import (
+    device_reaches_workers,
+    outputs_agree,
+    speedup,
+)
+from blobdiag.diagnosis.verdict import with_validity
+from blobdiag.reporting.model import Check
+from blobdiag.settings import Settings
+from blobdiag.workload import Arm, load_network
+from engine.devices import cuda_reason, resolve_auto
+from engine.network import BlobNet, InferenceNet
+from engine.precision import POLICY_TOLERANCE, Difference, difference, probe_states
+
+COMMAND = "compare"
+ROUNDS = 4
+"""Windows of each arm, in turn, so that a slow drift of the machine meets both alike."""
+PROBE_POSITIONS = 1024
+FLOAT32_TOLERANCE = 1e-3
+"""Largest difference of a probability or value between devices in float32."""
+
+
+def compare(settings: Settings) -> int:
+    """Measure self-play on each device in turn, with the same seeds; the exit code."""
+    device = resolve_auto(settings.device)
+    devices = ["cpu"] if device == "cpu" else ["cpu", device]
+    differences: list[Difference] = []
+
+    def measure(session: Session) -> None:
+        network = load_network(settings)
+        # The GPU first: if it is not there, nothing has been started in vain.
+        arms = {name: Arm(settings, network, name) for name in reversed(devices)}
+        if len(devices) > 1:
+            with session.phase("outputs compared"):
+                differences.append(compare_outputs(settings, network, arms[device]))
+        with ExitStack() as stack:
+            for name in devices:
+                stack.enter_context(session.playing(arms[name]))
+                with session.phase("warm-up", name):
+                    arms[name].warm_up(session.show_games)
+            play_in_turn(session, [arms[name] for name in devices])
+
+    return sessions.run(
+        COMMAND, device, settings, measure, lambda session: judge(session, differences)
+    )
+
+
+def play_in_turn(session: Session, arms: list[Arm]) -> None:
+    """Give every arm its seconds and games, in alternating windows."""
+    settings, rounds = session.settings, ROUNDS if len(arms) > 1 else 1
+    for _ in range(rounds):
+        for arm in arms:
+            with session.phase(SELF_PLAY, arm.device):
+                arm.measure(
+                    settings.min_seconds / rounds,
+                    -(-settings.games // rounds),
+                    session.show_games,
+                )
+
+
+def compare_outputs(settings: Settings, network: BlobNet, arm: Arm) -> Difference:
+    """Largest difference between the CPU's float32 answers and the device's own."""
+    plain = BlobNet(network.embedding.in_features, *network.config)
+    plain.load_state_dict(network.state_dict())
+    exact = InferenceNet(plain.eval())
+    other = InferenceNet(plain).to(arm.device, getattr(torch, arm.dtype))
+    return difference(exact, other, probe_states(PROBE_POSITIONS, settings.players, settings.cards))
+
+
+def judge(session: Session, differences: list[Difference]) -> Judgement:
+    """Test 2: the speed-up's lower bound, and the same answers on both devices."""
+    settings, expectations = session.settings, session.settings.expectations
+    measured = [arm for arm in session.arms if arm.windows]
+    throughputs = {arm.device: arm.throughput() for arm in measured}
+    on_gpu = session.device.startswith("cuda")
+    alone = None
+    if not on_gpu:
+        why = "--device cpu was asked for" if settings.device == "cpu" else cuda_reason()
+        alone = f"only the CPU was measured: {why}"
+    ratio = speedup(
+        throughputs.get("cpu"),
+        throughputs.get(session.device),
+        expectations["speed-up"],
+        alone,
+    )
+    rules = [
+        rule
+        for arm in measured
+        for rule in window_rules(session, arm, settings.min_seconds, settings.games)
+    ]
+    checks = [with_validity(ratio, rules) if on_gpu else ratio]
+    if session.unavailable is not None:
+        checks[0] = checks[0].model_copy(update={"observation": session.unavailable})
+    if on_gpu:
+        checks.insert(0, devices_check(session))
+        checks.append(outputs_check(session, differences))
+    checks += health_checks(session, list(throughputs.values()))
+    for throughput in throughputs.values():
+        checks += machine_checks(session, throughput)
+    return Judgement(checks)
+
+
+def devices_check(session: Session) -> Check:
+    """The device reaches the workers of the GPU's arm."""
+    workers = [
+        record for arm in session.arms if arm.device == session.device for record in arm.workers()
+    ]
+    return device_reaches_workers(workers, session.device)
+
+
+def outputs_check(session: Session, differences: list[Difference]) -> Check:
+    """Float32 answers must agree closely, bfloat16's within its stated tolerance."""
+    dtype = next((a.dtype for a in session.arms if a.device == session.device), "float32")
+    seen = differences[0] if differences else None
+    return outputs_agree(
+        seen.policy if seen else None,
+        seen.value if seen else None,
+        dtype,
+        FLOAT32_TOLERANCE if dtype == "float32" else POLICY_TOLERANCE,
+    )

@@ -1,0 +1,216 @@
+"""`blobdiag iteration`: what does a full iteration cost, and where does the GPU idle? (Test 3)"""
+
+from __future__ import annotations
+
+from time import monotonic
+
+import numpy as np
+
+from blobdiag.commands import session as sessions
+from blobdiag.commands.judging import (
+    SELF_PLAY,
+    TRAINING,
+    health_checks,
+    machine_checks,
+    not_on_gpu,
+    utilisation,
+    window_rules,
+)
+from blobdiag.commands.session import Judgement, Session
+from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
+from blobdiag.diagnosis.planning import plan
+from blobdiag.diagnosis.statistics import rate
+from blobdiag.reporting.model import Metric, Plan, Throughput
+from blobdiag.settings import Settings
+from blobdiag.workload import Arm, load_network
+from engine.devices import resolve_auto, usable_cores
+from engine.pipeline import IterationResult, TrainingPipeline
+from engine.replay import ReplayBuffer
+from engine.selfplay import CPU_LANES
+from engine.telemetry import Progress, subtract_tallies
+from engine.training import NetworkTrainer, StepLoss
+
+COMMAND = "iteration"
+WAVES = 4
+"""An iteration plays at least so many games a lane, or no stretch of it is steady."""
+BUFFER_EXAMPLES = 500_000
+
+
+class Timeline:
+    """When self-play was steady, and when each training step ended."""
+
+    def __init__(self, session: Session, arm: Arm) -> None:
+        self.session, self.arm = session, arm
+        self.begun: Progress | None = None
+        self.steps: list[float] = []
+
+    def on_progress(self, progress: Progress) -> None:
+        """The steady stretch: from every lane's first finished game until lanes run empty."""
+        self.session.show_games(progress)
+        if progress.lanes_settled and self.begun is None:
+            self.begun = progress
+        left = (progress.wanted or 0) - progress.games
+        if self.begun is not None and not self.arm.windows and left <= self.arm.engine.lanes:
+            self.arm.add_window(
+                self.begun.time, progress.time, subtract_tallies(progress.tally, self.begun.tally)
+            )
+
+    def on_step(self, step: int, loss: StepLoss) -> None:
+        self.steps.append(monotonic())
+        self.session.view.progress(step + 1, None, "steps")
+
+
+def iteration(settings: Settings) -> int:
+    """Run one iteration of self-play and training under the sampler; the exit code."""
+    device = resolve_auto(settings.device)
+    results: list[IterationResult] = []
+    timelines: list[Timeline] = []
+
+    def measure(session: Session) -> None:
+        network = load_network(settings)
+        arm = Arm(settings, network, device, lanes=lanes_for(settings, device))
+        timeline = Timeline(session, arm)
+        timelines.append(timeline)
+        # The trainer's network is the one whose weights go to the workers.
+        trainer = NetworkTrainer(network, trainer_device(device), dtype=arm.dtype)
+        pipeline = TrainingPipeline(
+            arm.engine, trainer, ReplayBuffer(BUFFER_EXAMPLES, settings.seed), settings.reuse
+        )
+        with session.playing(arm):
+            results.append(
+                pipeline.run_iteration(
+                    max(settings.games, WAVES * arm.engine.lanes),
+                    settings.players,
+                    settings.cards,
+                    phase=session.phase,
+                    on_progress=timeline.on_progress,
+                    on_message=arm.on_message,
+                    on_step=timeline.on_step,
+                )
+            )
+
+    return sessions.run(
+        COMMAND,
+        device,
+        settings,
+        measure,
+        lambda session: judge(session, results, timelines),
+    )
+
+
+def trainer_device(device: str) -> str:
+    """Training runs on one GPU: the first, where any would do."""
+    return "cuda:0" if device == "cuda" else device
+
+
+def lanes_for(settings: Settings, device: str) -> int | None:
+    """On the CPU few enough lanes for WAVES games each; on CUDA the engine's own number."""
+    if device != "cpu":
+        return None
+    workers = settings.workers or usable_cores()
+    return max(1, min(CPU_LANES * (settings.threads or 1), settings.games // (WAVES * workers)))
+
+
+def judge(session: Session, results: list[IterationResult], timelines: list[Timeline]) -> Judgement:
+    """Test 3: a GPU that works in both phases and never idles between, and the days it takes."""
+    expectations, settings = session.settings.expectations, session.settings
+    workers = [record for arm in session.arms for record in arm.workers()]
+    checks = [device_reaches_workers(workers, session.device)]
+    rules = [
+        rule for arm in session.arms if arm.windows for rule in window_rules(session, arm, 0.0, 1)
+    ]
+    if session.unavailable is not None:
+        checks[0] = checks[0].model_copy(update={"observation": session.unavailable})
+    spans = [span for span in session.trace.spans if span.name in (SELF_PLAY, TRAINING)]
+    checks += [
+        utilisation(session, SELF_PLAY, rules),
+        utilisation(session, TRAINING, []),
+        no_idle_gaps(
+            session.trace,
+            session.gpu_uuids,
+            spans,
+            expectations["idle-gap"],
+            not_on_gpu(session),
+        ),
+    ]
+    throughputs = [arm.throughput() for arm in session.arms if arm.windows]
+    checks += health_checks(session, throughputs)
+    for throughput in throughputs:
+        checks += machine_checks(session, throughput)
+    if not results or not throughputs:
+        return Judgement(checks)
+    trained = training_rate(timelines[0], results[0])
+    return Judgement(
+        checks,
+        metrics=[trained, *facts(session, results[0])],
+        plan=project(session, settings, results[0], throughputs[0], trained),
+    )
+
+
+def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
+    """Examples per second over the steps, the first left out: it pays for what is made once."""
+    seconds = np.diff(timeline.steps)
+    batch = result.training.examples / result.training.steps
+    if not len(seconds):
+        return Metric(
+            name="examples per second",
+            value=result.training.examples_per_second,
+            unit="examples/s",
+            samples=1,
+            reason="a single step: an interval needs more, so raise --games",
+        )
+    return rate("examples per second", "examples/s", [batch] * len(seconds), seconds.tolist())
+
+
+def project(
+    session: Session,
+    settings: Settings,
+    result: IterationResult,
+    throughput: Throughput,
+    trained: Metric,
+) -> Plan | None:
+    """The days for the planned iterations; None, with an event, when a rate is not known."""
+    games = result.self_play.games
+    try:
+        steady = games / (throughput.games_per_minute.value or 0) * 60
+        return plan(
+            settings.plan_iterations,
+            settings.plan_games,
+            settings.reuse,
+            throughput.games_per_minute,
+            result.self_play.examples.rows / games,
+            trained,
+            {
+                "ramp-up and last wave": max(0.0, result.self_play.seconds - steady),
+                "replay buffer": seconds_of(session, "replay buffer") * settings.plan_games / games,
+                "weight refresh": seconds_of(session, "weight refresh"),
+            },
+        )
+    except (ValueError, ZeroDivisionError) as error:
+        session.event("no-plan", str(error) or "the self-play rate is not known")
+        return None
+
+
+def seconds_of(session: Session, phase: str) -> float:
+    """All time spent in a phase, seconds."""
+    return sum(
+        span.end - span.start
+        for span in session.trace.spans
+        if span.name == phase and span.end is not None
+    )
+
+
+def facts(session: Session, result: IterationResult) -> list[Metric]:
+    """Figures of the iteration that stand in no other place."""
+    examples, training = result.self_play.examples.rows, result.training
+    losses = training.losses
+    tenth = max(1, len(losses) // 10)
+    counted = [
+        ("games played", result.self_play.games, "games"),
+        ("examples made", examples, "examples"),
+        ("training steps", training.steps, "steps"),
+        ("each example trained on", training.examples / examples, "times"),
+        ("loss of the first tenth", sum(x.total for x in losses[:tenth]) / tenth, "nats"),
+        ("loss of the last tenth", sum(x.total for x in losses[-tenth:]) / tenth, "nats"),
+    ]
+    return [Metric(name=n, value=float(v), unit=u, samples=1) for n, v, u in counted]

@@ -1,0 +1,115 @@
+"""Checks that several commands make of an arm's window."""
+
+from __future__ import annotations
+
+from blobdiag.commands.session import Session
+from blobdiag.diagnosis import timeline
+from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
+from blobdiag.diagnosis.verdict import window_validity, with_validity
+from blobdiag.reporting.model import Check, Metric, Throughput, Validity
+from blobdiag.sampling.nvml import throttle_reasons
+from blobdiag.workload import Arm
+
+SELF_PLAY = "self-play"
+TRAINING = "training"
+
+
+def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list[Validity]:
+    """What an arm's window must satisfy: `seconds` and `games` at least, and no disturbance."""
+    on_gpu = arm.device.startswith("cuda")
+    return window_validity(
+        arm.window_seconds,
+        seconds,
+        len(arm.games_in_windows),
+        games,
+        sampler_death=session.recorder.death if on_gpu else None,
+        lost_workers=[w.worker for w in arm.workers() if w.state in ("lost", "stalled")],
+        throttled=_throttled(session, arm) if on_gpu else None,
+        foreign_processes=_foreign(session, arm) if on_gpu else None,
+    )
+
+
+def _throttled(session: Session, arm: Arm) -> list[str] | None:
+    """Reasons the driver gave for slowing a GPU inside the windows; None: it gives none."""
+    reasons: set[str] = set()
+    names = [f"gpu/{uuid}/clocks_event_reasons" for uuid in session.gpu_uuids]
+    if not any(name in session.trace.samples for name in names):
+        return None
+    for name in names:
+        for start, end in arm.windows:
+            for mask in session.trace.between(name, start, end):
+                reasons.update(throttle_reasons(int(mask)))
+    return sorted(reasons)
+
+
+def _foreign(session: Session, arm: Arm) -> list[str] | None:
+    """Processes on the GPUs that are not ours; None when the driver shows none of ours either.
+
+    In a container the driver may list PIDs of the host, or none: nothing can be told then.
+    """
+    ours = {worker.pid for worker in arm.workers()} | {session.pid}
+    seen = {
+        int(name.split("/")[3])
+        for name in session.trace.samples
+        if name.startswith("gpu/") and "/process/" in name
+    }
+    if not seen & ours:
+        return None
+    return [f"pid {pid}" for pid in sorted(seen - ours)]
+
+
+def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check]:
+    """Search health of every arm that was measured; the distinct share decides."""
+    return search_health(throughputs, session.settings.expectations)
+
+
+def utilisation(session: Session, phase: str, rules: list[Validity]) -> Check:
+    """Mean GPU utilisation over a phase, resting on the window's rules too."""
+    check = gpu_utilisation(
+        session.trace,
+        session.gpu_uuids if session.device.startswith("cuda") else [],
+        phase,
+        session.trace.spans,
+        session.settings.expectations[f"{phase}-gpu"],
+        not_on_gpu(session),
+    )
+    return with_validity(check, rules)
+
+
+def not_on_gpu(session: Session) -> str | None:
+    """Why checks of the GPU do not apply; None when they do."""
+    return None if session.device.startswith("cuda") else f"the device is {session.device}"
+
+
+def machine_checks(session: Session, throughput: Throughput) -> list[Check]:
+    """The report's advisory ranges: CPU, VRAM and games/min during self-play."""
+    expectations = session.settings.expectations
+    on_gpu = throughput.device.startswith("cuda")
+    checks = [
+        advisory(_mean(session, "CPU utilisation", [timeline.HOST_CPU], "%"), expectations["cpu"])
+    ]
+    if on_gpu:
+        names = [f"gpu/{uuid}/memory_used" for uuid in session.gpu_uuids]
+        # NVML counts in MiB, the bug report in GB.
+        memory = _mean(session, "GPU memory used", names, "GB", 1024**2 / 1000**3)
+        checks.append(advisory(memory, expectations["vram"]))
+    games = expectations["gpu-games" if on_gpu else "cpu-games"]
+    return [*checks, advisory(throughput.games_per_minute, games)]
+
+
+def _mean(session: Session, name: str, series: list[str], unit: str, scale: float = 1.0) -> Metric:
+    """Mean of all named series over the self-play phases, times `scale`."""
+    spans = [span for span in session.trace.spans if span.name == SELF_PLAY]
+    values = [
+        value
+        for one in series
+        for span in spans
+        for value in session.trace.between(one, span.start, timeline.end_of(span, session.trace))
+    ]
+    return Metric(
+        name=name,
+        value=scale * sum(values) / len(values) if values else None,
+        unit=unit,
+        samples=len(values),
+        reason=None if values else "no sample fell into self-play",
+    )

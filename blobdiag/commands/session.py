@@ -1,0 +1,288 @@
+"""What the measuring commands share: sample, show, survive an interrupt, judge, write, draw."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from types import FrameType
+
+from rich.console import Console
+
+from blobdiag.diagnosis import timeline
+from blobdiag.diagnosis.findings import find_all
+from blobdiag.diagnosis.idle import idle_gaps
+from blobdiag.diagnosis.verdict import verdict
+from blobdiag.errors import UserError
+from blobdiag.reporting.files import ReportError, check_writable, mask, report_path, write_report
+from blobdiag.reporting.live import LiveView
+from blobdiag.reporting.model import Check, Event, Finding, IdleGap, Metric, Plan, Report, Status
+from blobdiag.reporting.terminal import render
+from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
+from blobdiag.sampling.trace import Span, Trace
+from blobdiag.settings import Settings
+from blobdiag.workload import Arm, check_workload
+from engine.devices import DeviceUnavailable
+from engine.evaluator import compile_kernels
+from engine.jit import is_warm
+from engine.selfplay import WorkerFailed
+from engine.telemetry import Progress
+
+SIGINT_EXIT, SIGTERM_EXIT = 130, 143
+REPORTS = Path("reports")
+
+
+class Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@dataclass
+class Judgement:
+    """What a command makes of its measurement."""
+
+    checks: list[Check] = field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
+    plan: Plan | None = None
+
+
+class Session:
+    """One run of a measuring command: its trace, its samples, and what it found out so far."""
+
+    def __init__(self, command: str, device: str, settings: Settings) -> None:
+        self.command, self.device, self.settings = command, device, settings
+        self.pid = os.getpid()
+        self.started = datetime.now(UTC)
+        self.trace = Trace()
+        self.recorder = Recorder(self.trace)
+        self.console = Console(stderr=True)
+        self.view = LiveView(self.console, settings.quiet, self._reading)
+        self.arms: list[Arm] = []
+        self.events: list[tuple[float, str, str]] = []
+        self.unavailable: str | None = None
+        """Why the device that was asked for cannot be measured."""
+
+    # -- while it runs ------------------------------------------------------------------------
+
+    @contextmanager
+    def phase(self, name: str, device: str | None = None) -> Iterator[Span]:
+        """Mark a phase in the trace and show it."""
+        self.view.phase(name if device is None else f"{name} on {device}")
+        with self.trace.phase(name, device) as span:
+            yield span
+
+    def event(self, kind: str, text: str) -> None:
+        self.events.append((monotonic(), kind, text))
+
+    @contextmanager
+    def playing(self, arm: Arm) -> Iterator[Arm]:
+        """Start an arm's workers, sample them, and end them whatever happens."""
+        self.arms.append(arm)
+        try:
+            with self.phase("start-up", arm.device):
+                handshakes = arm.engine.start(refuse_mismatch=False)
+            self.recorder.watch({h.pid: f"worker {h.worker}" for h in handshakes})
+            yield arm
+        finally:
+            with self.phase("shut-down", arm.device):
+                arm.engine.close()
+
+    def show_games(self, progress: Progress) -> None:
+        """A progress callback: games of the phase at hand."""
+        self.view.progress(progress.games, progress.wanted, "games")
+
+    def _reading(self) -> list[tuple[str, float | None, str]]:
+        readings: list[tuple[str, float | None, str]] = []
+        for gpu in self.recorder.gpus:
+            name = "GPU" if len(self.recorder.gpus) == 1 else f"GPU {gpu.nvml_index}"
+            memory = self.recorder.latest(f"gpu/{gpu.uuid}/memory_used")
+            readings.append((name, self.recorder.latest(timeline.utilization(gpu.uuid)), "%"))
+            readings.append(("VRAM", memory / 1024 if memory is not None else None, "GiB"))
+        readings.append(("CPU", self.recorder.latest(timeline.HOST_CPU), "%"))
+        return readings
+
+    # -- afterwards ---------------------------------------------------------------------------
+
+    @property
+    def gpu_uuids(self) -> list[str]:
+        """The GPUs that the workers computed on, by UUID; all sampled ones if none said so."""
+        used = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
+        return [g.uuid for g in self.recorder.gpus if not used or g.uuid in used]
+
+    def idle_gaps(self) -> list[IdleGap]:
+        """Stretches in which a GPU that had work did nothing."""
+        spans = [span for span in self.trace.spans if span.name in ("self-play", "training")]
+        threshold = self.settings.expectations["idle-gap"].high
+        if not self.device.startswith("cuda") or not spans or threshold is None:
+            return []
+        return idle_gaps(self.trace, self.gpu_uuids, spans, threshold)
+
+    def report(self, judgement: Judgement, interrupted: int | None) -> Report:
+        """Everything the run came to; `interrupted` is the exit code of a signal."""
+        status, code, text = verdict(judgement.checks)
+        if interrupted is not None:
+            status, code = Status.INCONCLUSIVE, interrupted
+            text = f"Interrupted before it could be judged. So far: {text}"
+        workers = [record for arm in self.arms for record in arm.workers()]
+        throughput = [arm.throughput() for arm in self.arms if arm.windows]
+        gaps = self.idle_gaps()
+        host = machine(self.settings.label)
+        findings: list[Finding] = find_all(
+            self.device, workers, throughput, gaps, judgement.checks, host.cores_usable
+        )
+        return Report(
+            command=self.command,
+            device=self.device,
+            started_utc=self.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=monotonic() - self.trace.start,
+            interrupted=interrupted is not None,
+            verdict=status,
+            verdict_text=text,
+            exit_code=code,
+            configuration=mask(self.settings.for_report()),
+            machine=host,
+            gpus=self._gpus(),
+            gpu_reason=self.recorder.gpu_reason,
+            software=software(self.recorder.driver),
+            phases=timeline.phases(self.trace, self.gpu_uuids),
+            series=self.trace.to_series(),
+            unsupported=self.trace.unsupported,
+            workers=workers,
+            throughput=throughput,
+            metrics=[self._sampler_cost(), *judgement.metrics],
+            idle_gaps=gaps,
+            checks=judgement.checks,
+            findings=findings,
+            plan=judgement.plan,
+            events=self._events(),
+            seconds_shortest_visible_gap=max(
+                (g for u in self.gpu_uuids if (g := shortest_visible_gap(self.trace, u))),
+                default=None,
+            ),
+        )
+
+    def _gpus(self) -> list:
+        indices = {
+            w.device_uuid: int(w.parameter_devices[0][5:])
+            for arm in self.arms
+            for w in arm.workers()
+            if w.device_uuid is not None
+        }
+        return [
+            gpu.model_copy(update={"cuda_index": indices.get(gpu.uuid, gpu.cuda_index)})
+            for gpu in self.recorder.gpus
+        ]
+
+    def _sampler_cost(self) -> Metric:
+        share = self.recorder.cost.share
+        return Metric(
+            name="sampler's own CPU",
+            value=None if share is None else 100 * share,
+            unit="% of a core",
+            reason="the sampler sent nothing" if share is None else None,
+        )
+
+    def _events(self) -> list[Event]:
+        seen = list(self.events)
+        seen += [(time, "sampler", text) for time, text in self.recorder.events]
+        seen += [(e.time, e.kind, e.text) for arm in self.arms for e in arm.engine.events]
+        if self.recorder.death is not None:
+            seen.append((monotonic(), "sampler", f"the sampler died: {self.recorder.death}"))
+        return [
+            Event(at_s=time - self.trace.start, kind=kind, text=text)
+            for time, kind, text in sorted(seen)
+        ]
+
+
+def run(
+    command: str,
+    device: str,
+    settings: Settings,
+    measure: Callable[[Session], None],
+    judge: Callable[[Session], Judgement],
+) -> int:
+    """Measure under a sampler, judge what there is, write and draw the report; the exit code.
+
+    Raises UserError before anything starts. Ctrl-C, SIGTERM and workers that fail for good end
+    the measurement, not the report.
+    """
+    settings.check()
+    check_workload(settings)
+    path = _report_path(command, device, settings)
+    session = Session(command, device, settings)
+    interrupted = None
+    with _sigterm_raises():
+        try:
+            with session.view:
+                with session.phase("sampler start"):
+                    session.recorder.start()
+                with session.phase("kernels" if is_warm() else "kernels, compiled on first use"):
+                    compile_kernels()
+                measure(session)
+        except KeyboardInterrupt:
+            interrupted = SIGINT_EXIT
+        except Terminated:
+            interrupted = SIGTERM_EXIT
+        except DeviceUnavailable as error:
+            session.unavailable = str(error)
+        except WorkerFailed as error:
+            session.unavailable = f"workers failed: {error}"
+            session.event("workers-failed", str(error))
+        # What was measured is written, whatever comes now.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        session.recorder.stop()
+        if interrupted is not None:
+            session.event("interrupted", "SIGINT" if interrupted == SIGINT_EXIT else "SIGTERM")
+        report = session.report(judge(session), interrupted)
+        return _publish(report, path, settings.quiet)
+
+
+def _publish(report: Report, path: Path, quiet: bool) -> int:
+    try:
+        write_report(report, path)
+    except ReportError as error:
+        # The figures are not lost with the disk: they go to the terminal.
+        render(report, Console(highlight=False))
+        print(f"blobdiag: the report could not be written: {error}", file=sys.stderr)
+        return 2
+    if not quiet:
+        render(report, Console(highlight=False))
+    print(path)
+    return report.exit_code
+
+
+def _report_path(command: str, device: str, settings: Settings) -> Path:
+    """Where the report will go, known to be writable. Raises UserError."""
+    try:
+        if settings.output is None:
+            check_writable(REPORTS)
+            return report_path(REPORTS, command, device, datetime.now(UTC))
+        if settings.output.exists():
+            raise UserError(f"--output {settings.output}: the file exists; nothing is overwritten")
+        check_writable(settings.output.parent)
+        return settings.output
+    except ReportError as error:
+        raise UserError(str(error)) from None
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into Terminated inside; handlers are put back afterwards."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)

@@ -1,0 +1,87 @@
+"""What a measuring command was asked to do, checked before anything starts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from blobdiag.diagnosis.expectations import Expectation, with_overrides
+from blobdiag.errors import UserError
+
+INJECTIONS = {
+    "device-not-propagated": "workers rebuild their network on the CPU, whatever device was asked",
+}
+"""What `--inject` can break on purpose, and how."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options the measuring commands share; see `blobdiag COMMAND --help` for each."""
+
+    device: str
+    games: int
+    players: int
+    cards: int
+    determinizations: int
+    simulations: int
+    workers: int | None
+    lanes: int | None
+    threads: int | None
+    dtype: str
+    network: str
+    checkpoint: Path | None
+    seed: int
+    min_seconds: float
+    stall_seconds: float
+    plan_iterations: int
+    plan_games: int
+    reuse: float
+    inject: str | None
+    expect: tuple[str, ...]
+    label: str | None
+    output: Path | None
+    quiet: bool
+
+    def check(self) -> None:
+        """Raise UserError, in one line, for the first value that cannot be."""
+        positive = ("games", "determinizations", "simulations", "plan_iterations", "plan_games")
+        for name in (*positive, "workers", "lanes", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{_option(name)} must be at least 1, not {value}")
+        for name in ("min_seconds", "stall_seconds", "reuse"):
+            value = getattr(self, name)
+            if not 0 < value < float("inf"):
+                raise UserError(f"{_option(name)} must be above 0, not {value:g}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
+        if self.dtype not in ("auto", "float32", "bfloat16"):
+            raise UserError(f"--dtype must be auto, float32 or bfloat16, not {self.dtype!r}")
+        if self.inject is not None and self.inject not in INJECTIONS:
+            raise UserError(f"--inject {self.inject!r} is none of: {', '.join(INJECTIONS)}")
+        try:
+            with_overrides(self.expect)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    @property
+    def expectations(self) -> dict[str, Expectation]:
+        """By name, with `--expect` applied. Raises ValueError for a bad override."""
+        return with_overrides(self.expect)
+
+    def for_report(self) -> dict[str, str | int | float | bool | None]:
+        """As plain values; paths and lists as text."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _plain(value: object) -> str | int | float | bool | None:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or None
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    return str(value)

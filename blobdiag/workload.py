@@ -1,0 +1,272 @@
+"""The workload under measurement: the built-in engine, seen as rates, workers and events.
+
+The commands speak to an `Arm`, one device's self-play; it keeps what the workers report, cut into
+the windows in which it was measured.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from time import monotonic
+
+import engine
+
+if getattr(engine, "PROJECT", None) != "blobdiag":
+    from blobdiag.errors import UserError
+
+    raise UserError(
+        f"another package named 'engine' is in the way ({getattr(engine, '__file__', None)}): "
+        "rename it, or take its folder off PYTHONPATH"
+    )
+
+import numpy as np
+import torch
+
+from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.errors import UserError
+from blobdiag.reporting.model import Block, SearchHealth, Throughput, WorkerRecord
+from blobdiag.settings import Settings
+from engine.devices import DeviceError, resolve_auto, spread
+from engine.encoding import ActionMasker, StateEncoder
+from engine.network import BlobNet, NetworkConfig, build_network
+from engine.precision import choose_dtype
+from engine.rules import check_setting
+from engine.selfplay import SelfPlayEngine
+from engine.telemetry import Progress, ThreadProgress, WorkerStatus, sum_tallies
+
+BLOCK_SECONDS = 1.0
+"""Length of the blocks a window is cut into; the last one takes the rest."""
+
+OnProgress = Callable[[Progress], None]
+
+
+def check_workload(settings: Settings) -> None:
+    """Raise UserError, in one line, for what the engine could not play."""
+    try:
+        check_setting(settings.players, settings.cards)
+        NetworkConfig.parse(settings.network)
+        resolve_auto(settings.device)
+    except (ValueError, DeviceError) as error:
+        raise UserError(str(error)) from None
+
+
+def load_network(settings: Settings) -> BlobNet:
+    """The network to play with, on the CPU: the checkpoint's weights, else seeded random ones.
+
+    Raises UserError for a checkpoint that is missing, is no state dict, or does not fit.
+    """
+    config = NetworkConfig.parse(settings.network)
+    network = build_network(config, "cpu", settings.seed)
+    path = settings.checkpoint
+    if path is None:
+        return network
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise UserError(f"--checkpoint {path}: there is no such file") from None
+    except (OSError, EOFError, pickle.UnpicklingError, TypeError, AttributeError, ValueError) as e:
+        raise UserError(f"--checkpoint {path}: not a file of weights ({_first_line(e)})") from None
+    except RuntimeError as error:
+        raise UserError(
+            f"--checkpoint {path}: its weights do not fit --network {config} ({_first_line(error)})"
+        ) from None
+    return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(":")
+
+
+class ThreadLog:
+    """Cumulative counters of one search thread, as it stamped them."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.evaluations: list[int] = []
+
+    def at(self, times: np.ndarray) -> np.ndarray:
+        """Evaluations at monotonic `times`, interpolated between stamps."""
+        return np.interp(times, self.times, self.evaluations)
+
+
+class Arm:
+    """Self-play on one device, measured in windows."""
+
+    def __init__(
+        self, settings: Settings, network: BlobNet, device: str, lanes: int | None = None
+    ) -> None:
+        """Raises what SelfPlayEngine raises for the device, UserError for other values."""
+        spread(device, 1)  # an absent device is refused before anything is built for it
+        self.settings, self.device = settings, device
+        self.trained = settings.checkpoint is not None
+        injected = settings.inject == "device-not-propagated"
+        dtype = settings.dtype
+        if dtype == "auto":
+            dtype = choose_dtype(network, "cpu" if injected else device)
+        self.dtype = dtype
+        self.engine = SelfPlayEngine(
+            network,
+            StateEncoder(),
+            ActionMasker(),
+            num_workers=settings.workers,
+            num_determinizations=settings.determinizations,
+            simulations_per_determinization=settings.simulations,
+            device=device,
+            threads=settings.threads,
+            lanes=settings.lanes or lanes,
+            dtype=dtype,
+            seed=settings.seed,
+            stall_seconds=settings.stall_seconds,
+            ignore_device=injected,
+        )
+        self.windows: list[tuple[float, float]] = []
+        self.warm_up_seconds = 0.0
+        self._logs: dict[tuple[int, int], ThreadLog] = defaultdict(ThreadLog)
+        self._tallies: list[np.ndarray] = []
+        self._finished: list[tuple[float, int]] = []
+
+    # -- measuring ----------------------------------------------------------------------------
+
+    def warm_up(self, on_progress: OnProgress) -> None:
+        """Play until every lane has finished a game."""
+        start = monotonic()
+        self._play(lambda progress: progress.lanes_settled, on_progress)
+        self.warm_up_seconds = monotonic() - start
+
+    def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
+        """Add a window: play on until both are reached."""
+        start = monotonic()
+        result = self._play(
+            lambda progress: progress.games >= games and monotonic() - start >= seconds,
+            on_progress,
+        )
+        self.add_window(start, monotonic(), result)
+
+    def add_window(self, start: float, end: float, tally: np.ndarray) -> None:
+        """Count [start, end] (monotonic seconds) as measured; `tally` is what was done in it."""
+        self.windows.append((start, end))
+        self._tallies.append(tally)
+
+    def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> np.ndarray:
+        settings = self.settings
+        return self.engine.play_until(
+            enough, settings.players, settings.cards, on_progress, self.on_message
+        ).tally
+
+    def on_message(self, message: ThreadProgress) -> None:
+        """Keep a search thread's counters and the lengths of the games it finished."""
+        log = self._logs[message.pid, message.thread]
+        log.times.append(message.time)
+        log.evaluations.append(int(message.tally["evaluations"]))
+        self._finished += [(message.time, evaluations) for _, evaluations in message.finished]
+
+    # -- results ------------------------------------------------------------------------------
+
+    @property
+    def window_seconds(self) -> float:
+        return sum(end - start for start, end in self.windows)
+
+    @property
+    def games_in_windows(self) -> list[int]:
+        """Evaluations of each game that finished inside a window."""
+        return [
+            evaluations
+            for time, evaluations in self._finished
+            if any(start <= time <= end for start, end in self.windows)
+        ]
+
+    def blocks(self) -> list[Block]:
+        """The windows, cut into blocks of BLOCK_SECONDS or a little more."""
+        blocks = []
+        for start, end in self.windows:
+            cuts = np.linspace(start, end, max(1, int((end - start) / BLOCK_SECONDS)) + 1)
+            done = np.sum([log.at(cuts) for log in self._logs.values() if log.times], axis=0)
+            games = np.histogram([time for time, _ in self._finished], cuts)[0]
+            blocks += [
+                Block(seconds=seconds, evaluations=round(evaluations), games=int(count))
+                for seconds, evaluations, count in zip(
+                    np.diff(cuts), np.diff(np.broadcast_to(done, cuts.shape)), games, strict=True
+                )
+            ]
+        return blocks
+
+    def throughput(self) -> Throughput:
+        """Games per minute, with interval, over all windows so far."""
+        blocks, lengths = self.blocks(), Counter(self.games_in_windows)
+        tally = sum_tallies(self._tallies)
+        batches = sum(self._batches())
+        total = int(self.engine.tally["evaluations"])
+        return Throughput(
+            device=self.device,
+            dtype=self.dtype,
+            workers=len(self.engine.specs),
+            threads=self.engine.specs[0].threads,
+            lanes=self.engine.lanes,
+            games_per_minute=games_per_minute(blocks, lengths),
+            evaluations_per_second=evaluations_per_second(blocks),
+            mean_batch=total / batches if batches else None,
+            games=lengths.total(),
+            window_seconds=self.window_seconds,
+            warm_up_seconds=self.warm_up_seconds,
+            blocks=blocks,
+            games_by_evaluations=dict(sorted(lengths.items())),
+            search_health=search_health(tally, self.trained),
+        )
+
+    def _batches(self) -> list[int]:
+        return [int(status.tally["batches"]) for status in self.engine.statuses]
+
+    def workers(self) -> list[WorkerRecord]:
+        """What each worker process there ever was said of itself."""
+        return [worker_record(status) for status in self.engine.statuses]
+
+
+def search_health(tally: np.ndarray, trained: bool) -> SearchHealth:
+    """What a search did with its evaluations; `tally` is [] of dtype engine.lanes.TALLY."""
+    evaluations, decisions = int(tally["evaluations"]), int(tally["decisions"])
+    games = int(tally["games"])
+    with_room = int(tally["simulations"] - tally["shallow_ends"])
+    missing = [
+        name
+        for name, count in (
+            ("network evaluation", evaluations),
+            ("simulation with room to go deeper", with_room),
+            ("searched decision", decisions),
+            ("finished game", games),
+        )
+        if not count
+    ]
+    return SearchHealth(
+        distinct_share=int(tally["distinct"]) / evaluations if evaluations else None,
+        deep_share=int(tally["deep"]) / with_room if with_room else None,
+        mean_kl_nats=float(tally["kl"]) / decisions if decisions else None,
+        evaluations_per_game=int(tally["game_evaluations"]) / games if games else None,
+        evaluations_per_decision=evaluations / decisions if decisions else None,
+        trained_weights=trained,
+        reason=f"the window saw no {', no '.join(missing)}" if missing else None,
+    )
+
+
+def worker_record(status: WorkerStatus) -> WorkerRecord:
+    """A worker's handshake and last counters, for the report."""
+    handshake, tally = status.handshake, status.tally
+    return WorkerRecord(
+        worker=handshake.worker,
+        pid=handshake.pid,
+        device_asked=handshake.device_asked,
+        parameter_devices=list(handshake.parameter_devices),
+        output_device=handshake.output_device,
+        device_uuid=handshake.device_uuid,
+        dtype=handshake.dtype,
+        threads=handshake.threads,
+        intra_op_threads=handshake.intra_op_threads,
+        weights_hash=handshake.weights_hash,
+        state="finished" if status.state == "running" else status.state,
+        games=int(tally["games"]),
+        evaluations=int(tally["evaluations"]),
+        batches=int(tally["batches"]),
+        stage_seconds=status.stage_seconds,
+        stacks=status.stacks,
+    )
