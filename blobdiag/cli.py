@@ -106,7 +106,9 @@ def _measuring(**defaults: Any) -> Callable[[Callable[["Settings"], int]], Calla
 
         @wraps(function)
         def command(**values: Any) -> None:
-            raise typer.Exit(function(options(**values)))
+            settings = options(**values)
+            settings.check()
+            raise typer.Exit(function(settings))
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -6,7 +6,6 @@ the windows in which it was measured.
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from time import monotonic
@@ -63,12 +62,16 @@ def load_network(settings: Settings) -> BlobNet:
     if path is None:
         return network
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"--checkpoint {path}: there is no such file") from None
-    except (OSError, EOFError, pickle.UnpicklingError, TypeError, AttributeError, ValueError) as e:
-        raise UserError(f"--checkpoint {path}: not a file of weights ({_first_line(e)})") from None
-    except RuntimeError as error:
+    except Exception as error:  # torch's reader raises anything on a file of another kind
+        raise UserError(
+            f"--checkpoint {path}: not a file of weights ({_first_line(error)})"
+        ) from None
+    try:
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(
             f"--checkpoint {path}: its weights do not fit --network {config} ({_first_line(error)})"
         ) from None

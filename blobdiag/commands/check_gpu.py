@@ -13,11 +13,10 @@ from blobdiag.commands.judging import (
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, starved, unknown
 from blobdiag.diagnosis.verdict import with_validity
-from blobdiag.reporting.model import Metric
+from blobdiag.reporting.model import Check, Metric, Status
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm, load_network
+from blobdiag.workload import Arm
 from engine.devices import DeviceUnavailable
-from engine.network import BlobNet
 
 COMMAND = "check-gpu"
 META = "meta"
@@ -30,12 +29,12 @@ def check_gpu(settings: Settings) -> int:
     bare: list[float] = []
 
     def measure(session: Session) -> None:
-        network = load_network(settings)
         try:
-            arm = Arm(settings, network, device)
+            with session.phase("set-up"):
+                arm = Arm(settings, session.network, device)
         except DeviceUnavailable as error:
             session.unavailable = str(error)
-            prove_on_meta(session, network)
+            prove_on_meta(session)
             return
         with session.playing(arm):
             with session.phase("warm-up", device):
@@ -48,9 +47,9 @@ def check_gpu(settings: Settings) -> int:
     return sessions.run(COMMAND, device, settings, measure, lambda session: judge(session, bare))
 
 
-def prove_on_meta(session: Session, network: BlobNet) -> None:
+def prove_on_meta(session: Session) -> None:
     """Start real workers on torch's meta device: whether it reaches them needs no GPU."""
-    with session.playing(Arm(session.settings, network, META)):
+    with session.playing(Arm(session.settings, session.network, META)):
         pass
 
 
@@ -63,19 +62,28 @@ def judge(session: Session, bare: list[float]) -> Judgement:
     if session.unavailable is not None or not session.arms:
         why = session.unavailable or "interrupted before self-play began"
         checks.append(unknown(f"{SELF_PLAY} GPU utilisation", expectations["self-play-gpu"], why))
-        return Judgement(checks)
+        return Judgement(headline(session, checks[0]), checks)
     arm = session.arms[0]
     rules = window_rules(session, arm, session.settings.min_seconds, session.settings.games)
     checks.append(utilisation(session, SELF_PLAY, rules))
     if not arm.windows:
-        return Judgement(checks)
+        return Judgement(headline(session, checks[0]), checks)
     throughput = arm.throughput()
     achieved = throughput.evaluations_per_second.value
     attained = bare[0] if bare else None
     share = starved(achieved, attained, session.device, expectations["bare-network-share"])
     checks.append(with_validity(share, rules))
     checks += health_checks(session, [throughput]) + machine_checks(session, throughput)
-    return Judgement(checks, metrics=[bare_metric(attained)])
+    return Judgement(headline(session, checks[0]), checks, metrics=[bare_metric(attained)])
+
+
+def headline(session: Session, device_check: Check) -> str:
+    """Do the workers use the device? In a sentence."""
+    if device_check.status is Status.FAIL:
+        return f"The workers do not use {session.device}: their networks are elsewhere."
+    if session.unavailable is not None:
+        return "No GPU was measured. The device does reach the workers' networks."
+    return f"The workers' networks are on {session.device}."
 
 
 def bare_metric(attained: float | None) -> Metric:

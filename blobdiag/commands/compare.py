@@ -15,9 +15,10 @@ from blobdiag.diagnosis.checks import (
     speedup,
 )
 from blobdiag.diagnosis.verdict import with_validity
-from blobdiag.reporting.model import Check
+from blobdiag.reporting.figures import figure
+from blobdiag.reporting.model import Check, Throughput
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm, load_network
+from blobdiag.workload import Arm
 from engine.devices import cuda_reason, resolve_auto
 from engine.network import BlobNet, InferenceNet
 from engine.precision import POLICY_TOLERANCE, Difference, difference, probe_states
@@ -37,12 +38,12 @@ def compare(settings: Settings) -> int:
     differences: list[Difference] = []
 
     def measure(session: Session) -> None:
-        network = load_network(settings)
-        # The GPU first: if it is not there, nothing has been started in vain.
-        arms = {name: Arm(settings, network, name) for name in reversed(devices)}
+        with session.phase("set-up"):
+            # The GPU first: if it is not there, nothing has been started in vain.
+            arms = {name: Arm(settings, session.network, name) for name in reversed(devices)}
         if len(devices) > 1:
             with session.phase("outputs compared"):
-                differences.append(compare_outputs(settings, network, arms[device]))
+                differences.append(compare_outputs(settings, session.network, arms[device]))
         with ExitStack() as stack:
             for name in devices:
                 stack.enter_context(session.playing(arms[name]))
@@ -107,7 +108,21 @@ def judge(session: Session, differences: list[Difference]) -> Judgement:
     checks += health_checks(session, list(throughputs.values()))
     for throughput in throughputs.values():
         checks += machine_checks(session, throughput)
-    return Judgement(checks)
+    return Judgement(headline(list(throughputs.values()), ratio), checks)
+
+
+def headline(throughputs: list[Throughput], ratio: Check) -> str:
+    """Each device's games per minute, and what the GPU makes of them, in a sentence."""
+    speeds = []
+    for throughput in throughputs:
+        games = throughput.games_per_minute
+        if games.value is not None:
+            spread = games.interval
+            between = f" ({figure(spread.low)} to {figure(spread.high)})" if spread else ""
+            speeds.append(f"{throughput.device}: {figure(games.value)} games/min{between}")
+    if not speeds:
+        return ""
+    return f"{'; '.join(speeds)}; {ratio.observation}."
 
 
 def devices_check(session: Session) -> Check:

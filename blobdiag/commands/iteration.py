@@ -20,9 +20,10 @@ from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
 from blobdiag.diagnosis.planning import plan
 from blobdiag.diagnosis.statistics import rate
+from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Metric, Plan, Throughput
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm, load_network
+from blobdiag.workload import Arm
 from engine.devices import resolve_auto, usable_cores
 from engine.pipeline import IterationResult, TrainingPipeline
 from engine.replay import ReplayBuffer
@@ -67,15 +68,15 @@ def iteration(settings: Settings) -> int:
     timelines: list[Timeline] = []
 
     def measure(session: Session) -> None:
-        network = load_network(settings)
-        arm = Arm(settings, network, device, lanes=lanes_for(settings, device))
+        with session.phase("set-up"):
+            arm = Arm(settings, session.network, device, lanes=lanes_for(settings, device))
+            # The trainer's network is the one whose weights go to the workers.
+            trainer = NetworkTrainer(session.network, trainer_device(device), dtype=arm.dtype)
+            pipeline = TrainingPipeline(
+                arm.engine, trainer, ReplayBuffer(BUFFER_EXAMPLES, settings.seed), settings.reuse
+            )
         timeline = Timeline(session, arm)
         timelines.append(timeline)
-        # The trainer's network is the one whose weights go to the workers.
-        trainer = NetworkTrainer(network, trainer_device(device), dtype=arm.dtype)
-        pipeline = TrainingPipeline(
-            arm.engine, trainer, ReplayBuffer(BUFFER_EXAMPLES, settings.seed), settings.reuse
-        )
         with session.playing(arm):
             results.append(
                 pipeline.run_iteration(
@@ -138,12 +139,26 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     for throughput in throughputs:
         checks += machine_checks(session, throughput)
     if not results or not throughputs:
-        return Judgement(checks)
+        return Judgement(checks=checks)
     trained = training_rate(timelines[0], results[0])
+    projection = project(session, settings, results[0], throughputs[0], trained)
     return Judgement(
+        headline(projection),
         checks,
-        metrics=[trained, *facts(session, results[0])],
-        plan=project(session, settings, results[0], throughputs[0], trained),
+        metrics=[trained, *facts(results[0])],
+        plan=projection,
+    )
+
+
+def headline(projection: Plan | None) -> str:
+    """The days, in a sentence."""
+    if projection is None:
+        return ""
+    days = projection.days_interval
+    between = f" ({figure(days.low)} to {figure(days.high)})" if days else ""
+    return (
+        f"{projection.iterations:,} iterations of {projection.games_per_iteration:,} games "
+        f"take {figure(projection.days)} days{between} on this machine."
     )
 
 
@@ -200,7 +215,7 @@ def seconds_of(session: Session, phase: str) -> float:
     )
 
 
-def facts(session: Session, result: IterationResult) -> list[Metric]:
+def facts(result: IterationResult) -> list[Metric]:
     """Figures of the iteration that stand in no other place."""
     examples, training = result.self_play.examples.rows, result.training
     losses = training.losses

@@ -28,10 +28,11 @@ from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm, check_workload
+from blobdiag.workload import Arm, check_workload, load_network
 from engine.devices import DeviceUnavailable
 from engine.evaluator import compile_kernels
 from engine.jit import is_warm
+from engine.network import BlobNet
 from engine.selfplay import WorkerFailed
 from engine.telemetry import Progress
 
@@ -47,6 +48,8 @@ class Terminated(BaseException):
 class Judgement:
     """What a command makes of its measurement."""
 
+    headline: str = ""
+    """The answer to the command's question, in a sentence."""
     checks: list[Check] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     plan: Plan | None = None
@@ -55,8 +58,9 @@ class Judgement:
 class Session:
     """One run of a measuring command: its trace, its samples, and what it found out so far."""
 
-    def __init__(self, command: str, device: str, settings: Settings) -> None:
+    def __init__(self, command: str, device: str, settings: Settings, network: BlobNet) -> None:
         self.command, self.device, self.settings = command, device, settings
+        self.network = network
         self.pid = os.getpid()
         self.started = datetime.now(UTC)
         self.trace = Trace()
@@ -90,6 +94,7 @@ class Session:
             self.recorder.watch({h.pid: f"worker {h.worker}" for h in handshakes})
             yield arm
         finally:
+            # Also after an interrupt: its phase ends when the workers have.
             with self.phase("shut-down", arm.device):
                 arm.engine.close()
 
@@ -129,6 +134,8 @@ class Session:
         if interrupted is not None:
             status, code = Status.INCONCLUSIVE, interrupted
             text = f"Interrupted before it could be judged. So far: {text}"
+        headline = judgement.headline or (f"{self.unavailable}." if self.unavailable else "")
+        text = f"{headline} {text}".strip()
         workers = [record for arm in self.arms for record in arm.workers()]
         throughput = [arm.throughput() for arm in self.arms if arm.windows]
         gaps = self.idle_gaps()
@@ -209,13 +216,13 @@ def run(
 ) -> int:
     """Measure under a sampler, judge what there is, write and draw the report; the exit code.
 
-    Raises UserError before anything starts. Ctrl-C, SIGTERM and workers that fail for good end
+    Raises UserError, for bad input, before anything starts. Ctrl-C, SIGTERM and workers that fail for good end
     the measurement, not the report.
     """
-    settings.check()
     check_workload(settings)
+    network = load_network(settings)
     path = _report_path(command, device, settings)
-    session = Session(command, device, settings)
+    session = Session(command, device, settings, network)
     interrupted = None
     with _sigterm_raises():
         try:
@@ -231,9 +238,9 @@ def run(
             interrupted = SIGTERM_EXIT
         except DeviceUnavailable as error:
             session.unavailable = str(error)
-        except WorkerFailed as error:
-            session.unavailable = f"workers failed: {error}"
-            session.event("workers-failed", str(error))
+        except (WorkerFailed, FloatingPointError) as error:
+            session.unavailable = str(error).splitlines()[0]
+            session.event("failed", str(error))
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

@@ -22,6 +22,7 @@ from blobdiag.reporting.model import (
     Metric,
     Plan,
     Report,
+    Role,
     Status,
     Throughput,
     WorkerRecord,
@@ -34,6 +35,13 @@ _COLOUR = {
     Status.FAIL: "red",
     Status.INCONCLUSIVE: "yellow",
     Status.NOT_APPLICABLE: "bright_black",
+}
+# An advisory check is a remark: in the words of a verdict it would read like one.
+_ADVISORY_WORDS = {
+    Status.PASS: "in range",
+    Status.FAIL: "out of range",
+    Status.INCONCLUSIVE: "not known",
+    Status.NOT_APPLICABLE: "not judged",
 }
 _SHORT_DTYPE = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -201,6 +209,8 @@ def _checks(report: Report) -> RenderableType | None:
 
 
 def _status(check: Check) -> Text:
+    if check.role is Role.ADVISORY:
+        return _dim(_ADVISORY_WORDS[check.status])
     status = Text(check.status, style=f"bold {_COLOUR[check.status]}")
     if not check.valid:
         status.append("\nnot valid", style="yellow")
