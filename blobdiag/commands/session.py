@@ -216,8 +216,8 @@ def run(
 ) -> int:
     """Measure under a sampler, judge what there is, write and draw the report; the exit code.
 
-    Raises UserError, for bad input, before anything starts. Ctrl-C, SIGTERM and workers that fail for good end
-    the measurement, not the report.
+    Raises UserError, for bad input, before anything starts. Ctrl-C, SIGTERM and workers that
+    fail for good end the measurement, not the report.
     """
     check_workload(settings)
     network = load_network(settings)
