@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine.encoding import STATE_DIM
 from engine.lanes import (
+    ROW,
     Batch,
     SearchConfig,
     gather,
@@ -31,12 +32,10 @@ def new_batch(rows: int, pinned: bool) -> Batch:
         return torch.zeros(shape, pin_memory=pinned).numpy()
 
     return Batch(
+        rows=np.zeros(rows, ROW),
         states=zeros(rows, STATE_DIM),
         logits=zeros(rows, ACTIONS),
         values=zeros(rows, MAX_PLAYERS),
-        lane=np.zeros(rows, np.int32),
-        tree=np.zeros(rows, np.int32),
-        node=np.zeros(rows, np.int32),
     )
 
 

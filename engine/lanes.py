@@ -8,7 +8,7 @@ batch), the network, and `scatter` (expand and back up). Nothing is allocated in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +90,26 @@ class Lanes(NamedTuple):
     """[L, K] absolute seat."""
 
 
+ROW = np.dtype(
+    [
+        ("legal", np.int64),  # the position's `legal_mask`
+        ("lane", np.int32),
+        ("tree", np.int32),  # NONE: the row is the lane's root
+        ("node", np.int32),
+        ("mover", np.int8),
+        ("trump", np.int8),
+        ("bidding", np.bool_),
+    ],
+    align=True,
+)
+"""Where a row of a batch belongs, and what its answer is read with."""
+
+
 class Batch(NamedTuple):
     """Positions at the network: rows 0..count-1 of each array."""
+
+    rows: NDArray[np.void]
+    """[B] of dtype ROW."""
 
     states: NDArray[np.float32]
     """[B, STATE_DIM]"""
@@ -99,12 +117,6 @@ class Batch(NamedTuple):
     """[B, ACTIONS] the network's answer, suits as encoded."""
     values: NDArray[np.float32]
     """[B, MAX_PLAYERS] in [0, 1], counted from the mover."""
-    lane: NDArray[np.int32]
-    """[B]"""
-    tree: NDArray[np.int32]
-    """[B] or NONE: the row is the lane's root."""
-    node: NDArray[np.int32]
-    """[B]"""
 
 
 TALLY = np.dtype(
@@ -241,9 +253,14 @@ def open_game(group: Group, config: SearchConfig, lane: int) -> None:
 def emit(batch: Batch, row: int, lane: int, tree: int, node: int, game: Game) -> int:
     """Put a position into the batch; returns the next free row."""
     encode(game, batch.states[row])
-    batch.lane[row] = lane
-    batch.tree[row] = tree
-    batch.node[row] = node
+    entry = batch.rows[row]
+    entry.legal = legal_mask(game)
+    entry.lane = lane
+    entry.tree = tree
+    entry.node = node
+    entry.mover = game.mover
+    entry.trump = game.trump
+    entry.bidding = is_bidding(game)
     return row + 1
 
 
@@ -427,14 +444,14 @@ def gather(group: Group, config: SearchConfig) -> int:
 
 
 @kernel
-def softmax(logits: NDArray[np.float32], game: Game, priors: NDArray[np.float32]) -> int:
-    """Probabilities of the legal moves, in their order, into `priors` [moves]; how many."""
-    legal = legal_mask(game)
+def softmax(logits: NDArray[np.float32], row: Any, priors: NDArray[np.float32]) -> int:
+    """Probabilities of the row's legal moves, in their order, into `priors` [moves]; how many."""
+    legal = row.legal
     n = count_bits(legal)
-    base = BID if is_bidding(game) else 0
+    base = BID if row.bidding else 0
     highest = np.float32(-np.inf)
     for k in range(n):
-        logit = logits[relabel_action(base + lowest_bit(legal), game.trump)]
+        logit = logits[relabel_action(base + lowest_bit(legal), row.trump)]
         legal &= legal - np.int64(1)
         priors[k] = logit
         highest = max(highest, logit)
@@ -466,48 +483,59 @@ def mix_noise(
 
 
 @kernel
-def plant_trees(group: Group, config: SearchConfig, lane: int, own_value: float) -> None:
-    """Start the lane's trees: one determinization each, all with the same root evaluation."""
-    lanes, trees = group.lanes, group.trees
+def plant_trees(group: Group, config: SearchConfig, row: Any, own_value: float) -> None:
+    """Start a lane's trees: one determinization each, all with the same root evaluation."""
+    lanes, trees, lane = group.lanes, group.trees, row.lane
     prepare(group.belief, lanes.games[lane])
     for d in range(config.determinizations):
         t = lane * config.determinizations + d
         reset(trees, t)
         trees.games[t, 0] = lanes.games[lane]
         determinize(group.belief, trees.games[t, 0], lanes.streams, lane)
-        expand(trees, t, 0, lanes.priors[lane], own_value)
+        expand(trees, t, 0, row.legal, row.mover, lanes.priors[lane], own_value)
     lanes.lane[lane].stage = SEARCHING
 
 
 @kernel
-def scatter_row(group: Group, config: SearchConfig, row: int) -> None:
-    """Take the network's answer for one row: plant the lane's trees, or expand and back up."""
-    lanes, trees, batch, tally = group.lanes, group.trees, group.batch, group.tally[0]
-    lane, t, node = batch.lane[row], batch.tree[row], batch.node[row]
+def scatter_root(group: Group, config: SearchConfig, r: int) -> None:
+    """Take the network's answer for a lane's root, and start its trees."""
+    lanes, batch, tally = group.lanes, group.batch, group.tally[0]
+    row = batch.rows[r]
+    lane = row.lane
     tally.evaluations += 1
+    tally.distinct += 1
     lanes.lane[lane].evaluations += 1
-    if t == NONE:
-        tally.distinct += 1
-        decision = 1 + lanes.lane[lane].decisions
-        seed_stream(lanes.streams, lane, config.seed, lanes.lane[lane].game_id, decision)
-        n = softmax(batch.logits[row], lanes.games[lane], lanes.priors[lane])
-        mix_noise(lanes.priors[lane], n, config, lanes.streams, lane)
-        plant_trees(group, config, lane, batch.values[row, 0])
-        return
-    game = trees.games[t, node]
-    tally.distinct += not trees.nodes[t, node].evaluated
+    decision = 1 + lanes.lane[lane].decisions
+    seed_stream(lanes.streams, lane, config.seed, lanes.lane[lane].game_id, decision)
+    n = softmax(batch.logits[r], row, lanes.priors[lane])
+    mix_noise(lanes.priors[lane], n, config, lanes.streams, lane)
+    plant_trees(group, config, row, batch.values[r, 0])
+
+
+@kernel
+def scatter_leaf(group: Group, config: SearchConfig, r: int) -> None:
+    """Take the network's answer for a leaf: expand it and back it up."""
+    lanes, trees, batch, tally = group.lanes, group.trees, group.batch, group.tally[0]
+    row = batch.rows[r]
+    lane, t, n = row.lane, row.tree, row.node
+    tally.evaluations += 1
     tally.simulations += 1
-    softmax(batch.logits[row], game, lanes.priors[lane])
-    seat_values(game, batch.values[row], group.values)
-    expand(trees, t, node, lanes.priors[lane], batch.values[row, 0])
-    back_up(trees, t, node, group.values)
+    tally.distinct += not trees.nodes[t, n].evaluated
+    lanes.lane[lane].evaluations += 1
+    softmax(batch.logits[r], row, lanes.priors[lane])
+    seat_values(row.mover, config.players, batch.values[r], group.values)
+    expand(trees, t, n, row.legal, row.mover, lanes.priors[lane], batch.values[r, 0])
+    back_up(trees, t, n, group.values)
 
 
 @kernel
 def scatter(group: Group, config: SearchConfig, rows: int) -> None:
     """Take the network's answers for rows 0..rows-1 of the batch."""
-    for row in range(rows):
-        scatter_row(group, config, row)
+    for r in range(rows):
+        if group.batch.rows[r].tree == NONE:
+            scatter_root(group, config, r)
+        else:
+            scatter_leaf(group, config, r)
 
 
 def take_output(group: Group) -> Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -83,11 +83,28 @@ class BlobNet(nn.Module):
         Value k, after a sigmoid, is the expected score ÷ (10 + cards) of the k-th seat from the
         mover; seats beyond the players mean nothing.
         """
-        x = self.embedding(states).unsqueeze(1)
+        x = self.embedding(states)
         for layer in self.layers:
-            x = layer(x)
-        x = x.squeeze(1)
+            x = encode_token(cast(nn.TransformerEncoderLayer, layer), x)
         return self.policy_head(x), self.value_head(x)
+
+
+def encode_token(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
+    """A post-LN encoder layer on one token a row, [B, D] to [B, D].
+
+    Softmax over a single score is 1: queries and keys change nothing and get no gradient, so they
+    are not computed. Equal to `layer(x.unsqueeze(1)).squeeze(1)`, its gradients too.
+    """
+    attention = layer.self_attn
+    dim, heads = attention.embed_dim, attention.num_heads
+    values = F.linear(x, attention.in_proj_weight[2 * dim :], attention.in_proj_bias[2 * dim :])
+    if layer.training and attention.dropout:
+        # What is dropped is a head's one attention weight.
+        weights = F.dropout(values.new_ones(len(x), heads, 1), attention.dropout)
+        values = (values.view(len(x), heads, -1) * weights).view(len(x), dim)
+    x = layer.norm1(x + layer.dropout1(attention.out_proj(values)))
+    widened = layer.dropout(F.relu(layer.linear1(x)))
+    return layer.norm2(x + layer.dropout2(layer.linear2(widened)))
 
 
 class InferenceNet(nn.Module):

@@ -18,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bits import count_bits, lowest_bit
-from engine.jit import kernel
+from engine.jit import Integer, kernel
 from engine.rules import (
     GAME,
     MAX_PLAYERS,
     Game,
     Games,
     is_over,
-    legal_mask,
     play_forced,
     play_move,
     value,
@@ -35,6 +34,9 @@ NONE = -1
 """No edge, no node."""
 
 
+MAX_SIMULATIONS = 32_000
+"""Nodes are numbered in 16 bits: an edge is 24 bytes, and most of the search is reading edges."""
+
 NODE = np.dtype(
     [
         ("own_value", np.float64),  # the network's value for the node's mover, in [0, 1]
@@ -43,6 +45,7 @@ NODE = np.dtype(
         ("num_edges", np.int32),
         ("parent_edge", np.int32),  # the edge that leads here, NONE for the root
         ("evaluated", np.bool_),  # the network has seen it; an end of the game never is
+        ("mover", np.int8),  # the game's, here too: backing up reads no game
     ],
     align=True,
 )
@@ -51,8 +54,8 @@ EDGE = np.dtype(
         ("value_sum", np.float64),  # backed-up values of the player who chooses here
         ("prior", np.float32),
         ("visits", np.int32),
-        ("child", np.int32),  # node, or NONE
-        ("parent", np.int32),  # node
+        ("child", np.int16),  # node, or NONE
+        ("parent", np.int16),  # node
         ("move", np.int8),  # bit position in the parent's `legal_mask`
     ],
     align=True,
@@ -90,7 +93,12 @@ def max_moves(cards: int) -> int:
 
 
 def new_trees(trees: int, simulations: int, cards: int) -> Trees:
-    """Room for `trees` searches of `simulations` each, in games of `cards`."""
+    """Room for `trees` searches of `simulations` each, in games of `cards`.
+
+    Raises ValueError beyond MAX_SIMULATIONS.
+    """
+    if simulations > MAX_SIMULATIONS:
+        raise ValueError(f"simulations must be at most {MAX_SIMULATIONS:,}, not {simulations:,}")
     nodes = simulations + 1
     return Trees(
         tree=np.zeros(trees, TREE),
@@ -123,13 +131,25 @@ def reset(trees: Trees, t: int) -> None:
 
 
 @kernel
-def expand(trees: Trees, t: int, n: int, priors: NDArray[np.float32], own_value: float) -> None:
-    """Give node `n` its edges: priors [moves] in the order of its legal moves."""
-    legal = legal_mask(trees.games[t, n])
+def expand(
+    trees: Trees,
+    t: int,
+    n: int,
+    legal: Integer,
+    mover: int,
+    priors: NDArray[np.float32],
+    own_value: float,
+) -> None:
+    """Give node `n` its edges: priors [moves] in the order of its legal moves.
+
+    `legal` (its game's `legal_mask`), `mover` and `own_value` (the mover's) come from the caller,
+    who has them at hand: the game itself may be far from the cache by now.
+    """
     first = trees.tree[t].edges
     count = count_bits(legal)
     node = trees.nodes[t, n]
     node.evaluated = True
+    node.mover = mover
     node.own_value = own_value
     node.first_edge = first
     node.num_edges = count
@@ -193,8 +213,8 @@ def back_up(trees: Trees, t: int, n: int, values: NDArray[np.float64]) -> None:
     while e != NONE:
         edge = trees.edges[t, e]
         edge.visits += 1
-        edge.value_sum += values[trees.games[t, edge.parent].mover]
         node = trees.nodes[t, edge.parent]
+        edge.value_sum += values[node.mover]
         node.total += 1
         e = node.parent_edge
     trees.tree[t].simulations += 1
@@ -208,10 +228,12 @@ def final_values(game: Game, values: NDArray[np.float64]) -> None:
 
 
 @kernel
-def seat_values(game: Game, relative: NDArray[np.float32], values: NDArray[np.float64]) -> None:
+def seat_values(
+    mover: int, players: int, relative: NDArray[np.float32], values: NDArray[np.float64]
+) -> None:
     """Turn values counted from the mover, [MAX_PLAYERS], into values by absolute seat."""
-    for turn in range(game.players):
-        values[(game.mover + turn) % game.players] = relative[turn]
+    for turn in range(players):
+        values[(mover + turn) % players] = relative[turn]
 
 
 @kernel

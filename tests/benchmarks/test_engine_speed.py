@@ -29,7 +29,7 @@ from engine.network import InferenceNet, NetworkConfig, build_network
 from engine.replay import ReplayBuffer, empty_examples
 from engine.training import NetworkTrainer
 
-DEFAULT, SMALL = NetworkConfig(), NetworkConfig(128, 1, 4, 256)
+DEFAULT, SMALL = NetworkConfig(), NetworkConfig(128, 1, 4, 128)
 LANES, ROWS = 64, 192
 DTYPES = ("float32", "bfloat16")
 

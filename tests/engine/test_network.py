@@ -11,6 +11,7 @@ from engine.network import (
     InferenceNet,
     NetworkConfig,
     build_network,
+    encode_token,
     load_weights,
     weights_hash,
     weights_of,
@@ -108,3 +109,29 @@ def test_network_shapes_are_read_and_refused_in_one_line() -> None:
     for text in ("256", "256-6-8", "a-b-c-d", "0-1-1-1", "256-6-7-1024", "-1-2-3-4"):
         with pytest.raises(ValueError, match="network"):
             NetworkConfig.parse(text)
+
+
+def test_one_token_needs_no_queries_and_keys() -> None:
+    """Outputs and gradients are those of torch's own layer; queries' and keys' are zero."""
+    torch.manual_seed(1)
+    layer = torch.nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True).train()
+    x = torch.randn(7, 32)
+    parameters = list(layer.parameters())
+    theirs, ours = layer(x.unsqueeze(1)).squeeze(1), encode_token(layer, x)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    weight = torch.randn(7, 32)
+    expected = torch.autograd.grad((theirs * weight).sum(), parameters)
+    gradients = torch.autograd.grad((ours * weight).sum(), parameters)
+    for gradient, other in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-5)
+    names = [name for name, _ in layer.named_parameters()]
+    assert not gradients[names.index("self_attn.in_proj_weight")][:64].any()
+
+
+def test_dropout_is_on_in_training_only() -> None:
+    network = BlobNet(256, 32, 2, 4, 64, dropout=0.5)
+    states = torch.rand(5, 256)
+    network.train()
+    assert not torch.equal(network(states)[0], network(states)[0])
+    network.eval()
+    assert torch.equal(network(states)[0], network(states)[0])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from reference_rules import Game
 from reference_search import search, search_sharing_leaf_value
 
+from engine.rules import legal_mask
 from engine.search import (
     NONE,
     Trees,
@@ -24,6 +25,13 @@ from engine.search import (
 )
 
 
+def grow_edges(trees: Trees, t: int, n: int, priors: list[float], own_value: float) -> None:
+    """Expand a node by its game."""
+    game = trees.games[t, n]
+    legal = legal_mask(game)
+    expand(trees, t, n, legal, game["mover"], np.array(priors, np.float32), own_value)
+
+
 def kernel_trees(games: list[Game], simulations: int, c_puct: float) -> Trees:
     """Search all games side by side, one leaf a tree a step, with the hash evaluator."""
     trees = new_trees(len(games), simulations, max(game.cards for game in games))
@@ -31,7 +39,7 @@ def kernel_trees(games: list[Game], simulations: int, c_puct: float) -> Trees:
         reset(trees, t)
         trees.games[t, 0] = to_record(game)[0]
         priors, values = evaluate_game(game)
-        expand(trees, t, 0, np.array(priors, np.float32), values[0])
+        grow_edges(trees, t, 0, priors, values[0])
     values = scratch_values()
     busy = list(range(len(games)))
     while busy:
@@ -43,8 +51,9 @@ def kernel_trees(games: list[Game], simulations: int, c_puct: float) -> Trees:
             priors, relative = evaluate_game(to_reference(trees.games[t, node]))
             padded = np.zeros(8, np.float32)
             padded[: len(relative)] = relative
-            seat_values(trees.games[t, node], padded, values)
-            expand(trees, t, node, np.array(priors, np.float32), relative[0])
+            game = trees.games[t, node]
+            seat_values(game["mover"], game["players"], padded, values)
+            grow_edges(trees, t, node, priors, relative[0])
             back_up(trees, t, node, values)
     return trees
 
@@ -91,7 +100,7 @@ def test_a_tree_starts_afresh_after_reset() -> None:
     assert trees.tree[0]["simulations"] == 0
     trees.games[0, 0] = to_record(second)[0]
     priors, values = evaluate_game(second)
-    expand(trees, 0, 0, np.array(priors, np.float32), values[0])
+    grow_edges(trees, 0, 0, priors, values[0])
     assert root_visits(trees, 0) == [0] * len(second.legal_actions())
     assert sum(root_visits(once, 0)) == 30
 
