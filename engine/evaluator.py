@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -53,6 +55,8 @@ class Evaluator:
         self.states = torch.from_numpy(batch.states)
         self.logits = torch.from_numpy(batch.logits)
         self.values = torch.from_numpy(batch.values)
+        self.seconds = {"copy": 0.0, "network": 0.0}
+        """Seconds spent so far; on CUDA those of the launch."""
         self.on_cuda = self.device.type == "cuda"
         if self.on_cuda:
             self.stream = torch.cuda.Stream(self.device)
@@ -70,10 +74,15 @@ class Evaluator:
             self.done.record(self.stream)
 
     def _evaluate(self, rows: int) -> None:
+        start = perf_counter()
         states: Tensor = self.states[:rows].to(self.device, self.dtype, non_blocking=True)
+        copied = perf_counter()
         logits, values = self.network(states)
+        evaluated = perf_counter()
         self.logits[:rows].copy_(logits, non_blocking=True)
         self.values[:rows].copy_(values, non_blocking=True)
+        self.seconds["network"] += evaluated - copied
+        self.seconds["copy"] += copied - start + perf_counter() - evaluated
 
     def wait(self) -> None:
         """Return when the answers of the last `submit` are in the batch."""

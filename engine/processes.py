@@ -16,7 +16,7 @@ import traceback
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from engine.network import Weights
 from engine.telemetry import StackDump, WorkerStatus
@@ -46,17 +46,23 @@ class Paused(NamedTuple):
     pid: int
 
 
-class MeasureNetwork(NamedTuple):
-    """Run the bare network for so long; only while paused, answered by NetworkRate."""
+class Measure(NamedTuple):
+    """Run the bare network, or matrix products, for so long; only while paused.
 
+    Answered by Measured.
+    """
+
+    what: Literal["network", "multiply"]
+    size: int
+    """Rows of a batch, or of a square matrix."""
     seconds: float
 
 
-class NetworkRate(NamedTuple):
-    """Evaluations of the bare network and the seconds they took, in one worker."""
+class Measured(NamedTuple):
+    """Evaluations, or floating-point operations, and the seconds they took in one worker."""
 
     pid: int
-    evaluations: int
+    amount: float
     seconds: float
 
 
@@ -104,8 +110,9 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
         elif isinstance(order, Pause):
             worker.pause()
             worker.send(Paused(os.getpid()))
-        elif isinstance(order, MeasureNetwork):
-            worker.send(NetworkRate(os.getpid(), *worker.measure_network(order.seconds)))
+        elif isinstance(order, Measure):
+            measure = worker.measure_network if order.what == "network" else worker.measure_multiply
+            worker.send(Measured(os.getpid(), *measure(order.size, order.seconds)))
         elif isinstance(order, UpdateWeights):
             worker.update_weights(order.weights)
             worker.send(worker.handshake())

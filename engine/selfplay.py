@@ -23,8 +23,8 @@ from engine.lanes import Schedule, SearchConfig, temperature_table
 from engine.network import BlobNet, weights_hash, weights_of
 from engine.processes import (
     Grant,
-    MeasureNetwork,
-    NetworkRate,
+    Measure,
+    Measured,
     Pause,
     Paused,
     Play,
@@ -116,7 +116,6 @@ class SelfPlayEngine:
         dtype: str = "float32",
         seed: int = 0,
         stall_seconds: float = 120.0,
-        keep_examples: bool = True,
         ignore_device: bool = False,
     ) -> None:
         _check_shapes(network, encoder, masker)
@@ -150,13 +149,13 @@ class SelfPlayEngine:
                 device=its_device,
                 network=network.config,
                 dtype=dtype,
-                threads=min(threads, lanes),
-                lanes=lanes,
-                keep_examples=keep_examples,
+                threads=threads,
                 ignore_device=ignore_device,
             )
             for worker, its_device in enumerate(spread(device, workers))
         ]
+        self.lanes_each = lanes
+        """Games in progress a worker; a new number counts from the next order on."""
         self.weights = weights_of(network)
         self.weights_hash = weights_hash(self.weights)
         self.workers: list[WorkerProcess] = []
@@ -171,7 +170,7 @@ class SelfPlayEngine:
         self._kept: dict[int, Examples] = {}
         self._keeping = False
         self._finished = 0
-        self._rates: dict[int, NetworkRate] = {}
+        self._rates: dict[int, Measured] = {}
         self._on_message: MessageCallback | None = None
 
     # -- life of the workers ------------------------------------------------------------------
@@ -227,7 +226,8 @@ class SelfPlayEngine:
 
     @property
     def lanes(self) -> int:
-        return sum(spec.lanes for spec in self.specs)
+        """Games in progress, all workers together."""
+        return self.lanes_each * len(self.specs)
 
     def _await_handshakes(self, seconds: float) -> None:
         deadline = monotonic() + seconds
@@ -261,22 +261,34 @@ class SelfPlayEngine:
         status = worker.status
         return status is not None and status.handshake.weights_hash == self.weights_hash
 
-    def measure_network(self, seconds: float = 1.0) -> float:
+    def measure_network(self, seconds: float = 1.0, rows: int | None = None) -> float:
         """Evaluations per second of the bare network, all workers at once, without any search.
+
+        `rows` a batch: by default as many as a thread's lanes can send.
+        Raises WorkerFailed when a worker does not answer.
+        """
+        threads = self.specs[0].threads
+        full = -(-self.lanes_each // threads) * self.search.determinizations
+        return self._measure(Measure("network", rows or full, seconds))
+
+    def measure_multiply(self, size: int, seconds: float = 1.0) -> float:
+        """Floating-point operations per second of square matrix products in the same threads.
 
         Raises WorkerFailed when a worker does not answer.
         """
+        return self._measure(Measure("multiply", size, seconds))
+
+    def _measure(self, order: Measure) -> float:
         self._pause()
         self._rates.clear()
-        for worker in self.workers:
-            worker.send(MeasureNetwork(seconds))
-        deadline = monotonic() + seconds + START_SECONDS
+        self._send_all(order)
+        deadline = monotonic() + order.seconds + START_SECONDS
         while len(self._rates) < len(self.workers):
             self._listen()
             self._replace_lost()
             if monotonic() > deadline:
-                raise WorkerFailed("a worker did not measure its network in time")
-        return sum(rate.evaluations / rate.seconds for rate in self._rates.values())
+                raise WorkerFailed("a worker did not answer a measurement in time")
+        return sum(rate.amount / rate.seconds for rate in self._rates.values())
 
     # -- playing ------------------------------------------------------------------------------
 
@@ -295,7 +307,7 @@ class SelfPlayEngine:
         """
         if num_games < 1:
             raise ValueError(f"num_games must be at least 1, not {num_games}")
-        self._new_order(num_players, cards_to_deal, num_games)
+        self._new_order(num_players, cards_to_deal, num_games, spread=num_games > self.lanes)
         return self._play(
             lambda progress: progress.games >= num_games, progress_callback, on_message, num_games
         )
@@ -307,26 +319,41 @@ class SelfPlayEngine:
         cards_to_deal: int = 5,
         progress_callback: ProgressCallback | None = None,
         on_message: MessageCallback | None = None,
+        *,
+        spread: bool = True,
     ) -> SelfPlayResult:
         """Keep every lane full until `enough` says so; games in flight wait for the next call.
 
         Examples are made and brought here, as always, but not kept: a window has no end known.
         Calls that follow go on with the same lanes, as long as the setting stays the same.
+        `spread` opens the lanes over one game's length, so that games end evenly; without it all
+        are full at once, but games end in waves.
         """
-        search = self.search._replace(players=num_players, cards=cards_to_deal)
-        if self.order is None or self.order.games is not None or self.order.search != search:
-            self._new_order(num_players, cards_to_deal, None)
+        if not self._goes_on(num_players, cards_to_deal, spread):
+            self._new_order(num_players, cards_to_deal, None, spread)
         else:
             self._send_all(Play(None))
         return self._play(enough, progress_callback, on_message, None)
 
-    def _new_order(self, players: int, cards: int, games: int | None) -> None:
+    def _goes_on(self, players: int, cards: int, spread: bool) -> bool:
+        """Whether the workers' lanes, as they are, suit a call of `play_until`."""
+        order = self.order
+        if order is None or not order.endless:
+            return False
+        return (order.search.players, order.search.cards, order.lanes, order.spread) == (
+            players,
+            cards,
+            self.lanes_each,
+            spread,
+        )
+
+    def _new_order(self, players: int, cards: int, games: int | None, spread: bool) -> None:
         check_setting(players, cards)
         temperatures = temperature_table(self.schedule, cards)
         self.start()
         self._pause()
         search = self.search._replace(players=players, cards=cards)
-        self.order = PlayOrder(search, temperatures, games, self.lanes)
+        self.order = PlayOrder(search, temperatures, self.lanes_each, spread, games is None)
         for worker in self.workers:
             worker.in_flight.clear()
         self._waiting.clear()
@@ -390,7 +417,7 @@ class SelfPlayEngine:
         Evenly, so that few games are spread over all workers.
         """
         room = {
-            w.spec.worker: w.spec.lanes + max(2, w.spec.lanes // 4) - len(w.in_flight)
+            w.spec.worker: self.lanes_each + max(2, self.lanes_each // 4) - len(w.in_flight)
             for w in self.workers
             if w.status is not None
         }
@@ -442,7 +469,7 @@ class SelfPlayEngine:
             )
             if worker.status is not None:
                 worker.status.stacks = message.error
-        elif isinstance(message, NetworkRate):
+        elif isinstance(message, Measured):
             self._rates[message.pid] = message
         elif isinstance(message, ThreadProgress):
             self._take_progress(worker, message)

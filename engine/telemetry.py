@@ -28,8 +28,6 @@ class Handshake(NamedTuple):
     """Search threads."""
     intra_op_threads: int
     """torch.get_num_threads() in the worker."""
-    lanes: int
-    """Games in progress, all threads together."""
     weights_hash: str
     """Of the weights read back from the network; on `meta`, of those received."""
 
@@ -49,7 +47,9 @@ class ThreadProgress(NamedTuple):
     tally: NDArray[np.void]
     """[] of dtype TALLY, summed over the thread's groups of lanes."""
     stage_seconds: dict[str, float]
-    """Seconds in search, network, wait (for the network) and idle (no game to play)."""
+    """Where the thread's time went: select (games, trees and encoding up to the leaves), expand
+    (priors, expansion, backup), copy and network (on CUDA: their launch), wait (for the device),
+    idle (no game to play) and python (all the rest)."""
     finished: tuple[tuple[int, int], ...]
     """(game, its evaluations) of the games finished since the last message."""
     examples: Examples | None

@@ -57,9 +57,6 @@ class WorkerSpec(NamedTuple):
     dtype: str
     """float32 or bfloat16."""
     threads: int
-    lanes: int
-    """Games in progress, all threads together."""
-    keep_examples: bool
     ignore_device: bool = False
     """Rebuild the network where torch puts it by default: the bug this project is about."""
 
@@ -69,9 +66,12 @@ class PlayOrder(NamedTuple):
 
     search: SearchConfig
     temperatures: NDArray[np.float64]
-    games: int | None
-    """How many there will be for all workers, None when no end is known."""
-    lanes_of_all: int
+    lanes: int
+    """Games in progress a worker, all threads together."""
+    spread: bool
+    """Open the lanes over one game's length, not all at once."""
+    endless: bool
+    """Whether games are granted until the player has had enough."""
 
 
 class SearchThread:
@@ -89,17 +89,21 @@ class SearchThread:
             group = new_group(order.search, share, order.temperatures, batch)
             self.groups.append(group)
             self.evaluators.append(Evaluator(worker.inference, batch))
-            if order.games is None or order.games > order.lanes_of_all:
+            if order.spread:
                 spread_openings(group, order.search)
         self.rows = [0] * count
         self.games_seen = [0] * count
         self.finished: list[tuple[int, int]] = []
-        self.seconds = dict.fromkeys(("search", "network", "wait", "idle"), 0.0)
+        self.seconds = dict.fromkeys(("select", "expand", "wait", "idle"), 0.0)
+        self.began = perf_counter()
+        self.active = 0.0
+        """Seconds in `run`, finished calls only; `began` is when the one under way did."""
         self.reported = monotonic()
 
     def run(self, stop: threading.Event) -> None:
         """Step until `stop` is set; lanes keep their games for the next call."""
         torch.set_num_threads(1)
+        self.began = perf_counter()
         self.report()  # a stamp from which this stretch of work is counted
         while not stop.is_set():
             busy = [self.step(g) for g in range(len(self.groups))]
@@ -111,16 +115,17 @@ class SearchThread:
         for g in range(len(self.groups)):
             self.collect(g)
         self.report()
+        self.active += perf_counter() - self.began
 
     def step(self, g: int) -> bool:
         """Take group g's answers, search on, hand in its next batch; False when it has none."""
         self.collect(g)
         group = self.groups[g]
         self.take_grants(group)
-        rows = self.timed("search", gather, group, self.search)
+        rows = self.timed("select", gather, group, self.search)
         self.note_finished(g)
         if rows:
-            self.timed("network", self.evaluators[g].submit, rows)
+            self.evaluators[g].submit(rows)
         self.rows[g] = rows
         return rows > 0
 
@@ -128,7 +133,7 @@ class SearchThread:
         """Wait for group g's answers, if any are due, and take them into its trees."""
         if self.rows[g]:
             self.timed("wait", self.evaluators[g].wait)
-            self.timed("search", scatter, self.groups[g], self.search, self.rows[g])
+            self.timed("expand", scatter, self.groups[g], self.search, self.rows[g])
             self.rows[g] = 0
 
     def take_grants(self, group: Group) -> None:
@@ -160,6 +165,15 @@ class SearchThread:
         self.seconds[stage] += perf_counter() - start
         return result
 
+    def stage_seconds(self) -> dict[str, float]:
+        """Seconds by stage since the thread's lanes were made; see ThreadProgress."""
+        seconds = dict(self.seconds)
+        for evaluator in self.evaluators:
+            for stage, spent in evaluator.seconds.items():
+                seconds[stage] = seconds.get(stage, 0.0) + spent
+        seconds["python"] = self.active + perf_counter() - self.began - sum(seconds.values())
+        return seconds
+
     def report(self) -> None:
         """Send counters, the games finished since the last report, and their examples."""
         examples = join_examples([take_output(group) for group in self.groups])
@@ -170,9 +184,9 @@ class SearchThread:
                 thread=self.thread,
                 time=monotonic(),
                 tally=sum_tallies(group.tally[0] for group in self.groups),
-                stage_seconds=dict(self.seconds),
+                stage_seconds=self.stage_seconds(),
                 finished=tuple(self.finished),
-                examples=examples if self.worker.spec.keep_examples else None,
+                examples=examples,
             )
         )
         self.finished.clear()
@@ -221,7 +235,6 @@ class SelfPlayWorker:
             dtype=self.spec.dtype,
             threads=self.spec.threads,
             intra_op_threads=torch.get_num_threads(),
-            lanes=self.spec.lanes,
             weights_hash=self.received_hash if on_meta else weights_hash(weights_of(self.network)),
         )
 
@@ -236,9 +249,11 @@ class SelfPlayWorker:
         if order is not None:
             self.waiting.clear()
             self.order = order
-            lanes, threads = self.spec.lanes, self.spec.threads
+            threads = min(self.spec.threads, order.lanes)
             self.searches = [
-                SearchThread(self, thread, lanes // threads + (thread < lanes % threads), order)
+                SearchThread(
+                    self, thread, order.lanes // threads + (thread < order.lanes % threads), order
+                )
                 for thread in range(threads)
             ]
         self.stop.clear()
@@ -258,36 +273,39 @@ class SelfPlayWorker:
             self.error = error
             raise
 
-    @torch.inference_mode()
-    def measure_network(self, seconds: float) -> tuple[int, float]:
+    def measure_network(self, rows: int, seconds: float) -> tuple[float, float]:
         """(evaluations, seconds) of the bare network in as many threads as search; while paused.
 
-        Positions lie on the device already: no copies, no search. Batches are as large as those
-        of the lanes can be.
+        Batches of `rows` positions that lie on the device already: no copies, no search.
         """
-        lanes = -(-self.spec.lanes // self.spec.threads)
-        determinizations = self.order.search.determinizations if self.order else 1
-        states = torch.zeros(
-            lanes * determinizations,
-            STATE_DIM,
-            device=self.device,
-            dtype=self.inference.embedding.weight.dtype,
-        )
+        weight = self.inference.embedding.weight
+        states = torch.zeros(rows, STATE_DIM, device=self.device, dtype=weight.dtype)
+        return self._in_threads(lambda: self.inference(states)[0], rows, seconds)
+
+    def measure_multiply(self, size: int, seconds: float) -> tuple[float, float]:
+        """(floating-point operations, seconds) of square matrix products in the same threads."""
+        weight = self.inference.embedding.weight
+        matrix = torch.zeros(size, size, device=self.device, dtype=weight.dtype)
+        return self._in_threads(lambda: matrix @ matrix, 2 * size**3, seconds)
+
+    def _in_threads(
+        self, call: Callable[[], Tensor], amount: float, seconds: float
+    ) -> tuple[float, float]:
+        """Call over and over in every thread; what was done, at `amount` a call, and how long."""
+
+        @torch.inference_mode()
+        def loop() -> float:
+            done, end = 0.0, perf_counter() + seconds
+            while perf_counter() < end:
+                call()[:1].cpu()  # waits for the device, as a search would
+                done += amount
+            return done
+
         threads = self.spec.threads
         with ThreadPoolExecutor(threads, "bare", torch.set_num_threads, (1,)) as pool:
             start = perf_counter()
-            loops = [pool.submit(self._evaluate_for, states, seconds) for _ in range(threads)]
-            evaluations = sum(loop.result() for loop in loops)
-            return evaluations, perf_counter() - start
-
-    @torch.inference_mode()
-    def _evaluate_for(self, states: Tensor, seconds: float) -> int:
-        evaluations, end = 0, perf_counter() + seconds
-        while perf_counter() < end:
-            logits, _ = self.inference(states)
-            logits[:1].cpu()  # waits for the device, as a search would
-            evaluations += len(states)
-        return evaluations
+            loops = [pool.submit(loop) for _ in range(threads)]
+            return sum(future.result() for future in loops), perf_counter() - start
 
     def pause(self) -> None:
         """Stop the search threads after their step; every lane keeps its game."""
