@@ -60,6 +60,9 @@ def options(
     threads: Annotated[
         int | None, _option("Search threads a worker; else 1, or the cores a GPU", ENGINE)
     ] = None,
+    tuned: Annotated[
+        bool, _option("Use what `blobdiag tune` found best on this machine", ENGINE, "--tuned")
+    ] = False,
     dtype: Annotated[
         str, _option("auto (bfloat16 where faster and equal), float32 or bfloat16", ENGINE)
     ] = "auto",
@@ -94,21 +97,26 @@ def options(
     return Settings(**{**values, "expect": tuple(expect or ())})
 
 
-def _measuring(**defaults: Any) -> Callable[[Callable[["Settings"], int]], Callable[..., None]]:
-    """Make a command of a function of Settings: the shared options, with other defaults."""
+def _measuring(**defaults: Any) -> Callable[[Callable[..., int]], Callable[..., None]]:
+    """Make a command of a function of Settings: its own options, then the shared ones.
 
-    def decorate(function: Callable[["Settings"], int]) -> Callable[..., None]:
-        signature = inspect.signature(options)
+    `defaults` replace those of shared options.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., None]:
+        shared = inspect.signature(options).parameters
+        own = list(inspect.signature(function).parameters.values())[1:]
         parameters = [
-            p.replace(default=defaults.get(name, p.default))
-            for name, p in signature.parameters.items()
+            p.replace(default=defaults.get(name, p.default), kind=p.KEYWORD_ONLY)
+            for name, p in [*((p.name, p) for p in own), *shared.items()]
         ]
 
         @wraps(function)
         def command(**values: Any) -> None:
+            extra = {p.name: values.pop(p.name) for p in own}
             settings = options(**values)
             settings.check()
-            raise typer.Exit(function(settings))
+            raise typer.Exit(function(settings, **extra))
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -157,6 +165,31 @@ def iteration(settings: "Settings") -> int:
     from blobdiag.commands.iteration import iteration
 
     return iteration(settings)
+
+
+@app.command("tune")
+@_measuring()
+def tune(
+    settings: "Settings",
+    seconds: Annotated[float, typer.Option(help="Time to measure for, about")] = 120.0,
+    quick: Annotated[bool, typer.Option("--quick", help="A third of the time")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Where a second goes, and the chain of limits")
+    ] = False,
+) -> int:
+    """Which workers, threads, lanes and dtype are fastest here?
+
+    Measures candidates, prints a line each, marks one as recommended and keeps it for --tuned.
+    With --explain one setting is taken apart instead: seconds by stage, and what each link of the
+    chain from the machine's peak to games per minute gives away.
+    """
+    if explain:
+        from blobdiag.commands.explain import explain as run
+
+        return run(settings)
+    from blobdiag.commands.tune import tune
+
+    return tune(settings, seconds / 3 if quick else seconds)
 
 
 @app.command("doctor")

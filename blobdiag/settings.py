@@ -42,6 +42,7 @@ class Settings:
     label: str | None
     output: Path | None
     quiet: bool
+    tuned: bool
 
     def check(self) -> None:
         """Raise UserError, in one line, for the first value that cannot be."""

@@ -25,9 +25,11 @@ import torch
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
 from blobdiag.errors import UserError
+from blobdiag.reporting.files import mask_text
 from blobdiag.reporting.model import Block, SearchHealth, Throughput, WorkerRecord
+from blobdiag.sampling.host import usable_cores
 from blobdiag.settings import Settings
-from engine.devices import DeviceError, resolve_auto, spread
+from engine.devices import DeviceError, resolve_auto, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
 from engine.network import BlobNet, NetworkConfig, build_network
 from engine.precision import choose_dtype
@@ -98,10 +100,19 @@ class Arm:
     """Self-play on one device, measured in windows."""
 
     def __init__(
-        self, settings: Settings, network: BlobNet, device: str, lanes: int | None = None
+        self,
+        settings: Settings,
+        network: BlobNet,
+        device: str,
+        lanes: int | None = None,
+        spread: bool = True,
     ) -> None:
-        """Raises what SelfPlayEngine raises for the device, UserError for other values."""
-        spread(device, 1)  # an absent device is refused before anything is built for it
+        """`lanes` a worker where the settings name none; `spread` as in SelfPlayEngine.
+
+        Raises what SelfPlayEngine raises for the device.
+        """
+        self.spread = spread
+        worker_devices(device, 1)  # an absent device is refused before anything is built for it
         self.settings, self.device = settings, device
         self.trained = settings.checkpoint is not None
         injected = settings.inject == "device-not-propagated"
@@ -123,6 +134,7 @@ class Arm:
             seed=settings.seed,
             stall_seconds=settings.stall_seconds,
             ignore_device=injected,
+            cores=usable_cores(),
         )
         self.windows: list[tuple[float, float]] = []
         self.warm_up_seconds = 0.0
@@ -140,12 +152,16 @@ class Arm:
 
     def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
         """Add a window: play on until both are reached."""
-        start = monotonic()
-        result = self._play(
-            lambda progress: progress.games >= games and monotonic() - start >= seconds,
-            on_progress,
-        )
-        self.add_window(start, monotonic(), result)
+        start = end = monotonic()
+
+        def enough(progress: Progress) -> bool:
+            nonlocal end
+            # Work between this moment and the last lane's pause is outside the window.
+            end = progress.time
+            return progress.games >= games and end - start >= seconds
+
+        tally = self._play(enough, on_progress)
+        self.add_window(start, end, tally)
 
     def add_window(self, start: float, end: float, tally: np.ndarray) -> None:
         """Count [start, end] (monotonic seconds) as measured; `tally` is what was done in it."""
@@ -155,7 +171,12 @@ class Arm:
     def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> np.ndarray:
         settings = self.settings
         return self.engine.play_until(
-            enough, settings.players, settings.cards, on_progress, self.on_message
+            enough,
+            settings.players,
+            settings.cards,
+            on_progress,
+            self.on_message,
+            spread=self.spread,
         ).tally
 
     def on_message(self, message: ThreadProgress) -> None:
@@ -181,19 +202,22 @@ class Arm:
         ]
 
     def blocks(self) -> list[Block]:
-        """The windows, cut into blocks of BLOCK_SECONDS or a little more."""
-        blocks = []
-        for start, end in self.windows:
-            cuts = np.linspace(start, end, max(1, int((end - start) / BLOCK_SECONDS)) + 1)
-            done = np.sum([log.at(cuts) for log in self._logs.values() if log.times], axis=0)
-            games = np.histogram([time for time, _ in self._finished], cuts)[0]
-            blocks += [
-                Block(seconds=seconds, evaluations=round(evaluations), games=int(count))
-                for seconds, evaluations, count in zip(
-                    np.diff(cuts), np.diff(np.broadcast_to(done, cuts.shape)), games, strict=True
-                )
-            ]
-        return blocks
+        """The windows, cut into blocks."""
+        return [block for start, end in self.windows for block in self.blocks_of(start, end)]
+
+    def blocks_of(self, start: float, end: float) -> list[Block]:
+        """[start, end] in monotonic seconds, cut into blocks of BLOCK_SECONDS or a little more."""
+        cuts = np.linspace(start, end, max(1, int((end - start) / BLOCK_SECONDS)) + 1)
+        done = np.zeros_like(cuts)
+        for log in self._logs.values():
+            done += log.at(cuts)
+        games = np.histogram([time for time, _ in self._finished], cuts)[0]
+        return [
+            Block(seconds=seconds, evaluations=round(evaluations), games=int(count))
+            for seconds, evaluations, count in zip(
+                np.diff(cuts).tolist(), np.diff(done).tolist(), games, strict=True
+            )
+        ]
 
     def throughput(self) -> Throughput:
         """Games per minute, with interval, over all windows so far."""
@@ -271,5 +295,5 @@ def worker_record(status: WorkerStatus) -> WorkerRecord:
         evaluations=int(tally["evaluations"]),
         batches=int(tally["batches"]),
         stage_seconds=status.stage_seconds,
-        stacks=status.stacks,
+        stacks=None if status.stacks is None else mask_text(status.stacks),
     )

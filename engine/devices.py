@@ -17,7 +17,10 @@ class DeviceUnavailable(RuntimeError):
 
 
 def usable_cores() -> int:
-    """Cores this process may run on: scheduler affinity where the system has it."""
+    """Cores this process may run on: scheduler affinity where the system has it.
+
+    A container's quota is not looked at: callers who know it pass it on.
+    """
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
@@ -40,7 +43,7 @@ def cuda_reason() -> str:
     return "torch finds no CUDA device"
 
 
-def spread(device: str, workers: int) -> list[str]:
+def worker_devices(device: str, workers: int) -> list[str]:
     """The device of each worker: `cuda` goes round the visible GPUs, others are taken as named.
 
     Raises DeviceError for a malformed name, DeviceUnavailable for one that is not there.

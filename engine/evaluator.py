@@ -63,15 +63,16 @@ class Evaluator:
             self.done = torch.cuda.Event(blocking=True)
 
     @torch.inference_mode()
-    def submit(self, rows: int) -> None:
-        """Start the evaluation of rows 0..rows-1 of the batch."""
+    def submit(self, rows: int) -> int:
+        """Start the evaluation of rows 0..rows-1 of the batch; how many are computed."""
         rows = -(-rows // PAD) * PAD
         if not self.on_cuda:
             self._evaluate(rows)
-            return
+            return rows
         with torch.cuda.stream(self.stream):
             self._evaluate(rows)
             self.done.record(self.stream)
+        return rows
 
     def _evaluate(self, rows: int) -> None:
         start = perf_counter()

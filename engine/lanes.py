@@ -124,6 +124,7 @@ TALLY = np.dtype(
         ("steps", np.int64),  # lockstep steps taken
         ("batches", np.int64),  # of them, those with rows for the network
         ("evaluations", np.int64),  # rows the network was given
+        ("computed", np.int64),  # rows the network computed: those, and padding
         ("distinct", np.int64),  # of them, (tree, node) pairs not evaluated before
         ("simulations", np.int64),
         ("deep", np.int64),  # simulations whose leaf lies deeper than one move

@@ -64,11 +64,16 @@ def _random_positions(games: Games, streams: States, players: int, cards: int) -
             play_move(games[i], nth_bit(legal, below(streams, 0, count_bits(legal))))
 
 
-def probe_states(rows: int, players: int = 4, cards: int = 5) -> Tensor:
-    """Encoded positions of random play, always the same ones, [rows, STATE_DIM] float32."""
-    games = np.zeros(rows, GAME)
+def probe_games(count: int, players: int = 4, cards: int = 5) -> Games:
+    """[count] positions of random play, always the same ones."""
+    games = np.zeros(count, GAME)
     _random_positions(games, np.zeros(1, np.uint64), players, cards)
-    return torch.from_numpy(StateEncoder().encode(games))
+    return games
+
+
+def probe_states(rows: int, players: int = 4, cards: int = 5) -> Tensor:
+    """The probe games encoded, [rows, STATE_DIM] float32."""
+    return torch.from_numpy(StateEncoder().encode(probe_games(rows, players, cards)))
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.devices import DeviceUnavailable, check_device_name, spread, usable_cores
+from engine.devices import DeviceUnavailable, check_device_name, usable_cores, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
 from engine.lanes import Schedule, SearchConfig, temperature_table
 from engine.network import BlobNet, weights_hash, weights_of
@@ -94,7 +94,8 @@ class SelfPlayEngine:
     CPU and to the GPUs on CUDA; `threads` (search threads a worker) to 1 and to the cores a GPU;
     `lanes` are games in progress a worker. `temperature_schedule` maps the mover's own move
     number (its bid is 0, its n-th card n) to a temperature. `ignore_device` is the bug this
-    project is about, on purpose.
+    project is about, on purpose. `cores` are those to plan for: by default the process's
+    affinity, to be lowered where a quota holds.
 
     Raises ValueError for bad arguments, DeviceError for a malformed device, DeviceUnavailable
     for an absent one; `start` raises DeviceMismatch and WorkerFailed.
@@ -117,6 +118,7 @@ class SelfPlayEngine:
         seed: int = 0,
         stall_seconds: float = 120.0,
         ignore_device: bool = False,
+        cores: int | None = None,
     ) -> None:
         _check_shapes(network, encoder, masker)
         _check_positive(
@@ -133,8 +135,9 @@ class SelfPlayEngine:
         check_device_name(device)
         on_cuda = device.startswith("cuda")
         visible = _visible_gpus(device) if on_cuda else 0
-        workers = num_workers or (visible if device == "cuda" else 1 if on_cuda else usable_cores())
-        threads = threads or (max(2, usable_cores() // workers) if on_cuda else 1)
+        cores = cores or usable_cores()
+        workers = num_workers or (visible if device == "cuda" else 1 if on_cuda else cores)
+        threads = threads or (max(2, cores // workers) if on_cuda else 1)
         lanes = lanes or threads * (CUDA_LANES if on_cuda else CPU_LANES)
         self.search = SearchConfig(
             determinizations=num_determinizations,
@@ -152,7 +155,7 @@ class SelfPlayEngine:
                 threads=threads,
                 ignore_device=ignore_device,
             )
-            for worker, its_device in enumerate(spread(device, workers))
+            for worker, its_device in enumerate(worker_devices(device, workers))
         ]
         self.lanes_each = lanes
         """Games in progress a worker; a new number counts from the next order on."""
@@ -558,7 +561,7 @@ def _visible_gpus(device: str) -> int:
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
-        spread(device, 1)
+        worker_devices(device, 1)
         raise DeviceUnavailable(f"{device} is not available")
     return count
 

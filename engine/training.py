@@ -72,7 +72,8 @@ def value_loss(logits: Tensor, outcome: Tensor, seats: Tensor) -> Tensor:
 class NetworkTrainer:
     """Trains `network`, moved to `device`, with AdamW and gradient clipping.
 
-    `dtype` bfloat16 runs the forward pass under autocast; weights stay float32.
+    `dtype` bfloat16 runs the forward pass under autocast; weights stay float32. `cores` is the
+    number of shards on the CPU, by default the process's affinity.
     Raises ValueError for a learning rate or batch size that is not positive, and what torch
     raises when the device is not there.
     """
@@ -87,6 +88,7 @@ class NetworkTrainer:
         clip_norm: float = 1.0,
         batch_size: int = 512,
         dtype: str = "float32",
+        cores: int | None = None,
     ) -> None:
         if learning_rate <= 0:
             raise ValueError(f"learning_rate must be above 0, not {learning_rate}")
@@ -97,7 +99,7 @@ class NetworkTrainer:
         self.batch_size, self.clip_norm = batch_size, clip_norm
         self.dtype = dtype
         self.parameters = list(network.parameters())
-        self.shards = usable_cores() if self.device.type == "cpu" else 1
+        self.shards = (cores or usable_cores()) if self.device.type == "cpu" else 1
         self._map: Callable[..., Iterable[ShardGradients]] = map
         if self.shards > 1:
             # torch keeps its thread count per thread: each of the pool's is set once.

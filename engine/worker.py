@@ -125,7 +125,7 @@ class SearchThread:
         rows = self.timed("select", gather, group, self.search)
         self.note_finished(g)
         if rows:
-            self.evaluators[g].submit(rows)
+            group.tally["computed"][0] += self.evaluators[g].submit(rows)
         self.rows[g] = rows
         return rows > 0
 

@@ -22,9 +22,10 @@ from blobdiag.diagnosis.planning import plan
 from blobdiag.diagnosis.statistics import rate
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Metric, Plan, Throughput
+from blobdiag.sampling.host import usable_cores
 from blobdiag.settings import Settings
 from blobdiag.workload import Arm
-from engine.devices import resolve_auto, usable_cores
+from engine.devices import resolve_auto
 from engine.pipeline import IterationResult, TrainingPipeline
 from engine.replay import ReplayBuffer
 from engine.selfplay import CPU_LANES
@@ -48,10 +49,10 @@ class Timeline:
     def on_progress(self, progress: Progress) -> None:
         """The steady stretch: from every lane's first finished game until lanes run empty."""
         self.session.show_games(progress)
-        if progress.lanes_settled and self.begun is None:
+        full = (progress.wanted or 0) - progress.games > self.arm.engine.lanes
+        if full and progress.lanes_settled and self.begun is None:
             self.begun = progress
-        left = (progress.wanted or 0) - progress.games
-        if self.begun is not None and not self.arm.windows and left <= self.arm.engine.lanes:
+        if not full and self.begun is not None and not self.arm.windows:
             self.arm.add_window(
                 self.begun.time, progress.time, subtract_tallies(progress.tally, self.begun.tally)
             )
@@ -71,7 +72,9 @@ def iteration(settings: Settings) -> int:
         with session.phase("set-up"):
             arm = Arm(settings, session.network, device, lanes=lanes_for(settings, device))
             # The trainer's network is the one whose weights go to the workers.
-            trainer = NetworkTrainer(session.network, trainer_device(device), dtype=arm.dtype)
+            trainer = NetworkTrainer(
+                session.network, trainer_device(device), dtype=arm.dtype, cores=usable_cores()
+            )
             pipeline = TrainingPipeline(
                 arm.engine, trainer, ReplayBuffer(BUFFER_EXAMPLES, settings.seed), settings.reuse
             )
@@ -138,6 +141,8 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     checks += health_checks(session, throughputs)
     for throughput in throughputs:
         checks += machine_checks(session, throughput)
+    if results and not throughputs:
+        session.event("no-plan", "self-play was never steady: raise --games, or lower --lanes")
     if not results or not throughputs:
         return Judgement(checks=checks)
     trained = training_rate(timelines[0], results[0])

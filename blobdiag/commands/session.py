@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 
 from rich.console import Console
 
@@ -20,7 +19,15 @@ from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.idle import idle_gaps
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.errors import UserError
-from blobdiag.reporting.files import ReportError, check_writable, mask, report_path, write_report
+from blobdiag.interrupts import SIGINT_EXIT, SIGTERM_EXIT, Terminated, sigterm_raises
+from blobdiag.reporting.files import (
+    ReportError,
+    check_writable,
+    mask,
+    mask_text,
+    report_path,
+    write_report,
+)
 from blobdiag.reporting.live import LiveView
 from blobdiag.reporting.model import Check, Event, Finding, IdleGap, Metric, Plan, Report, Status
 from blobdiag.reporting.terminal import render
@@ -28,6 +35,7 @@ from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.settings import Settings
+from blobdiag.tuning import with_tuned
 from blobdiag.workload import Arm, check_workload, load_network
 from engine.devices import DeviceUnavailable
 from engine.evaluator import compile_kernels
@@ -36,12 +44,7 @@ from engine.network import BlobNet
 from engine.selfplay import WorkerFailed
 from engine.telemetry import Progress
 
-SIGINT_EXIT, SIGTERM_EXIT = 130, 143
 REPORTS = Path("reports")
-
-
-class Terminated(BaseException):
-    """SIGTERM came."""
 
 
 @dataclass
@@ -202,7 +205,7 @@ class Session:
         if self.recorder.death is not None:
             seen.append((monotonic(), "sampler", f"the sampler died: {self.recorder.death}"))
         return [
-            Event(at_s=time - self.trace.start, kind=kind, text=text)
+            Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
             for time, kind, text in sorted(seen)
         ]
 
@@ -220,11 +223,12 @@ def run(
     fail for good end the measurement, not the report.
     """
     check_workload(settings)
+    settings = with_tuned(settings, device)
     network = load_network(settings)
     path = _report_path(command, device, settings)
     session = Session(command, device, settings, network)
     interrupted = None
-    with _sigterm_raises():
+    with sigterm_raises():
         try:
             with session.view:
                 with session.phase("sampler start"):
@@ -277,19 +281,3 @@ def _report_path(command: str, device: str, settings: Settings) -> Path:
         return settings.output
     except ReportError as error:
         raise UserError(str(error)) from None
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into Terminated inside; handlers are put back afterwards."""
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, interrupt)

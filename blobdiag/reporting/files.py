@@ -104,7 +104,7 @@ def mask(configuration: Mapping[str, Value]) -> dict[str, Value]:
     key, password or secret `***`.
     """
     return {
-        name: _masked(value) if isinstance(value, str) else value
+        name: mask_text(value) if isinstance(value, str) else value
         for name, value in ((n, _hidden(n, v)) for n, v in configuration.items())
     }
 
@@ -122,7 +122,8 @@ def _hidden(name: str, value: Value) -> Value:
     return "***" if secret and value is not None else value
 
 
-def _masked(text: str) -> str:
+def mask_text(text: str) -> str:
+    """A text, like a stack, as `mask` would have it in a configuration."""
     text = _SECRET_IN_TEXT.sub(r"\1***", text)
     home = os.path.expanduser("~")
     if home not in ("~", os.sep):
