@@ -15,8 +15,10 @@ import engine
 if getattr(engine, "PROJECT", None) != "blobdiag":
     from blobdiag.errors import UserError
 
+    # A folder without an __init__.py is a package without a file.
+    _where = getattr(engine, "__file__", None) or next(iter(engine.__path__), "nowhere")
     raise UserError(
-        f"another package named 'engine' is in the way ({getattr(engine, '__file__', None)}): "
+        f"another package named 'engine' is in the way ({_where}): "
         "rename it, or take its folder off PYTHONPATH"
     )
 

@@ -25,6 +25,14 @@ from engine.rules import ACTIONS, MAX_PLAYERS
 PAD = 16
 """Rows are computed in multiples of this: few shapes, and never the odd kernels of tiny ones."""
 
+FULL_SHARE = 0.75
+"""Of all trees: fewer than these that wait for the network at once are rare (measured: 0.82)."""
+
+
+def batch_rows(lanes: int, determinizations: int) -> int:
+    """Rows of a batch that so many lanes keep full: some of their trees are always done."""
+    return max(determinizations, int(lanes * determinizations * FULL_SHARE) // PAD * PAD)
+
 
 def new_batch(rows: int, pinned: bool) -> Batch:
     """Room for `rows` positions, rounded up to PAD; page-locked where the GPU copies from it."""

@@ -159,6 +159,8 @@ class Group(NamedTuple):
     """[1] how many ids were ever written into the ring."""
     temperatures: NDArray[np.float64]
     """[1 + cards] by the mover's own move: its bid, then its tricks."""
+    cursor: NDArray[np.int64]
+    """[1] the lane that `gather` begins with."""
     tally: Games
     """[1] of dtype TALLY."""
     values: NDArray[np.float64]
@@ -187,8 +189,12 @@ def new_group(
 ) -> Group:
     """Room for `lanes` games in progress, whose positions go into `batch`.
 
-    Raises ValueError for an illegal setting.
+    Raises ValueError for an illegal setting, or a batch too small for one lane.
     """
+    if len(batch.rows) < config.determinizations:
+        raise ValueError(
+            f"a batch of {len(batch.rows)} rows cannot hold {config.determinizations} trees"
+        )
     rules.check_setting(config.players, config.cards)
     longest = config.players * (config.cards + 1)
     per_example = (lanes, longest)
@@ -212,6 +218,7 @@ def new_group(
         grants=np.zeros(max(64, 4 * lanes), np.int64),
         grants_made=np.zeros(1, np.int64),
         temperatures=temperatures,
+        cursor=np.zeros(1, np.int64),
         tally=np.zeros(1, TALLY),
         values=scratch_values(),
     )
@@ -220,8 +227,10 @@ def new_group(
 def spread_openings(group: Group, config: SearchConfig) -> None:
     """Open the lanes evenly over about one game's length, so that games end evenly too."""
     lanes = len(group.lanes.lane)
-    # About two thirds of the moves are decisions; a root and its simulations take a step each.
-    steps = config.players * (config.cards + 1) * (config.simulations + 1) * 2 // 3
+    # About two thirds of the moves are decisions; a root and its simulations take a turn each,
+    # and a step serves as many lanes as the batch has room for.
+    turns = config.players * (config.cards + 1) * (config.simulations + 1) * 2 // 3
+    steps = max(turns, turns * lanes * config.determinizations // len(group.batch.rows))
     group.lanes.lane["opens_at"] = group.tally["steps"][0] + np.arange(lanes) * steps // lanes
 
 
@@ -431,14 +440,20 @@ def advance(group: Group, config: SearchConfig, lane: int, row: int) -> int:
 
 @kernel
 def gather(group: Group, config: SearchConfig) -> int:
-    """Advance every lane to where it needs the network; how many rows of the batch are filled.
+    """Advance lanes, in turn, to where they need the network, until the batch is full.
 
-    The games that ended stand in the ring `finished` up to `tally.games`. No rows means that
-    every lane is closed, or waits for room in the output.
+    Returns how many rows of it are filled. With more lanes than a batch holds, every batch is full
+    and of one size; a lane that found no room is the first of the next step. The games that ended
+    stand in the ring `finished` up to `tally.games`. No rows means that every lane is closed, or
+    waits for room in the output.
     """
-    row = 0
-    for lane in range(len(group.lanes.lane)):
-        row = advance(group, config, lane, row)
+    row, lanes = 0, len(group.lanes.lane)
+    first = group.cursor[0]
+    for k in range(lanes):
+        if row + config.determinizations > len(group.batch.rows):
+            break
+        row = advance(group, config, (first + k) % lanes, row)
+        group.cursor[0] = (first + k + 1) % lanes
     group.tally[0].steps += 1
     group.tally[0].batches += row > 0
     return row

@@ -13,17 +13,21 @@ import signal
 import tempfile
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Literal, NamedTuple
 
+from engine.evaluator import compile_kernels
 from engine.network import Weights
 from engine.telemetry import StackDump, WorkerStatus
 from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
 SPAWN = multiprocessing.get_context("spawn")
 CHECK_SECONDS = 0.1
+RELEASE_SECONDS = 10.0
 
 
 class Play(NamedTuple):
@@ -85,6 +89,8 @@ def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stac
 
     try:
         worker = SelfPlayWorker(spec, weights, send)
+        if spec.device != "meta":
+            compile_kernels()  # loaded here, not in the first step of self-play
         send(worker.handshake())
         _obey(connection, worker)
     except (EOFError, BrokenPipeError, ConnectionResetError):
@@ -118,6 +124,19 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.send(worker.handshake())
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Start a process with Ctrl-C blocked, until it can ignore it; the parent's is only late."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -147,7 +166,8 @@ class WorkerProcess:
             name=f"blob-worker-{spec.worker}",
             daemon=True,
         )
-        self.process.start()
+        with _without_interrupts():
+            self.process.start()
         theirs.close()
         self.status: WorkerStatus | None = None
         """None until the handshake."""
@@ -156,6 +176,15 @@ class WorkerProcess:
         self.moved = monotonic()
         """When it last was seen to have taken a step, or had nothing to do."""
         self.steps = 0
+        """Lockstep steps it was last seen to have taken, of all orders."""
+        self.error: str | None = None
+        """The traceback it sent before it ended."""
+
+    def begin_order(self) -> None:
+        """A new order: lanes are made anew, nothing is in flight."""
+        self.in_flight.clear()
+        if self.status is not None:
+            self.status.begin_order()
 
     def send(self, order: object) -> bool:
         """Send an order; False when the worker is gone, which the caller will see elsewhere."""
@@ -208,7 +237,8 @@ class WorkerProcess:
         self.release()
 
     def release(self) -> None:
-        self.process.join()
-        self.process.close()
+        self.process.join(RELEASE_SECONDS)
+        if self.process.exitcode is not None:  # else it is stuck in a driver: the system's to end
+            self.process.close()
         self.connection.close()
         Path(self._stacks).unlink(missing_ok=True)

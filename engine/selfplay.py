@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from engine.devices import DeviceUnavailable, check_device_name, usable_cores, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
+from engine.evaluator import batch_rows
 from engine.lanes import Schedule, SearchConfig, temperature_table
 from engine.network import BlobNet, weights_hash, weights_of
 from engine.processes import (
@@ -43,7 +45,7 @@ from engine.telemetry import (
     subtract_tallies,
     sum_tallies,
 )
-from engine.worker import PlayOrder, WorkerSpec
+from engine.worker import PlayOrder, WorkerSpec, groups_on
 
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0
@@ -210,9 +212,9 @@ class SelfPlayEngine:
     def close(self) -> None:
         """End all workers; what is known of them stays."""
         for worker in self.workers:
-            if worker.status is not None:
-                worker.status.state = "finished"
+            if worker.status is not None and worker.status.state == "running":
                 self.gone.append(worker.status)
+                worker.status.state = "finished"
             worker.connection.close()  # all at once, so that they end side by side
         for worker in self.workers:
             worker.stop()
@@ -225,7 +227,9 @@ class SelfPlayEngine:
     @property
     def statuses(self) -> list[WorkerStatus]:
         """All workers there ever were, the lost ones first."""
-        return self.gone + [w.status for w in self.workers if w.status is not None]
+        # While workers are being ended, or where that was interrupted, they are among both.
+        there = [w.status for w in self.workers if w.status is not None]
+        return self.gone + [status for status in there if status.state == "running"]
 
     @property
     def lanes(self) -> int:
@@ -235,10 +239,14 @@ class SelfPlayEngine:
     def _await_handshakes(self, seconds: float) -> None:
         deadline = monotonic() + seconds
         while any(worker.status is None for worker in self.workers):
+            # Asked before listening: what a worker said before it died is then all taken in.
+            dead = [w for w in self.workers if not w.process.is_alive()]
             self._listen()
-            for worker in self.workers:
-                if worker.status is None and not worker.process.is_alive():
-                    raise WorkerFailed(f"worker {worker.spec.worker} ended before its handshake")
+            for worker in dead:
+                if worker.status is None:
+                    why = f": {worker.error.splitlines()[-1]}" if worker.error else ""
+                    name = f"worker {worker.spec.worker}"
+                    raise WorkerFailed(f"{name} ended before its handshake{why}")
             if monotonic() > deadline:
                 raise WorkerFailed(f"no handshake from every worker within {seconds:.0f} s")
 
@@ -270,8 +278,8 @@ class SelfPlayEngine:
         `rows` a batch: by default as many as a thread's lanes can send.
         Raises WorkerFailed when a worker does not answer.
         """
-        threads = self.specs[0].threads
-        full = -(-self.lanes_each // threads) * self.search.determinizations
+        groups = self.specs[0].threads * groups_on(torch.device(self.device))
+        full = batch_rows(-(-self.lanes_each // groups), self.search.determinizations)
         return self._measure(Measure("network", rows or full, seconds))
 
     def measure_multiply(self, size: int, seconds: float = 1.0) -> float:
@@ -358,7 +366,7 @@ class SelfPlayEngine:
         search = self.search._replace(players=players, cards=cards)
         self.order = PlayOrder(search, temperatures, self.lanes_each, spread, games is None)
         for worker in self.workers:
-            worker.in_flight.clear()
+            worker.begin_order()
         self._waiting.clear()
         if games is not None:
             self._waiting.extend(range(self._next_game, self._next_game + games))
@@ -405,7 +413,7 @@ class SelfPlayEngine:
         return sum_tallies(status.tally for status in self.statuses)
 
     def _progress(self, wanted: int | None) -> Progress:
-        settled = sum(int(w.status.tally["settled"]) for w in self.workers if w.status is not None)
+        settled = sum(w.status.settled for w in self.workers if w.status is not None)
         return Progress(
             time=monotonic(),
             games=self._finished,
@@ -470,6 +478,7 @@ class SelfPlayEngine:
             self._event(
                 "worker-error", f"worker {message.worker} (pid {message.pid}): {message.error}"
             )
+            worker.error = message.error
             if worker.status is not None:
                 worker.status.stacks = message.error
         elif isinstance(message, Measured):
@@ -557,8 +566,6 @@ def _take(waiting: deque[int], count: int) -> Iterator[int]:
 
 
 def _visible_gpus(device: str) -> int:
-    import torch
-
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         worker_devices(device, 1)

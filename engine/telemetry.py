@@ -73,14 +73,29 @@ class WorkerStatus:
     progress: dict[int, ThreadProgress] = field(default_factory=dict)
     """Newest by thread, without examples."""
     stacks: str | None = None
+    past_tally: NDArray[np.void] = field(default_factory=lambda: np.zeros((), TALLY))
+    """[] of dtype TALLY: of earlier orders, whose lanes are gone."""
+    past_seconds: dict[str, float] = field(default_factory=dict)
+
+    def begin_order(self) -> None:
+        """Lanes are made anew, and their counters begin at 0."""
+        self.past_tally, self.past_seconds = self.tally, self.stage_seconds
+        self.progress.clear()
 
     @property
     def tally(self) -> NDArray[np.void]:
-        return sum_tallies(p.tally for p in self.progress.values())
+        """[] of dtype TALLY: all it has done."""
+        return sum_tallies([self.past_tally, *(p.tally for p in self.progress.values())])
+
+    @property
+    def settled(self) -> int:
+        """Lanes of the order at hand that have finished a game."""
+        return sum(int(p.tally["settled"]) for p in self.progress.values())
 
     @property
     def stage_seconds(self) -> dict[str, float]:
-        total: dict[str, float] = {}
+        """Seconds by stage, all threads and orders together."""
+        total = dict(self.past_seconds)
         for progress in self.progress.values():
             for stage, seconds in progress.stage_seconds.items():
                 total[stage] = total.get(stage, 0.0) + seconds

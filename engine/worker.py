@@ -11,8 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import monotonic, perf_counter
-from typing import NamedTuple
+from contextlib import nullcontext
+from time import monotonic, perf_counter, sleep
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from engine.devices import device_uuid
 from engine.encoding import STATE_DIM
-from engine.evaluator import Evaluator, new_batch
+from engine.evaluator import Evaluator, batch_rows, new_batch
 from engine.lanes import (
     Group,
     SearchConfig,
@@ -74,6 +75,11 @@ class PlayOrder(NamedTuple):
     """Whether games are granted until the player has had enough."""
 
 
+def groups_on(device: torch.device) -> int:
+    """Groups of lanes a thread: two on CUDA, so that one is searched while the other waits."""
+    return 2 if device.type == "cuda" else 1
+
+
 class SearchThread:
     """The groups of lanes of one thread, and its loop."""
 
@@ -82,10 +88,10 @@ class SearchThread:
         on_cuda = worker.device.type == "cuda"
         self.groups: list[Group] = []
         self.evaluators: list[Evaluator] = []
-        count = 2 if on_cuda and lanes > 1 else 1
+        count = min(lanes, groups_on(worker.device))
         for g in range(count):
             share = lanes // count + (g < lanes % count)
-            batch = new_batch(share * order.search.determinizations, pinned=on_cuda)
+            batch = new_batch(batch_rows(share, order.search.determinizations), pinned=on_cuda)
             group = new_group(order.search, share, order.temperatures, batch)
             self.groups.append(group)
             self.evaluators.append(Evaluator(worker.inference, batch))
@@ -96,26 +102,47 @@ class SearchThread:
         self.finished: list[tuple[int, int]] = []
         self.seconds = dict.fromkeys(("select", "expand", "wait", "idle"), 0.0)
         self.began = perf_counter()
+        self.go, self.parked, self.given_up = threading.Event(), threading.Event(), False
         self.active = 0.0
-        """Seconds in `run`, finished calls only; `began` is when the one under way did."""
+        """Seconds in `play`, finished calls only; `began` is when the one under way did."""
         self.reported = monotonic()
 
-    def run(self, stop: threading.Event) -> None:
-        """Step until `stop` is set; lanes keep their games for the next call."""
+    def run(self) -> None:
+        """Play whenever `go` is set, park whenever it is not, until the lanes are given up.
+
+        The thread lives as long as its lanes: CUDA keeps a workspace for each new one.
+        """
         torch.set_num_threads(1)
+        if self.worker.device.type == "cuda":
+            torch.cuda.set_device(self.worker.device)
+        while True:
+            self.parked.set()
+            self.go.wait()
+            if self.given_up:
+                return
+            self.parked.clear()
+            self.play()
+
+    def play(self) -> None:
+        """Step until `go` is cleared; lanes keep their games for the next call."""
         self.began = perf_counter()
         self.report()  # a stamp from which this stretch of work is counted
-        while not stop.is_set():
+        while self.go.is_set():
             busy = [self.step(g) for g in range(len(self.groups))]
             idle = not any(busy)
             if monotonic() - self.reported >= REPORT_SECONDS or (idle and self.finished):
                 self.report()
             if idle:
-                self.timed("idle", stop.wait, IDLE_SECONDS)
+                self.timed("idle", sleep, IDLE_SECONDS)
         for g in range(len(self.groups)):
             self.collect(g)
         self.report()
         self.active += perf_counter() - self.began
+
+    def give_up(self) -> None:
+        """End the thread, which is parked; its lanes go with it."""
+        self.given_up = True
+        self.go.set()
 
     def step(self, g: int) -> bool:
         """Take group g's answers, search on, hand in its next batch; False when it has none."""
@@ -159,7 +186,7 @@ class SearchThread:
         if group.output_used[0] > len(group.output.game) // 2:
             self.report()
 
-    def timed(self, stage: str, function: Callable, *arguments: object) -> int:
+    def timed(self, stage: str, function: Callable, *arguments: object) -> Any:
         start = perf_counter()
         result = function(*arguments)
         self.seconds[stage] += perf_counter() - start
@@ -202,6 +229,8 @@ class SelfPlayWorker:
 
     def __init__(self, spec: WorkerSpec, weights: Weights, send: Callable[[object], None]) -> None:
         torch.set_num_threads(1)
+        if spec.device.startswith("cuda") and not spec.ignore_device:
+            torch.cuda.set_device(spec.device)  # else each launch switches devices, and back
         self.spec, self.send = spec, send
         self.received_hash = weights_hash(weights)
         with torch.device("cpu" if spec.ignore_device else spec.device):
@@ -213,8 +242,6 @@ class SelfPlayWorker:
         self.waiting: deque[int] = deque()
         self.order: PlayOrder | None = None
         self.searches: list[SearchThread] = []
-        self.running: list[threading.Thread] = []
-        self.stop = threading.Event()
         self.error: BaseException | None = None
 
     @torch.inference_mode()
@@ -247,6 +274,8 @@ class SelfPlayWorker:
         """Start the search threads: on a new order with empty lanes, or on with the old ones."""
         self.pause()
         if order is not None:
+            for search in self.searches:
+                search.give_up()
             self.waiting.clear()
             self.order = order
             threads = min(self.spec.threads, order.lanes)
@@ -256,22 +285,20 @@ class SelfPlayWorker:
                 )
                 for thread in range(threads)
             ]
-        self.stop.clear()
-        self.running = [
-            threading.Thread(
-                target=self._run, args=(search,), name=f"search-{search.thread}", daemon=True
-            )
-            for search in self.searches
-        ]
-        for thread in self.running:
-            thread.start()
+            for search in self.searches:
+                name = f"search-{search.thread}"
+                threading.Thread(target=self._run, args=(search,), name=name, daemon=True).start()
+        for search in self.searches:
+            search.parked.clear()
+            search.go.set()
 
     def _run(self, search: SearchThread) -> None:
         try:
-            search.run(self.stop)
+            search.run()
         except BaseException as error:
+            # Raised again where orders are taken; `pause` must not wait for this thread.
             self.error = error
-            raise
+            search.parked.set()
 
     def measure_network(self, rows: int, seconds: float) -> tuple[float, float]:
         """(evaluations, seconds) of the bare network in as many threads as search; while paused.
@@ -293,12 +320,18 @@ class SelfPlayWorker:
     ) -> tuple[float, float]:
         """Call over and over in every thread; what was done, at `amount` a call, and how long."""
 
+        on_cuda = self.device.type == "cuda"
+
         @torch.inference_mode()
         def loop() -> float:
-            done, end = 0.0, perf_counter() + seconds
-            while perf_counter() < end:
-                call()[:1].cpu()  # waits for the device, as a search would
-                done += amount
+            # A stream of its own, as a search thread has.
+            stream = torch.cuda.Stream(self.device) if on_cuda else None
+            with torch.cuda.stream(stream) if on_cuda else nullcontext():
+                call()[:1].cpu()
+                done, end = 0.0, perf_counter() + seconds
+                while perf_counter() < end:
+                    call()[:1].cpu()  # waits for the device, as a search would
+                    done += amount
             return done
 
         threads = self.spec.threads
@@ -308,8 +341,8 @@ class SelfPlayWorker:
             return sum(future.result() for future in loops), perf_counter() - start
 
     def pause(self) -> None:
-        """Stop the search threads after their step; every lane keeps its game."""
-        self.stop.set()
-        for thread in self.running:
-            thread.join()
-        self.running = []
+        """Park the search threads after their step; every lane keeps its game."""
+        for search in self.searches:
+            search.go.clear()
+        for search in self.searches:
+            search.parked.wait()

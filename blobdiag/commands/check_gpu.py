@@ -31,7 +31,7 @@ def check_gpu(settings: Settings) -> int:
     def measure(session: Session) -> None:
         try:
             with session.phase("set-up"):
-                arm = Arm(settings, session.network, device)
+                arm = Arm(session.settings, session.network, device)
         except DeviceUnavailable as error:
             session.unavailable = str(error)
             prove_on_meta(session)
@@ -65,7 +65,7 @@ def judge(session: Session, bare: list[float]) -> Judgement:
         return Judgement(headline(session, checks[0]), checks)
     arm = session.arms[0]
     rules = window_rules(session, arm, session.settings.min_seconds, session.settings.games)
-    checks.append(utilisation(session, SELF_PLAY, rules))
+    checks.append(utilisation(session, SELF_PLAY, rules, session.gpu_uuids))
     if not arm.windows:
         return Judgement(headline(session, checks[0]), checks)
     throughput = arm.throughput()

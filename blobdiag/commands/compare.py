@@ -40,7 +40,10 @@ def compare(settings: Settings) -> int:
     def measure(session: Session) -> None:
         with session.phase("set-up"):
             # The GPU first: if it is not there, nothing has been started in vain.
-            arms = {name: Arm(settings, session.network, name) for name in reversed(devices)}
+            arms = {
+                name: Arm(settings_for(session, name), session.network, name)
+                for name in reversed(devices)
+            }
         if len(devices) > 1:
             with session.phase("outputs compared"):
                 differences.append(compare_outputs(settings, session.network, arms[device]))
@@ -54,6 +57,11 @@ def compare(settings: Settings) -> int:
     return sessions.run(
         COMMAND, device, settings, measure, lambda session: judge(session, differences)
     )
+
+
+def settings_for(session: Session, device: str) -> Settings:
+    """What `--tuned` found is the asked device's: the CPU beside a GPU keeps its own defaults."""
+    return session.settings if device == session.device else session.as_asked
 
 
 def play_in_turn(session: Session, arms: list[Arm]) -> None:

@@ -17,7 +17,7 @@ from blobdiag.reporting.figures import figure
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
 from blobdiag.workload import Arm, check_workload, load_network, search_health
-from engine.devices import DeviceUnavailable, resolve_auto
+from engine.devices import resolve_auto
 from engine.encoding import StateEncoder
 from engine.evaluator import compile_kernels
 from engine.network import BlobNet, InferenceNet
@@ -28,7 +28,7 @@ ROUNDS = 6
 """Self-play and the bare network in turn: the machine's drift meets both."""
 BARE_ROWS = (64, 128, 192, 256, 384, 512, 1024)
 CUDA_BARE_ROWS = (1024, 2048, 4096, 8192, 16384, 32768)
-MULTIPLY_SIZE = {"cpu": 1024, "cuda": 8192}
+MULTIPLY_SIZE = {"cpu": 512, "cuda": 8192}
 SHORT_SECONDS = 0.5
 
 
@@ -70,8 +70,9 @@ def explain(settings: Settings) -> int:
             console.print(f"explaining {arm.dtype} self-play on {device} …")
             arm.warm_up(lambda progress: None)
             chain, stages, evaluations = measure(arm, network, settings)
-    except DeviceUnavailable as error:
-        print(f"blobdiag: {error}", file=sys.stderr)
+    except RuntimeError as error:
+        # An absent device, workers that failed or are elsewhere, whatever CUDA raises.
+        print(f"blobdiag: {str(error).splitlines()[0]}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
         return SIGINT_EXIT

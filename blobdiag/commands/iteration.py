@@ -18,11 +18,13 @@ from blobdiag.commands.judging import (
 )
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
+from blobdiag.diagnosis.idle import idle_gaps
 from blobdiag.diagnosis.planning import plan
 from blobdiag.diagnosis.statistics import rate
 from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Metric, Plan, Throughput
+from blobdiag.reporting.model import IdleGap, Metric, Plan, Throughput
 from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.trace import Span
 from blobdiag.settings import Settings
 from blobdiag.workload import Arm
 from engine.devices import resolve_auto
@@ -33,9 +35,9 @@ from engine.telemetry import Progress, subtract_tallies
 from engine.training import NetworkTrainer, StepLoss
 
 COMMAND = "iteration"
+MOST_BLOCKS = 200
 WAVES = 4
 """An iteration plays at least so many games a lane, or no stretch of it is steady."""
-BUFFER_EXAMPLES = 500_000
 
 
 class Timeline:
@@ -70,20 +72,24 @@ def iteration(settings: Settings) -> int:
 
     def measure(session: Session) -> None:
         with session.phase("set-up"):
+            settings = session.settings
             arm = Arm(settings, session.network, device, lanes=lanes_for(settings, device))
+            games = max(settings.games, WAVES * arm.engine.lanes)
+            # Room for all that can come: every decision of every game searched.
+            room = games * settings.players * (settings.cards + 1)
             # The trainer's network is the one whose weights go to the workers.
             trainer = NetworkTrainer(
                 session.network, trainer_device(device), dtype=arm.dtype, cores=usable_cores()
             )
             pipeline = TrainingPipeline(
-                arm.engine, trainer, ReplayBuffer(BUFFER_EXAMPLES, settings.seed), settings.reuse
+                arm.engine, trainer, ReplayBuffer(room, settings.seed), settings.reuse
             )
         timeline = Timeline(session, arm)
         timelines.append(timeline)
         with session.playing(arm):
             results.append(
                 pipeline.run_iteration(
-                    max(settings.games, WAVES * arm.engine.lanes),
+                    games,
                     settings.players,
                     settings.cards,
                     phase=session.phase,
@@ -126,12 +132,14 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     if session.unavailable is not None:
         checks[0] = checks[0].model_copy(update={"observation": session.unavailable})
     spans = [span for span in session.trace.spans if span.name in (SELF_PLAY, TRAINING)]
+    # Training runs on one GPU, the first worker's: only it has work in both phases.
+    trainers = [uuid for uuid in session.gpu_uuids if uuid in [w.device_uuid for w in workers[:1]]]
     checks += [
-        utilisation(session, SELF_PLAY, rules),
-        utilisation(session, TRAINING, []),
+        utilisation(session, SELF_PLAY, rules, session.gpu_uuids),
+        utilisation(session, TRAINING, [], trainers),
         no_idle_gaps(
             session.trace,
-            session.gpu_uuids,
+            trainers,
             spans,
             expectations["idle-gap"],
             not_on_gpu(session),
@@ -144,7 +152,7 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     if results and not throughputs:
         session.event("no-plan", "self-play was never steady: raise --games, or lower --lanes")
     if not results or not throughputs:
-        return Judgement(checks=checks)
+        return Judgement(checks=checks, idle_gaps=gaps(session, trainers, spans))
     trained = training_rate(timelines[0], results[0])
     projection = project(session, settings, results[0], throughputs[0], trained)
     return Judgement(
@@ -152,7 +160,16 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
         checks,
         metrics=[trained, *facts(results[0])],
         plan=projection,
+        idle_gaps=gaps(session, trainers, spans),
     )
+
+
+def gaps(session: Session, gpu_uuids: list[str], spans: list[Span]) -> list[IdleGap]:
+    """Stretches in which a GPU that had work did nothing."""
+    threshold = session.settings.expectations["idle-gap"].high
+    if threshold is None or not_on_gpu(session):
+        return []
+    return idle_gaps(session.trace, gpu_uuids, spans, threshold)
 
 
 def headline(projection: Plan | None) -> str:
@@ -171,7 +188,9 @@ def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
     """Examples per second over the steps, the first left out: it pays for what is made once."""
     seconds = np.diff(timeline.steps)
     batch = result.training.examples / result.training.steps
-    if not len(seconds):
+    # A few hundred blocks say as much as ten thousand steps.
+    groups = np.array_split(seconds, min(len(seconds), MOST_BLOCKS)) if len(seconds) else []
+    if not groups:
         return Metric(
             name="examples per second",
             value=result.training.examples_per_second,
@@ -179,7 +198,12 @@ def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
             samples=1,
             reason="a single step: an interval needs more, so raise --games",
         )
-    return rate("examples per second", "examples/s", [batch] * len(seconds), seconds.tolist())
+    return rate(
+        "examples per second",
+        "examples/s",
+        [batch * len(g) for g in groups],
+        [float(g.sum()) for g in groups],
+    )
 
 
 def project(

@@ -50,8 +50,10 @@ def _foreign(session: Session, arm: Arm) -> list[str] | None:
     ours = {worker.pid for worker in arm.workers()} | {session.pid}
     seen = {
         int(name.split("/")[3])
+        for uuid in session.gpu_uuids
         for name in session.trace.samples
-        if name.startswith("gpu/") and "/process/" in name
+        if name.startswith(f"gpu/{uuid}/process/")
+        and any(session.trace.between(name, start, end) for start, end in arm.windows)
     }
     if not seen & ours:
         return None
@@ -63,11 +65,11 @@ def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check
     return search_health(throughputs, session.settings.expectations)
 
 
-def utilisation(session: Session, phase: str, rules: list[Validity]) -> Check:
-    """Mean GPU utilisation over a phase, resting on the window's rules too."""
+def utilisation(session: Session, phase: str, rules: list[Validity], gpu_uuids: list[str]) -> Check:
+    """Mean utilisation of these GPUs over a phase, resting on the window's rules too."""
     check = gpu_utilisation(
         session.trace,
-        session.gpu_uuids if session.device.startswith("cuda") else [],
+        gpu_uuids if session.device.startswith("cuda") else [],
         phase,
         session.trace.spans,
         session.settings.expectations[f"{phase}-gpu"],
@@ -85,21 +87,27 @@ def machine_checks(session: Session, throughput: Throughput) -> list[Check]:
     """The report's advisory ranges: CPU, VRAM and games/min during self-play."""
     expectations = session.settings.expectations
     on_gpu = throughput.device.startswith("cuda")
-    checks = [
-        advisory(_mean(session, "CPU utilisation", [timeline.HOST_CPU], "%"), expectations["cpu"])
-    ]
+    device = throughput.device
+    cpu = _mean(session, device, "CPU utilisation", [timeline.HOST_CPU], "%")
+    checks = [advisory(cpu, expectations["cpu"])]
     if on_gpu:
         names = [f"gpu/{uuid}/memory_used" for uuid in session.gpu_uuids]
         # NVML counts in MiB, the bug report in GB.
-        memory = _mean(session, "GPU memory used", names, "GB", 1024**2 / 1000**3)
+        memory = _mean(session, device, "GPU memory used", names, "GB", 1024**2 / 1000**3)
         checks.append(advisory(memory, expectations["vram"]))
     games = expectations["gpu-games" if on_gpu else "cpu-games"]
     return [*checks, advisory(throughput.games_per_minute, games)]
 
 
-def _mean(session: Session, name: str, series: list[str], unit: str, scale: float = 1.0) -> Metric:
-    """Mean of all named series over the self-play phases, times `scale`."""
-    spans = [span for span in session.trace.spans if span.name == SELF_PLAY]
+def _mean(
+    session: Session, device: str, name: str, series: list[str], unit: str, scale: float = 1.0
+) -> Metric:
+    """Mean of all named series over a device's self-play phases, times `scale`."""
+    spans = [
+        span
+        for span in session.trace.spans
+        if span.name == SELF_PLAY and span.device in (device, None)
+    ]
     values = [
         value
         for one in series

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from rich.console import Console
 
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.findings import find_all
-from blobdiag.diagnosis.idle import idle_gaps
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.errors import UserError
 from blobdiag.interrupts import SIGINT_EXIT, SIGTERM_EXIT, Terminated, sigterm_raises
@@ -41,7 +41,6 @@ from engine.devices import DeviceUnavailable
 from engine.evaluator import compile_kernels
 from engine.jit import is_warm
 from engine.network import BlobNet
-from engine.selfplay import WorkerFailed
 from engine.telemetry import Progress
 
 REPORTS = Path("reports")
@@ -56,14 +55,16 @@ class Judgement:
     checks: list[Check] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
     plan: Plan | None = None
+    idle_gaps: list[IdleGap] = field(default_factory=list)
 
 
 class Session:
     """One run of a measuring command: its trace, its samples, and what it found out so far."""
 
     def __init__(self, command: str, device: str, settings: Settings, network: BlobNet) -> None:
-        self.command, self.device, self.settings = command, device, settings
-        self.network = network
+        self.command, self.device, self.network = command, device, network
+        self.as_asked = settings
+        self.settings = with_tuned(settings, device)
         self.pid = os.getpid()
         self.started = datetime.now(UTC)
         self.trace = Trace()
@@ -123,14 +124,6 @@ class Session:
         used = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
         return [g.uuid for g in self.recorder.gpus if not used or g.uuid in used]
 
-    def idle_gaps(self) -> list[IdleGap]:
-        """Stretches in which a GPU that had work did nothing."""
-        spans = [span for span in self.trace.spans if span.name in ("self-play", "training")]
-        threshold = self.settings.expectations["idle-gap"].high
-        if not self.device.startswith("cuda") or not spans or threshold is None:
-            return []
-        return idle_gaps(self.trace, self.gpu_uuids, spans, threshold)
-
     def report(self, judgement: Judgement, interrupted: int | None) -> Report:
         """Everything the run came to; `interrupted` is the exit code of a signal."""
         status, code, text = verdict(judgement.checks)
@@ -141,10 +134,14 @@ class Session:
         text = f"{headline} {text}".strip()
         workers = [record for arm in self.arms for record in arm.workers()]
         throughput = [arm.throughput() for arm in self.arms if arm.windows]
-        gaps = self.idle_gaps()
         host = machine(self.settings.label)
         findings: list[Finding] = find_all(
-            self.device, workers, throughput, gaps, judgement.checks, host.cores_usable
+            self.device,
+            workers,
+            throughput,
+            judgement.idle_gaps,
+            judgement.checks,
+            host.cores_usable,
         )
         return Report(
             command=self.command,
@@ -166,7 +163,7 @@ class Session:
             workers=workers,
             throughput=throughput,
             metrics=[self._sampler_cost(), *judgement.metrics],
-            idle_gaps=gaps,
+            idle_gaps=judgement.idle_gaps,
             checks=judgement.checks,
             findings=findings,
             plan=judgement.plan,
@@ -179,10 +176,10 @@ class Session:
 
     def _gpus(self) -> list:
         indices = {
-            w.device_uuid: int(w.parameter_devices[0][5:])
+            w.device_uuid: int(w.output_device[5:])
             for arm in self.arms
             for w in arm.workers()
-            if w.device_uuid is not None
+            if w.device_uuid is not None and w.output_device.startswith("cuda:")
         }
         return [
             gpu.model_copy(update={"cuda_index": indices.get(gpu.uuid, gpu.cuda_index)})
@@ -223,7 +220,6 @@ def run(
     fail for good end the measurement, not the report.
     """
     check_workload(settings)
-    settings = with_tuned(settings, device)
     network = load_network(settings)
     path = _report_path(command, device, settings)
     session = Session(command, device, settings, network)
@@ -242,9 +238,11 @@ def run(
             interrupted = SIGTERM_EXIT
         except DeviceUnavailable as error:
             session.unavailable = str(error)
-        except (WorkerFailed, FloatingPointError) as error:
-            session.unavailable = str(error).splitlines()[0]
-            session.event("failed", str(error))
+        except (RuntimeError, FloatingPointError) as error:
+            # Workers that failed for good, and whatever CUDA raises (out of memory, a busy or
+            # unsupported card): the report says what was measured until then, and why it ended.
+            session.unavailable = (str(error).splitlines() or [type(error).__name__])[0]
+            session.event("failed", traceback.format_exc())
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

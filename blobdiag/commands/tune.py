@@ -22,7 +22,7 @@ from blobdiag.sampling.trace import Trace
 from blobdiag.settings import Settings
 from blobdiag.tuning import Tuned, save_tuned
 from blobdiag.workload import Arm, check_workload, load_network
-from engine.devices import DeviceUnavailable, resolve_auto
+from engine.devices import resolve_auto
 from engine.evaluator import compile_kernels
 from engine.network import BlobNet
 from engine.precision import choose_dtype
@@ -157,8 +157,9 @@ def tune(settings: Settings, seconds: float) -> int:
             sweep = Sweep(settings, network, device, stack)
             run(sweep, seconds, console)
             chosen = recommended(sweep)
-    except DeviceUnavailable as error:
-        print(f"blobdiag: {error}", file=sys.stderr)
+    except RuntimeError as error:
+        # An absent device, workers that failed or are elsewhere, whatever CUDA raises.
+        print(f"blobdiag: {str(error).splitlines()[0]}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
         return SIGINT_EXIT

@@ -40,6 +40,8 @@ def device_not_propagated(
     workers: Sequence[WorkerRecord], asked: str, checks: Sequence[Check] = ()
 ) -> Finding | None:
     """Workers' parameters on the CPU while another device was asked for: the report's bug."""
+    # `compare` has workers that belong on the CPU beside those that do not.
+    workers = [w for w in workers if w.device_asked != "cpu"]
     lost = [w for w in workers if "cpu" in w.parameter_devices]
     if asked == "cpu" or not lost:
         return None
@@ -121,7 +123,8 @@ def tiny_batches(throughputs: Sequence[Throughput]) -> Finding | None:
 
 def cpu_oversubscription(workers: Sequence[WorkerRecord], cores_usable: int) -> Finding | None:
     """More computing threads than cores: intra-op threads × threads, summed over the workers."""
-    threads = sum(w.threads * w.intra_op_threads for w in workers)
+    workers = max(_living_by_device(workers), key=_threads, default=[])
+    threads = _threads(workers)
     if threads <= MAX_THREADS_PER_CORE * cores_usable:
         return None
     return Finding(
@@ -134,3 +137,16 @@ def cpu_oversubscription(workers: Sequence[WorkerRecord], cores_usable: int) -> 
         ],
         remedy="Call torch.set_num_threads(1) in each worker, and run one thread per usable core.",
     )
+
+
+def _threads(workers: Sequence[WorkerRecord]) -> int:
+    return sum(w.threads * w.intra_op_threads for w in workers)
+
+
+def _living_by_device(workers: Sequence[WorkerRecord]) -> list[list[WorkerRecord]]:
+    """Workers that compute at the same time: those of one device; arms take turns."""
+    kinds: dict[str, list[WorkerRecord]] = {}
+    for worker in workers:
+        if worker.state == "finished":
+            kinds.setdefault(worker.device_asked.split(":")[0], []).append(worker)
+    return list(kinds.values())

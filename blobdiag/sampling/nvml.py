@@ -39,8 +39,8 @@ _NO_NVML = {
     18: "NVIDIA driver and NVML library differ in version: reboot or reload the driver",
 }
 
+# The software power cap (0x04) is left out: a busy card at its limit is as fast as it gets.
 _THROTTLE = {
-    0x04: "power cap",
     0x08: "hardware slowdown",
     0x20: "thermal slowdown (software)",
     0x40: "thermal slowdown (hardware)",

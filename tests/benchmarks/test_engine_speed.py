@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from engine.belief import determinize, new_belief, prepare
 from engine.encoding import STATE_DIM, StateEncoder
-from engine.evaluator import Evaluator, new_batch
+from engine.evaluator import Evaluator, batch_rows, new_batch
 from engine.lanes import (
     Group,
     SearchConfig,
@@ -30,7 +30,7 @@ from engine.replay import ReplayBuffer, empty_examples
 from engine.training import NetworkTrainer
 
 DEFAULT, SMALL = NetworkConfig(), NetworkConfig(128, 1, 4, 128)
-LANES, ROWS = 64, 192
+LANES, ROWS = 80, 176
 DTYPES = ("float32", "bfloat16")
 
 
@@ -48,7 +48,7 @@ def note(benchmark: BenchmarkFixture, what: str, items: float) -> None:
 def full_lanes(steps: int, evaluator: Evaluator | None = None) -> tuple[Group, SearchConfig]:
     """A group whose lanes have played on for so many steps, past the common start."""
     config = SearchConfig()
-    batch = new_batch(LANES * config.determinizations, pinned=False)
+    batch = new_batch(batch_rows(LANES, config.determinizations), pinned=False)
     group = new_group(config, LANES, temperature_table(None, config.cards), batch)
     for _ in range(steps):
         take_step(group, config, evaluator)

@@ -36,6 +36,19 @@ def test_device_propagated() -> None:
     assert device_not_propagated([], "cuda") is None
 
 
+def test_the_cpu_s_arm_of_a_comparison_is_where_it_belongs() -> None:
+    mine = reports.worker(0).model_copy(update={"threads": 4, "intra_op_threads": 1})
+    theirs = reports.worker(1, "cpu").model_copy(
+        update={"device_asked": "cpu", "threads": 4, "intra_op_threads": 1}
+    )
+    assert device_not_propagated([mine, theirs], "cuda") is None
+    # They take turns: four threads on four cores, not eight.
+    assert cpu_oversubscription([mine, theirs], 4) is None
+    assert cpu_oversubscription([mine, theirs], 3) is not None
+    lost = mine.model_copy(update={"state": "lost"})
+    assert cpu_oversubscription([mine, lost], 4) is None
+
+
 @pytest.mark.parametrize(
     ("share", "found"), [(0.03, True), (0.22, True), (0.99, False), (None, False)]
 )

@@ -25,11 +25,12 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has
 
 SMALL = (
     *("--device", "cpu", "--network", "32-2-4-64", "--determinizations", "2", "--lanes", "6"),
-    *("--workers", "2", "--dtype", "float32"),
+    *("--dtype", "float32", "--workers"),
 )
-ENDLESS = ("compare", *SMALL, "--simulations", "6", "--min-seconds", "600")
-LONG_WARM_UP = ("compare", *SMALL, "--simulations", "2000")
-LONG_TRAINING = ("iteration", *SMALL, "--simulations", "6", "--games", "60", "--reuse", "1e6")
+ENDLESS = ("compare", *SMALL, "1", "--simulations", "6", "--min-seconds", "600")
+LONG_WARM_UP = ("compare", *SMALL, "1", "--simulations", "2000")
+LONG_TRAINING = ("iteration", *SMALL, "1", "--simulations", "6", "--games", "24", "--reuse", "1e6")
+SHORT = ("compare", *SMALL, "2", "--simulations", "6", "--games", "20")
 MOMENTS = {
     # moment: the command that is in it for long, the line that begins it, seconds to wait then
     "start-up": (ENDLESS, "start-up on cpu", 0.5),
@@ -160,7 +161,7 @@ def test_an_interrupted_run_leaves_a_report_and_no_process(
     time.sleep(seconds)
     sampler, workers = run.sampler_and_workers()
     everything = run.children()
-    assert len(workers) == 2
+    assert len(workers) == 1
     send(run)
     ended = run.end()
     assert_interrupted(ended, code)
@@ -189,12 +190,12 @@ def test_more_interrupts_while_the_report_is_made_do_not_lose_it(
     ended = run.end()
     assert sent > 1
     assert_interrupted(ended, 130)
-    assert len(ended.report.workers) == 2
+    assert [worker.state for worker in ended.report.workers] == ["finished"]
     assert_gone(children)
 
 
 def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> None:
-    run = start("compare", *SMALL, "--simulations", "6", "--min-seconds", "4", "--games", "20")
+    run = start(*SHORT, "--min-seconds", "3")
     run.wait_for_phase("self-play on cpu")
     _, workers = run.sampler_and_workers()
     workers[0].kill()
@@ -204,7 +205,8 @@ def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> N
     states = {worker.pid: worker.state for worker in ended.report.workers}
     assert states.pop(workers[0].pid) == "lost"
     assert states.pop(workers[1].pid) == "finished"
-    assert list(states.values()) == ["finished"]
+    # The window may be over before the new worker has started.
+    assert list(states.values()) in ([], ["finished"])
     [event] = [event for event in ended.report.events if event.kind == "worker-lost"]
     assert f"(pid {workers[0].pid})" in event.text
     assert "exit code -9" in event.text
@@ -212,14 +214,14 @@ def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> N
     assert window.start_s <= event.at_s <= window.end_s
     cpu = ended.report.throughput[0]
     assert cpu.games >= 20
-    assert cpu.window_seconds >= 4
+    assert cpu.window_seconds >= 3
     assert min(block.evaluations for block in cpu.blocks) > 0
     assert cpu.search_health.distinct_share is not None
     assert cpu.search_health.distinct_share >= 0.99
 
 
 def test_a_killed_sampler_is_told_of_and_the_run_goes_on(start: Callable[..., Run]) -> None:
-    run = start("compare", *SMALL, "--simulations", "6", "--min-seconds", "2", "--games", "20")
+    run = start(*SHORT, "--min-seconds", "2")
     run.wait_for_phase("self-play on cpu")
     sampler, workers = run.sampler_and_workers()
     sampler.kill()
@@ -238,8 +240,7 @@ def test_a_killed_sampler_is_told_of_and_the_run_goes_on(start: Callable[..., Ru
 def test_a_worker_that_stands_still_is_ended_and_its_stacks_name_no_folder(
     start: Callable[..., Run],
 ) -> None:
-    few = ("--min-seconds", "3", "--games", "20", "--stall-seconds", "1")
-    run = start("compare", *SMALL, "--simulations", "6", *few)
+    run = start(*SHORT, "--min-seconds", "2", "--stall-seconds", "1")
     run.wait_for_phase("self-play on cpu")
     _, workers = run.sampler_and_workers()
     workers[0].suspend()
@@ -250,6 +251,8 @@ def test_a_worker_that_stands_still_is_ended_and_its_stacks_name_no_folder(
     assert stalled.stacks is not None
     assert re.search(r'worker\.py", line \d+', stalled.stacks)
     assert not re.search(r'"(/|[A-Z]:)', stalled.stacks)
-    assert [event.kind for event in ended.report.events] == ["worker-stalled"]
+    [event] = [event for event in ended.report.events if event.kind.startswith("worker")]
+    assert event.kind == "worker-stalled"
+    assert f"(pid {stalled.pid}) took no step for 1" in event.text
     assert ended.report.throughput[0].games >= 20
     assert_gone(workers)

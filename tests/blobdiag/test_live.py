@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from io import StringIO
 
 import pytest
@@ -27,10 +26,10 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(live, "monotonic", made)
-    yield made
+    return made
 
 
 def nothing() -> list[tuple[str, float | None, str]]:
@@ -150,8 +149,8 @@ def test_a_terminal_shows_one_line_no_wider_than_it_is(clock: Clock) -> None:
 def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
     """The cursor comes back, and the line goes: what follows is the report."""
     view, stream = on_a_terminal()
+    view.phase("self-play on cpu")
     with pytest.raises(KeyboardInterrupt), view:
-        view.phase("self-play on cpu")
         raise KeyboardInterrupt
     text = stream.getvalue()
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")

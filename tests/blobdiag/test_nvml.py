@@ -308,12 +308,17 @@ def test_mig(mode: object, split: bool | None) -> None:
 
 
 def test_throttle_reasons_leave_out_idle_and_application_clocks() -> None:
-    idle = pynvml.nvmlClocksEventReasonGpuIdle | (
-        pynvml.nvmlClocksEventReasonApplicationsClocksSetting
+    normal = (
+        pynvml.nvmlClocksEventReasonGpuIdle
+        | pynvml.nvmlClocksEventReasonApplicationsClocksSetting
+        | pynvml.nvmlClocksEventReasonSwPowerCap  # a busy card at its limit
     )
-    assert throttle_reasons(idle) == []
-    slow = pynvml.nvmlClocksEventReasonSwPowerCap | (pynvml.nvmlClocksEventReasonHwThermalSlowdown)
-    assert throttle_reasons(float(idle | slow)) == ["power cap", "thermal slowdown (hardware)"]
+    assert throttle_reasons(normal) == []
+    slow = (
+        pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+        | pynvml.nvmlClocksEventReasonHwThermalSlowdown
+    )
+    assert throttle_reasons(float(normal | slow)) == ["thermal slowdown (hardware)", "power brake"]
 
 
 def test_codes_are_those_of_the_binding() -> None:

@@ -74,6 +74,24 @@ def test_later_calls_play_new_deals_of_any_setting(network: BlobNet) -> None:
     assert other.examples.seats[:, :6].all()
 
 
+def test_counters_go_on_over_orders_and_nobody_stalls(network: BlobNet) -> None:
+    """A second order begins its lanes anew: that is no standstill, and nothing is lost."""
+    with SelfPlayEngine(
+        network, num_workers=1, lanes=8, simulations_per_determinization=40, stall_seconds=2.0
+    ) as engine:
+        # Long enough that the second order's steps stay below the first's beyond the limit.
+        results = [engine.generate_games(700) for _ in range(2)]
+        statuses = engine.statuses
+        tally = engine.tally
+    assert [r.games for r in results] == [700, 700]
+    assert [r.events for r in results] == [[], []]
+    assert [int(r.tally["games"]) for r in results] == [700, 700]
+    assert min(r.seconds for r in results) > 2.5, "too fast to show a false standstill"
+    assert tally["games"] == 1400
+    seconds = sum(statuses[0].stage_seconds.values())
+    assert seconds == pytest.approx(sum(r.seconds for r in results), rel=0.2)
+
+
 def test_a_window_keeps_its_lanes_between_calls(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=6, simulations_per_determinization=6
