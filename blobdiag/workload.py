@@ -37,7 +37,7 @@ from engine.network import BlobNet, NetworkConfig, build_network
 from engine.precision import choose_dtype
 from engine.rules import check_setting
 from engine.selfplay import SelfPlayEngine
-from engine.telemetry import Progress, ThreadProgress, WorkerStatus, sum_tallies
+from engine.telemetry import Progress, ThreadProgress, WorkerStatus, subtract_tallies, sum_tallies
 
 BLOCK_SECONDS = 1.0
 """Length of the blocks a window is cut into; the last one takes the rest."""
@@ -162,24 +162,29 @@ class Arm:
             end = progress.time
             return progress.games >= games and end - start >= seconds
 
-        tally = self._play(enough, on_progress)
-        self.add_window(start, end, tally)
+        before = self.engine.tally
+        try:
+            self._play(enough, on_progress)
+        finally:
+            # An interrupt ends the window, not what it held.
+            if end > start:
+                self.add_window(start, end, subtract_tallies(self.engine.tally, before))
 
     def add_window(self, start: float, end: float, tally: np.ndarray) -> None:
         """Count [start, end] (monotonic seconds) as measured; `tally` is what was done in it."""
         self.windows.append((start, end))
         self._tallies.append(tally)
 
-    def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> np.ndarray:
+    def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> None:
         settings = self.settings
-        return self.engine.play_until(
+        self.engine.play_until(
             enough,
             settings.players,
             settings.cards,
             on_progress,
             self.on_message,
             spread=self.spread,
-        ).tally
+        )
 
     def on_message(self, message: ThreadProgress) -> None:
         """Keep a search thread's counters and the lengths of the games it finished."""

@@ -200,7 +200,8 @@ class SelfPlayEngine:
         """
         if not self.workers:
             try:
-                self.workers = [WorkerProcess(spec, self.weights) for spec in self.specs]
+                for spec in self.specs:  # one by one, so that `close` knows those there are
+                    self.workers.append(WorkerProcess(spec, self.weights))
                 self._await_handshakes(START_SECONDS)
                 if refuse_mismatch and not all(h.on_its_device for h in self.handshakes):
                     raise DeviceMismatch(self.handshakes)
