@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from queue import SimpleQueue
 from time import monotonic, sleep
 from typing import Literal, NamedTuple
 
@@ -70,6 +71,10 @@ class Measured(NamedTuple):
     seconds: float
 
 
+class Stop(NamedTuple):
+    """End the process."""
+
+
 class UpdateWeights(NamedTuple):
     """Load these weights in place; answered by a new Handshake."""
 
@@ -77,7 +82,7 @@ class UpdateWeights(NamedTuple):
 
 
 def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stacks: str) -> None:
-    """The process: a handshake, then orders until the pipe closes."""
+    """The process: a handshake, then orders until Stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     _dump_stacks_on_request(stacks)
@@ -102,7 +107,7 @@ def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stac
 
 
 def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
-    """Carry out orders; raises a search thread's error, EOFError when the pipe closes."""
+    """Carry out orders up to Stop; raises a search thread's error, EOFError if the pipe closes."""
     while True:
         if worker.error is not None:
             raise worker.error
@@ -119,6 +124,8 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
         elif isinstance(order, Measure):
             measure = worker.measure_network if order.what == "network" else worker.measure_multiply
             worker.send(Measured(os.getpid(), *measure(order.size, order.seconds)))
+        elif isinstance(order, Stop):
+            return
         elif isinstance(order, UpdateWeights):
             worker.update_weights(order.weights)
             worker.send(worker.handshake())
@@ -153,9 +160,14 @@ def _dump_stacks_on_request(path: str) -> None:
 
 
 class WorkerProcess:
-    """The parent's side of one worker process."""
+    """The parent's side of one worker process.
 
-    def __init__(self, spec: WorkerSpec, weights: Weights) -> None:
+    Threads of its own read and write the pipe: a worker that is stopped in the middle of a message,
+    or does not read, must not hold up the others. Messages go to `inbox` with this object; None
+    follows the last one.
+    """
+
+    def __init__(self, spec: WorkerSpec, weights: Weights, inbox: Inbox) -> None:
         handle, self._stacks = tempfile.mkstemp(prefix="blob-stacks-")
         os.close(handle)
         self.spec = spec
@@ -169,6 +181,7 @@ class WorkerProcess:
         with _without_interrupts():
             self.process.start()
         theirs.close()
+        self.pid = self.process.pid or 0
         self.status: WorkerStatus | None = None
         """None until the handshake."""
         self.in_flight: dict[int, None] = {}
@@ -179,6 +192,10 @@ class WorkerProcess:
         """Lockstep steps it was last seen to have taken, of all orders."""
         self.error: str | None = None
         """The traceback it sent before it ended."""
+        self._inbox, self._outbox = inbox, SimpleQueue[object]()
+        self._reader = threading.Thread(target=self._read, name="worker-reader", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._write, name="worker-writer", daemon=True).start()
 
     def begin_order(self) -> None:
         """A new order: lanes are made anew, nothing is in flight."""
@@ -186,32 +203,34 @@ class WorkerProcess:
         if self.status is not None:
             self.status.begin_order()
 
-    def send(self, order: object) -> bool:
-        """Send an order; False when the worker is gone, which the caller will see elsewhere."""
-        try:
-            self.connection.send(order)
-        except (BrokenPipeError, ConnectionResetError):
-            return False
-        return True
+    def send(self, order: object) -> None:
+        """Send an order, behind those sent before. One that comes too late is dropped."""
+        self._outbox.put(order)
 
-    def received(self) -> list[object]:
-        """All messages that have come in; a broken last one is dropped with the process."""
-        messages: list[object] = []
+    def _read(self) -> None:
         try:
-            while self.connection.poll():
-                messages.append(self.connection.recv())
+            while True:
+                self._inbox.put((self, self.connection.recv()))
         except (EOFError, OSError):
-            pass
-        return messages
+            # The process is gone; a broken last message goes with it.
+            self._inbox.put((self, None))
+
+    def _write(self) -> None:
+        try:
+            while not isinstance(order := self._outbox.get(), Stop):
+                self.connection.send(order)
+            self.connection.send(order)
+        except OSError:
+            pass  # the process is gone: the reader says so
 
     def dump_stacks(self, seconds: float = 1.0) -> str:
         """The Python stacks of all its threads, even if it was stopped; a reason if none came."""
         if not hasattr(signal, "SIGUSR1"):
             return "stacks cannot be taken on this system"
         try:
-            os.kill(self.process.pid or 0, signal.SIGUSR1)
+            os.kill(self.pid, signal.SIGUSR1)
             # A stopped process takes the signal only once it is continued.
-            os.kill(self.process.pid or 0, signal.SIGCONT)
+            os.kill(self.pid, signal.SIGCONT)
         except ProcessLookupError:
             return "the process ended before its stacks could be taken"
         deadline = monotonic() + seconds
@@ -224,21 +243,22 @@ class WorkerProcess:
         return "the process did not answer the request for its stacks"
 
     def kill(self) -> None:
-        """End the process at once, and take back what it held."""
+        """End the process at once; all that it sent is in the inbox afterwards."""
         self.process.kill()
-        self.release()
+        self.stop(RELEASE_SECONDS)
 
     def stop(self, seconds: float = 3.0) -> None:
-        """Close the pipe and let it end by itself; kill it if it does not."""
-        self.connection.close()
+        """Let it end by itself, kill it if it does not, and take back what it held."""
+        self.send(Stop())
         self.process.join(seconds)
         if self.process.is_alive():
             self.process.kill()
-        self.release()
-
-    def release(self) -> None:
-        self.process.join(RELEASE_SECONDS)
+            self.process.join(RELEASE_SECONDS)
+        self._reader.join(RELEASE_SECONDS)
         if self.process.exitcode is not None:  # else it is stuck in a driver: the system's to end
             self.process.close()
-        self.connection.close()
+            self.connection.close()
         Path(self._stacks).unlink(missing_ok=True)
+
+
+Inbox = SimpleQueue[tuple[WorkerProcess, object]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from multiprocessing.connection import wait
+from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
@@ -20,16 +20,18 @@ from numpy.typing import NDArray
 
 from engine.devices import DeviceUnavailable, check_device_name, usable_cores, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
-from engine.evaluator import batch_rows
+from engine.evaluator import batch_rows, compile_kernels
 from engine.lanes import Schedule, SearchConfig, temperature_table
 from engine.network import BlobNet, weights_hash, weights_of
 from engine.processes import (
     Grant,
+    Inbox,
     Measure,
     Measured,
     Pause,
     Paused,
     Play,
+    Stop,
     UpdateWeights,
     WorkerProcess,
 )
@@ -173,6 +175,9 @@ class SelfPlayEngine:
         self._next_game = 0
         self._waiting: deque[int] = deque()
         self._kept: dict[int, Examples] = {}
+        self._inbox: Inbox = SimpleQueue()
+        self._paused: set[int] = set()
+        """PIDs that have answered the last request to pause."""
         self._keeping = False
         self._finished = 0
         self._rates: dict[int, Measured] = {}
@@ -199,9 +204,11 @@ class SelfPlayEngine:
         WorkerFailed when one does not come up.
         """
         if not self.workers:
+            if self.device != "meta":
+                compile_kernels()  # once, here: sixteen workers would each do it
             try:
                 for spec in self.specs:  # one by one, so that `close` knows those there are
-                    self.workers.append(WorkerProcess(spec, self.weights))
+                    self.workers.append(WorkerProcess(spec, self.weights, self._inbox))
                 self._await_handshakes(START_SECONDS)
                 if refuse_mismatch and not all(h.on_its_device for h in self.handshakes):
                     raise DeviceMismatch(self.handshakes)
@@ -216,7 +223,7 @@ class SelfPlayEngine:
             if worker.status is not None and worker.status.state == "running":
                 self.gone.append(worker.status)
                 worker.status.state = "finished"
-            worker.connection.close()  # all at once, so that they end side by side
+            worker.send(Stop())  # to all first, so that they end side by side
         for worker in self.workers:
             worker.stop()
         self.workers = []
@@ -442,32 +449,37 @@ class SelfPlayEngine:
         for k, worker in enumerate(open_workers):
             share = -(-len(self._waiting) // (len(open_workers) - k))
             games = tuple(_take(self._waiting, min(share, room[worker.spec.worker])))
-            if games and worker.send(Grant(games)) and not worker.in_flight:
-                worker.moved = monotonic()
+            if games:
+                worker.send(Grant(games))
+                worker.moved = worker.moved if worker.in_flight else monotonic()
             worker.in_flight.update(dict.fromkeys(games))
 
     def _pause(self) -> None:
         """Stop every worker after its step and take in all that it has done."""
-        waiting = {w.process.pid for w in self.workers if w.status is not None and w.send(Pause())}
+        asked = [worker for worker in self.workers if worker.status is not None]
+        self._paused.clear()
+        for worker in asked:
+            worker.send(Pause())
         deadline = monotonic() + self.stall_seconds
-        while waiting & {w.process.pid for w in self.workers} and monotonic() < deadline:
-            waiting -= self._listen()
+        while monotonic() < deadline and any(
+            worker in self.workers and worker.pid not in self._paused for worker in asked
+        ):
+            self._listen()
             self._replace_lost()
+            self._end_stalled()
 
     # -- messages and failures ----------------------------------------------------------------
 
-    def _listen(self) -> set[int]:
-        """Take in messages for up to POLL_SECONDS; returns the PIDs that have paused."""
-        sources = [s for w in self.workers for s in (w.connection, w.process.sentinel)]
-        wait(sources, POLL_SECONDS)
-        paused: set[int] = set()
-        for worker in self.workers:
-            for message in worker.received():
-                if isinstance(message, Paused):
-                    paused.add(message.pid)
-                else:
-                    self._take(worker, message)
-        return paused
+    def _listen(self) -> None:
+        """Take in what has come, or comes within POLL_SECONDS."""
+        timeout = POLL_SECONDS
+        try:
+            while True:
+                worker, message = self._inbox.get(timeout=timeout)
+                timeout = 0.0
+                self._take(worker, message)
+        except Empty:
+            return
 
     def _take(self, worker: WorkerProcess, message: object) -> None:
         if isinstance(message, Handshake):
@@ -475,6 +487,8 @@ class SelfPlayEngine:
                 worker.status = WorkerStatus(message)
             else:
                 worker.status.handshake = message
+        elif isinstance(message, Paused):
+            self._paused.add(message.pid)
         elif isinstance(message, StackDump):
             self._event(
                 "worker-error", f"worker {message.worker} (pid {message.pid}): {message.error}"
@@ -520,9 +534,6 @@ class SelfPlayEngine:
         """Start a new worker for each that died, and have its games played again."""
         for worker in list(self.workers):
             if not worker.process.is_alive():
-                for message in worker.received():
-                    if not isinstance(message, Paused):
-                        self._take(worker, message)
                 code = worker.process.exitcode
                 self._replace(worker, "lost", f"ended unasked (exit code {code})")
 
@@ -542,9 +553,11 @@ class SelfPlayEngine:
                 raise WorkerFailed(f"{len(again)} games stalled a second time; see the stacks")
 
     def _replace(self, worker: WorkerProcess, state: Literal["lost", "stalled"], why: str) -> None:
-        games = list(worker.in_flight)
-        name = f"worker {worker.spec.worker} (pid {worker.process.pid})"
+        name = f"worker {worker.spec.worker} (pid {worker.pid})"
         worker.kill()
+        self._listen()  # the last it sent: what is finished need not be played again
+        games = list(worker.in_flight)
+        worker.in_flight.clear()
         self.workers.remove(worker)
         if worker.status is not None:
             worker.status.state = state
@@ -554,7 +567,7 @@ class SelfPlayEngine:
             raise WorkerFailed(f"{name} {why}, as the one it replaced had")
         self._replaced.add(worker.spec.worker)
         self._waiting.extendleft(reversed(games))
-        fresh = WorkerProcess(worker.spec, self.weights)
+        fresh = WorkerProcess(worker.spec, self.weights, self._inbox)
         self.workers.append(fresh)
         if self.order is not None:
             fresh.send(Play(self.order))

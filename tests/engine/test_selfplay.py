@@ -77,17 +77,17 @@ def test_later_calls_play_new_deals_of_any_setting(network: BlobNet) -> None:
 def test_counters_go_on_over_orders_and_nobody_stalls(network: BlobNet) -> None:
     """A second order begins its lanes anew: that is no standstill, and nothing is lost."""
     with SelfPlayEngine(
-        network, num_workers=1, lanes=8, simulations_per_determinization=40, stall_seconds=2.0
+        network, num_workers=1, lanes=8, simulations_per_determinization=40, stall_seconds=1.5
     ) as engine:
         # Long enough that the second order's steps stay below the first's beyond the limit.
-        results = [engine.generate_games(700) for _ in range(2)]
+        results = [engine.generate_games(200) for _ in range(2)]
         statuses = engine.statuses
         tally = engine.tally
-    assert [r.games for r in results] == [700, 700]
+    assert [r.games for r in results] == [200, 200]
     assert [r.events for r in results] == [[], []]
-    assert [int(r.tally["games"]) for r in results] == [700, 700]
-    assert min(r.seconds for r in results) > 2.5, "too fast to show a false standstill"
-    assert tally["games"] == 1400
+    assert [int(r.tally["games"]) for r in results] == [200, 200]
+    assert min(r.seconds for r in results) > 2.0, "too fast to show a false standstill"
+    assert tally["games"] == 400
     seconds = sum(statuses[0].stage_seconds.values())
     assert seconds == pytest.approx(sum(r.seconds for r in results), rel=0.2)
 
