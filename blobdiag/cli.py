@@ -19,7 +19,7 @@ app = typer.Typer(
     name="blobdiag",
     help="Does your self-play use the GPU, and when will the training be done?",
     epilog="Exit codes: 0 passed or nothing to judge · 1 a deciding check failed · 2 bad usage or "
-    "input · 3 inconclusive · 130, 143 interrupted (the report is still written).",
+    "input · 3 inconclusive · 130, 143 interrupted (a report is still written).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -97,10 +97,12 @@ def options(
     return Settings(**{**values, "expect": tuple(expect or ())})
 
 
-def _measuring(**defaults: Any) -> Callable[[Callable[..., int]], Callable[..., None]]:
+def _measuring(
+    without: tuple[str, ...] = (), **defaults: Any
+) -> Callable[[Callable[..., int]], Callable[..., None]]:
     """Make a command of a function of Settings: its own options, then the shared ones.
 
-    `defaults` replace those of shared options.
+    `defaults` replace those of shared options; those named in `without` are left out.
     """
 
     def decorate(function: Callable[..., int]) -> Callable[..., None]:
@@ -109,6 +111,7 @@ def _measuring(**defaults: Any) -> Callable[[Callable[..., int]], Callable[..., 
         parameters = [
             p.replace(default=defaults.get(name, p.default), kind=p.KEYWORD_ONLY)
             for name, p in [*((p.name, p) for p in own), *shared.items()]
+            if name not in without
         ]
 
         @wraps(function)
@@ -167,11 +170,19 @@ def iteration(settings: "Settings") -> int:
     return iteration(settings)
 
 
+NOT_FOR_TUNE = (
+    *("games", "min_seconds", "expect", "inject", "plan_iterations", "plan_games", "reuse"),
+    *("label", "output", "quiet"),
+)
+
+
 @app.command("tune")
-@_measuring()
+@_measuring(without=NOT_FOR_TUNE)
 def tune(
     settings: "Settings",
-    seconds: Annotated[float, typer.Option(help="Time to measure for, about")] = 120.0,
+    seconds: Annotated[
+        float | None, typer.Option(help="Measure for about so long; else 120, or 24 to explain")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A third of the time")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Where a second goes, and the chain of limits")
@@ -183,13 +194,18 @@ def tune(
     With --explain one setting is taken apart instead: seconds by stage, and what each link of the
     chain from the machine's peak to games per minute gives away.
     """
+    seconds = seconds if seconds is not None else 24.0 if explain else 120.0
+    if not 0 < seconds < float("inf"):
+        raise UserError(f"--seconds must be above 0, not {seconds:g}")
+    if quick:
+        seconds /= 3
     if explain:
         from blobdiag.commands.explain import explain as run
 
-        return run(settings)
+        return run(settings, seconds)
     from blobdiag.commands.tune import tune
 
-    return tune(settings, seconds / 3 if quick else seconds)
+    return tune(settings, seconds)
 
 
 @app.command("doctor")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -28,3 +29,22 @@ def sigterm_raises() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, interrupt)
+
+
+def exit_code_of(run: Callable[[], int]) -> int:
+    """Run a command that writes no report; its exit code, or that of what ended it.
+
+    Ctrl-C is 130, SIGTERM 143; an absent device, workers that failed and whatever CUDA raises are
+    one line and 3.
+    """
+    try:
+        with sigterm_raises():
+            return run()
+    except KeyboardInterrupt:
+        return SIGINT_EXIT
+    except Terminated:
+        return SIGTERM_EXIT
+    except RuntimeError as error:
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        print(f"blobdiag: {line}", file=sys.stderr)
+        return 3

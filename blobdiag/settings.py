@@ -9,6 +9,9 @@ from pathlib import Path
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
 
+MAX_SIMULATIONS = 32_000
+"""The engine's own limit, known here without importing it; a test holds the two together."""
+
 INJECTIONS = {
     "device-not-propagated": "workers rebuild their network on the CPU, whatever device was asked",
 }
@@ -51,11 +54,15 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{_option(name)} must be at least 1, not {value}")
+        if self.simulations > MAX_SIMULATIONS:
+            raise UserError(
+                f"--simulations must be at most {MAX_SIMULATIONS:,}, not {self.simulations:,}"
+            )
         for name in ("min_seconds", "stall_seconds", "reuse"):
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise UserError(f"{_option(name)} must be above 0, not {value:g}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not re.fullmatch(r"auto|cpu|cuda(:(0|[1-9]\d*))?", self.device):
             raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise UserError(f"--dtype must be auto, float32 or bfloat16, not {self.dtype!r}")

@@ -230,8 +230,7 @@ class Arm:
         """Games per minute, with interval, over all windows so far."""
         blocks, lengths = self.blocks(), Counter(self.games_in_windows)
         tally = sum_tallies(self._tallies)
-        batches = sum(self._batches())
-        total = int(self.engine.tally["evaluations"])
+        batches = int(tally["batches"])
         return Throughput(
             device=self.device,
             dtype=self.dtype,
@@ -240,7 +239,7 @@ class Arm:
             lanes=self.engine.lanes,
             games_per_minute=games_per_minute(blocks, lengths),
             evaluations_per_second=evaluations_per_second(blocks),
-            mean_batch=total / batches if batches else None,
+            mean_batch=int(tally["evaluations"]) / batches if batches else None,
             games=lengths.total(),
             window_seconds=self.window_seconds,
             warm_up_seconds=self.warm_up_seconds,
@@ -248,9 +247,6 @@ class Arm:
             games_by_evaluations=dict(sorted(lengths.items())),
             search_health=search_health(tally, self.trained),
         )
-
-    def _batches(self) -> list[int]:
-        return [int(status.tally["batches"]) for status in self.engine.statuses]
 
     def workers(self) -> list[WorkerRecord]:
         """What each worker process there ever was said of itself."""

@@ -27,8 +27,8 @@ def usable_cores() -> int:
 
 def check_device_name(device: str) -> str:
     """`device` itself. Raises DeviceError unless it is cpu, meta, cuda or cuda:N."""
-    if not re.fullmatch(r"cpu|meta|cuda(:\d+)?", device):
-        raise DeviceError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
+    if not re.fullmatch(r"cpu|meta|cuda(:(0|[1-9]\d*))?", device):
+        raise DeviceError(f"device must be cpu, cuda or cuda:N, not {device!r}")
     return device
 
 

@@ -123,8 +123,8 @@ TALLY = np.dtype(
     [
         ("steps", np.int64),  # lockstep steps taken
         ("batches", np.int64),  # of them, those with rows for the network
-        ("evaluations", np.int64),  # rows the network was given
-        ("computed", np.int64),  # rows the network computed: those, and padding
+        ("computed", np.int64),  # rows the network computed, padding included
+        ("evaluations", np.int64),  # of them, rows that hold a position
         ("distinct", np.int64),  # of them, (tree, node) pairs not evaluated before
         ("simulations", np.int64),
         ("deep", np.int64),  # simulations whose leaf lies deeper than one move
@@ -161,7 +161,7 @@ class Group(NamedTuple):
     """[1 + cards] by the mover's own move: its bid, then its tricks."""
     cursor: NDArray[np.int64]
     """[1] the lane that `gather` begins with."""
-    tally: Games
+    tally: NDArray[np.void]
     """[1] of dtype TALLY."""
     values: NDArray[np.float64]
     """[MAX_PLAYERS] scratch."""
@@ -241,7 +241,6 @@ def grant(group: Group, games: Sequence[int]) -> None:
         raise ValueError(f"no room for {len(games)} more games: {made - used} still wait")
     for k, game in enumerate(games):
         group.grants[(made + k) % len(group.grants)] = game
-    # Written last: another thread may be taking grants meanwhile.
     group.grants_made[0] = made + len(games)
 
 

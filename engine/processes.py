@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from engine.evaluator import compile_kernels
 from engine.network import Weights
-from engine.telemetry import StackDump, WorkerStatus
+from engine.telemetry import WorkerError, WorkerStatus
 from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -64,11 +64,10 @@ class Measure(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Evaluations, or floating-point operations, and the seconds they took in one worker."""
+    """Evaluations, or floating-point operations, per second in one worker."""
 
     pid: int
-    amount: float
-    seconds: float
+    rate: float
 
 
 class Stop(NamedTuple):
@@ -101,7 +100,8 @@ def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stac
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent closed the pipe: nobody is left to tell
     except BaseException:
-        send(StackDump(spec.worker, os.getpid(), traceback.format_exc()))
+        send(WorkerError(spec.worker, os.getpid(), traceback.format_exc()))
+        os._exit(1)
     # Search threads may be in the middle of a step: nothing they hold needs an orderly end.
     os._exit(0)
 
@@ -123,7 +123,7 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.send(Paused(os.getpid()))
         elif isinstance(order, Measure):
             measure = worker.measure_network if order.what == "network" else worker.measure_multiply
-            worker.send(Measured(os.getpid(), *measure(order.size, order.seconds)))
+            worker.send(Measured(os.getpid(), measure(order.size, order.seconds)))
         elif isinstance(order, Stop):
             return
         elif isinstance(order, UpdateWeights):
@@ -132,8 +132,8 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start a process with Ctrl-C blocked, until it can ignore it; the parent's is only late."""
+def without_interrupts() -> Iterator[None]:
+    """Start processes with Ctrl-C blocked, until they can ignore it; the parent's is only late."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -163,8 +163,8 @@ class WorkerProcess:
     """The parent's side of one worker process.
 
     Threads of its own read and write the pipe: a worker that is stopped in the middle of a message,
-    or does not read, must not hold up the others. Messages go to `inbox` with this object; None
-    follows the last one.
+    or does not read, must not hold up the others. Messages go to `inbox` with this object. Make it
+    inside `without_interrupts`, up to where it is kept: who is interrupted must know it to end it.
     """
 
     def __init__(self, spec: WorkerSpec, weights: Weights, inbox: Inbox) -> None:
@@ -178,8 +178,7 @@ class WorkerProcess:
             name=f"blob-worker-{spec.worker}",
             daemon=True,
         )
-        with _without_interrupts():
-            self.process.start()
+        self.process.start()
         theirs.close()
         self.pid = self.process.pid or 0
         self.status: WorkerStatus | None = None
@@ -188,14 +187,16 @@ class WorkerProcess:
         """Games granted and not finished, oldest first."""
         self.moved = monotonic()
         """When it last was seen to have taken a step, or had nothing to do."""
-        self.steps = 0
-        """Lockstep steps it was last seen to have taken, of all orders."""
+        self.batches = 0
+        """Batches it was last seen to have made, of all orders."""
         self.error: str | None = None
         """The traceback it sent before it ended."""
         self._inbox, self._outbox = inbox, SimpleQueue[object]()
         self._reader = threading.Thread(target=self._read, name="worker-reader", daemon=True)
         self._reader.start()
-        threading.Thread(target=self._write, name="worker-writer", daemon=True).start()
+        self._writer = threading.Thread(target=self._write, name="worker-writer", daemon=True)
+        self._writer.start()
+        self._released = False
 
     def begin_order(self) -> None:
         """A new order: lanes are made anew, nothing is in flight."""
@@ -212,8 +213,7 @@ class WorkerProcess:
             while True:
                 self._inbox.put((self, self.connection.recv()))
         except (EOFError, OSError):
-            # The process is gone; a broken last message goes with it.
-            self._inbox.put((self, None))
+            pass  # the process is gone, and a broken last message with it
 
     def _write(self) -> None:
         try:
@@ -221,7 +221,7 @@ class WorkerProcess:
                 self.connection.send(order)
             self.connection.send(order)
         except OSError:
-            pass  # the process is gone: the reader says so
+            pass  # the process is gone: whoever keeps it sees that
 
     def dump_stacks(self, seconds: float = 1.0) -> str:
         """The Python stacks of all its threads, even if it was stopped; a reason if none came."""
@@ -248,13 +248,20 @@ class WorkerProcess:
         self.stop(RELEASE_SECONDS)
 
     def stop(self, seconds: float = 3.0) -> None:
-        """Let it end by itself, kill it if it does not, and take back what it held."""
+        """Let it end by itself, kill it if it does not, and take back what it held.
+
+        Again: nothing.
+        """
+        if self._released:
+            return
         self.send(Stop())
         self.process.join(seconds)
         if self.process.is_alive():
             self.process.kill()
             self.process.join(RELEASE_SECONDS)
-        self._reader.join(RELEASE_SECONDS)
+        for thread in (self._reader, self._writer):
+            thread.join(RELEASE_SECONDS)
+        self._released = True
         if self.process.exitcode is not None:  # else it is stuck in a driver: the system's to end
             self.process.close()
             self.connection.close()

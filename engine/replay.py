@@ -73,8 +73,8 @@ class ReplayBuffer:
         newest = Examples._make(column[-self.capacity :] for column in examples)
         skipped = examples.rows - newest.rows
         where = (self.added + skipped + np.arange(newest.rows)) % self.capacity
-        for kept, column in zip(self._examples, newest, strict=True):
-            kept[where] = column
+        for name in Examples._fields:
+            getattr(self._examples, name)[where] = getattr(newest, name)
         self.added += examples.rows
 
     def sample(self, count: int) -> Examples:

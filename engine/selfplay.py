@@ -7,8 +7,7 @@ number) alone, so a worker that dies costs time, never a deal: its games are gra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.devices import DeviceUnavailable, check_device_name, usable_cores, worker_devices
+from engine.devices import check_device_name, usable_cores, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
 from engine.evaluator import batch_rows, compile_kernels
 from engine.lanes import Schedule, SearchConfig, temperature_table
@@ -34,15 +33,17 @@ from engine.processes import (
     Stop,
     UpdateWeights,
     WorkerProcess,
+    without_interrupts,
 )
 from engine.replay import Examples, join_examples
 from engine.rules import check_setting
+from engine.search import MAX_SIMULATIONS
 from engine.telemetry import (
     EngineEvent,
     Handshake,
     Progress,
-    StackDump,
     ThreadProgress,
+    WorkerError,
     WorkerStatus,
     subtract_tallies,
     sum_tallies,
@@ -143,6 +144,11 @@ class SelfPlayEngine:
         workers = num_workers or (visible if device == "cuda" else 1 if on_cuda else cores)
         threads = threads or (max(2, cores // workers) if on_cuda else 1)
         lanes = lanes or threads * (CUDA_LANES if on_cuda else CPU_LANES)
+        if simulations_per_determinization > MAX_SIMULATIONS:
+            raise ValueError(
+                f"simulations_per_determinization must be at most {MAX_SIMULATIONS:,}, not "
+                f"{simulations_per_determinization:,}"
+            )
         self.search = SearchConfig(
             determinizations=num_determinizations,
             simulations=simulations_per_determinization,
@@ -180,7 +186,7 @@ class SelfPlayEngine:
         """PIDs that have answered the last request to pause."""
         self._keeping = False
         self._finished = 0
-        self._rates: dict[int, Measured] = {}
+        self._rates: dict[int, float] = {}
         self._on_message: MessageCallback | None = None
 
     # -- life of the workers ------------------------------------------------------------------
@@ -207,8 +213,8 @@ class SelfPlayEngine:
             if self.device != "meta":
                 compile_kernels()  # once, here: sixteen workers would each do it
             try:
-                for spec in self.specs:  # one by one, so that `close` knows those there are
-                    self.workers.append(WorkerProcess(spec, self.weights, self._inbox))
+                for spec in self.specs:
+                    self._spawn(spec)
                 self._await_handshakes(START_SECONDS)
                 if refuse_mismatch and not all(h.on_its_device for h in self.handshakes):
                     raise DeviceMismatch(self.handshakes)
@@ -217,6 +223,11 @@ class SelfPlayEngine:
                 raise
         return self.handshakes
 
+    def _spawn(self, spec: WorkerSpec) -> WorkerProcess:
+        with without_interrupts():
+            self.workers.append(WorkerProcess(spec, self.weights, self._inbox))
+        return self.workers[-1]
+
     def close(self) -> None:
         """End all workers; what is known of them stays."""
         for worker in self.workers:
@@ -224,9 +235,9 @@ class SelfPlayEngine:
                 self.gone.append(worker.status)
                 worker.status.state = "finished"
             worker.send(Stop())  # to all first, so that they end side by side
-        for worker in self.workers:
-            worker.stop()
-        self.workers = []
+        while self.workers:
+            self.workers[-1].stop()
+            self.workers.pop()
 
     @property
     def handshakes(self) -> list[Handshake]:
@@ -252,9 +263,8 @@ class SelfPlayEngine:
             self._listen()
             for worker in dead:
                 if worker.status is None:
-                    why = f": {worker.error.splitlines()[-1]}" if worker.error else ""
                     name = f"worker {worker.spec.worker}"
-                    raise WorkerFailed(f"{name} ended before its handshake{why}")
+                    raise WorkerFailed(f"{name} ended before its handshake{_cause(worker)}")
             if monotonic() > deadline:
                 raise WorkerFailed(f"no handshake from every worker within {seconds:.0f} s")
 
@@ -301,13 +311,14 @@ class SelfPlayEngine:
         self._pause()
         self._rates.clear()
         self._send_all(order)
+        asked = {worker.pid for worker in self.workers}
         deadline = monotonic() + order.seconds + START_SECONDS
-        while len(self._rates) < len(self.workers):
+        while asked - self._rates.keys():
             self._listen()
             self._replace_lost()
-            if monotonic() > deadline:
-                raise WorkerFailed("a worker did not answer a measurement in time")
-        return sum(rate.amount / rate.seconds for rate in self._rates.values())
+            if monotonic() > deadline or asked - {worker.pid for worker in self.workers}:
+                raise WorkerFailed("a worker did not answer a measurement")
+        return sum(self._rates.values())
 
     # -- playing ------------------------------------------------------------------------------
 
@@ -406,9 +417,10 @@ class SelfPlayEngine:
         if callback is not None:
             callback(progress)
         self._pause()
-        self._on_message = None
+        examples = join_examples(self._kept[key] for key in sorted(self._kept))
+        self._on_message, self._kept = None, {}  # or every example would be held twice
         return SelfPlayResult(
-            examples=join_examples(self._kept[key] for key in sorted(self._kept)),
+            examples=examples,
             games=self._finished,
             seconds=monotonic() - start,
             tally=subtract_tallies(self.tally, before),
@@ -435,38 +447,38 @@ class SelfPlayEngine:
 
         Evenly, so that few games are spread over all workers.
         """
-        room = {
-            w.spec.worker: self.lanes_each + max(2, self.lanes_each // 4) - len(w.in_flight)
-            for w in self.workers
-            if w.status is not None
-        }
+        most = self.lanes_each + max(2, self.lanes_each // 4)
+        takers = [w for w in self.workers if w.status is not None and len(w.in_flight) < most]
+        takers.sort(key=lambda worker: len(worker.in_flight))
         if endless:
-            missing = sum(room.values()) - len(self._waiting)
+            missing = sum(most - len(w.in_flight) for w in takers) - len(self._waiting)
             self._waiting.extend(range(self._next_game, self._next_game + max(0, missing)))
             self._next_game += max(0, missing)
-        open_workers = [w for w in self.workers if room.get(w.spec.worker, 0) > 0]
-        open_workers.sort(key=lambda w: len(w.in_flight))
-        for k, worker in enumerate(open_workers):
-            share = -(-len(self._waiting) // (len(open_workers) - k))
-            games = tuple(_take(self._waiting, min(share, room[worker.spec.worker])))
-            if games:
-                worker.send(Grant(games))
-                worker.moved = worker.moved if worker.in_flight else monotonic()
+        for k, worker in enumerate(takers):
+            share = -(-len(self._waiting) // (len(takers) - k))
+            games = [
+                self._waiting.popleft() for _ in range(min(share, most - len(worker.in_flight)))
+            ]
+            if not games:
+                continue
+            if not worker.in_flight:
+                worker.moved = monotonic()
             worker.in_flight.update(dict.fromkeys(games))
+            worker.send(Grant(tuple(games)))
 
     def _pause(self) -> None:
         """Stop every worker after its step and take in all that it has done."""
         asked = [worker for worker in self.workers if worker.status is not None]
         self._paused.clear()
         for worker in asked:
+            worker.moved = monotonic()
             worker.send(Pause())
-        deadline = monotonic() + self.stall_seconds
-        while monotonic() < deadline and any(
-            worker in self.workers and worker.pid not in self._paused for worker in asked
-        ):
+        while silent := [w for w in asked if w in self.workers and w.pid not in self._paused]:
             self._listen()
             self._replace_lost()
-            self._end_stalled()
+            for worker in silent:
+                if worker in self.workers and worker.pid not in self._paused:
+                    self._end_if_stalled(worker)
 
     # -- messages and failures ----------------------------------------------------------------
 
@@ -489,7 +501,7 @@ class SelfPlayEngine:
                 worker.status.handshake = message
         elif isinstance(message, Paused):
             self._paused.add(message.pid)
-        elif isinstance(message, StackDump):
+        elif isinstance(message, WorkerError):
             self._event(
                 "worker-error", f"worker {message.worker} (pid {message.pid}): {message.error}"
             )
@@ -497,7 +509,7 @@ class SelfPlayEngine:
             if worker.status is not None:
                 worker.status.stacks = message.error
         elif isinstance(message, Measured):
-            self._rates[message.pid] = message
+            self._rates[message.pid] = message.rate
         elif isinstance(message, ThreadProgress):
             self._take_progress(worker, message)
 
@@ -511,9 +523,11 @@ class SelfPlayEngine:
         self._finished += len(fresh)
         if message.examples is not None and self._keeping and fresh:
             self._keep(message.examples, fresh)
-        steps = int(worker.status.tally["steps"])
-        if steps > worker.steps or not worker.in_flight:
-            worker.steps, worker.moved = steps, monotonic()
+        if fresh:
+            self._replaced.discard(worker.spec.worker)
+        batches = int(worker.status.tally["batches"])
+        if batches > worker.batches or not worker.in_flight:
+            worker.batches, worker.moved = batches, monotonic()
         if self._on_message is not None:
             self._on_message(message)
 
@@ -538,19 +552,25 @@ class SelfPlayEngine:
                 self._replace(worker, "lost", f"ended unasked (exit code {code})")
 
     def _end_stalled(self) -> None:
-        """End workers that stood still, after writing down where they stood."""
+        """End workers that have games and stand still, or that never came up."""
         for worker in list(self.workers):
-            if worker.status is None or not worker.in_flight:
-                continue
-            still = monotonic() - worker.moved
-            if still < self.stall_seconds:
-                continue
-            worker.status.stacks = worker.dump_stacks()
-            again = self._stalled_games & worker.in_flight.keys()
-            self._stalled_games |= worker.in_flight.keys()
-            self._replace(worker, "stalled", f"took no step for {still:.1f} s")
-            if again:
-                raise WorkerFailed(f"{len(again)} games stalled a second time; see the stacks")
+            if worker.status is None:
+                if monotonic() - worker.moved > START_SECONDS:
+                    raise WorkerFailed(f"worker {worker.spec.worker} sent no handshake")
+            elif worker.in_flight:
+                self._end_if_stalled(worker)
+
+    def _end_if_stalled(self, worker: WorkerProcess) -> None:
+        """End a worker that has stood still too long, after writing down where it stood."""
+        still = monotonic() - worker.moved
+        if still < self.stall_seconds or worker.status is None:
+            return
+        worker.status.stacks = worker.dump_stacks()
+        again = self._stalled_games & worker.in_flight.keys()
+        self._stalled_games |= worker.in_flight.keys()
+        self._replace(worker, "stalled", f"took no step for {still:.1f} s")
+        if again:
+            raise WorkerFailed(f"{len(again)} games stalled a second time; see the stacks")
 
     def _replace(self, worker: WorkerProcess, state: Literal["lost", "stalled"], why: str) -> None:
         name = f"worker {worker.spec.worker} (pid {worker.pid})"
@@ -562,28 +582,26 @@ class SelfPlayEngine:
         if worker.status is not None:
             worker.status.state = state
             self.gone.append(worker.status)
+        why += _cause(worker)
         self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are played again")
         if worker.spec.worker in self._replaced and state == "lost":
-            raise WorkerFailed(f"{name} {why}, as the one it replaced had")
+            raise WorkerFailed(f"{name} {why}: its second failure without a finished game between")
         self._replaced.add(worker.spec.worker)
         self._waiting.extendleft(reversed(games))
-        fresh = WorkerProcess(worker.spec, self.weights, self._inbox)
-        self.workers.append(fresh)
+        fresh = self._spawn(worker.spec)
         if self.order is not None:
             fresh.send(Play(self.order))
 
 
-def _take(waiting: deque[int], count: int) -> Iterator[int]:
-    """Remove and give up to `count` games from the left."""
-    for _ in islice(range(len(waiting)), count):
-        yield waiting.popleft()
+def _cause(worker: WorkerProcess) -> str:
+    """What a worker said before it ended, as the end of a sentence."""
+    return f" ({worker.error.strip().splitlines()[-1]})" if worker.error else ""
 
 
 def _visible_gpus(device: str) -> int:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
-        worker_devices(device, 1)
-        raise DeviceUnavailable(f"{device} is not available")
+        worker_devices(device, 1)  # says why
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -37,7 +38,7 @@ class Handshake(NamedTuple):
 
 
 class ThreadProgress(NamedTuple):
-    """One search thread's counters since the worker started, and games it finished since last."""
+    """One search thread's counters since its lanes were made, and games finished since the last."""
 
     worker: int
     pid: int
@@ -55,8 +56,8 @@ class ThreadProgress(NamedTuple):
     examples: Examples | None
 
 
-class StackDump(NamedTuple):
-    """An error that ended a worker."""
+class WorkerError(NamedTuple):
+    """An error that ended a worker, with its traceback."""
 
     worker: int
     pid: int
@@ -126,10 +127,10 @@ class Progress(NamedTuple):
     """Whether every lane has finished a game: the warm-up is over."""
 
 
-def sum_tallies(tallies: object) -> NDArray[np.void]:
-    """[] of dtype TALLY: the field-wise sum of an iterable of them."""
+def sum_tallies(tallies: Iterable[NDArray[np.void]]) -> NDArray[np.void]:
+    """[] of dtype TALLY: their field-wise sum."""
     total = np.zeros((), TALLY)
-    for tally in tallies:  # type: ignore[attr-defined]
+    for tally in tallies:
         for name in TALLY.names or ():
             total[name] += tally[name]
     return total

@@ -7,6 +7,7 @@ a barrier after every one of them and collapses as soon as a neighbour takes one
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -19,7 +20,9 @@ from torch.nn import functional as F
 
 from engine.devices import usable_cores
 from engine.network import BlobNet
-from engine.replay import Examples, ReplayBuffer
+from engine.replay import Examples, ReplayBuffer, empty_examples
+
+PROBE_STEPS = 2
 
 
 class StepLoss(NamedTuple):
@@ -178,3 +181,21 @@ class NetworkTrainer:
 
     def _put(self, column: np.ndarray) -> Tensor:
         return torch.from_numpy(column).to(self.device, non_blocking=True)
+
+
+def fastest_dtype(network: BlobNet, device: str, cores: int | None = None) -> str:
+    """float32 or bfloat16, whichever takes the shorter step of the default batch on `device`.
+
+    Tries steps of copies on empty examples; `network` is left alone. Raises what torch raises when
+    the device is not there.
+    """
+    seconds = {}
+    for dtype in ("float32", "bfloat16"):
+        trainer = NetworkTrainer(copy.deepcopy(network), device, dtype=dtype, cores=cores)
+        examples = empty_examples(trainer.batch_size)
+        examples.legal[:], examples.seats[:] = True, True
+        buffer = ReplayBuffer(trainer.batch_size)
+        buffer.add(examples)
+        trainer.train(buffer, 1)
+        seconds[dtype] = min(trainer.train(buffer, 1).seconds for _ in range(PROBE_STEPS))
+    return min(seconds, key=lambda dtype: seconds[dtype])

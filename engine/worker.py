@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from queue import SimpleQueue
 from time import monotonic, perf_counter, sleep
 from typing import Any, NamedTuple
 
@@ -102,32 +103,32 @@ class SearchThread:
         self.finished: list[tuple[int, int]] = []
         self.seconds = dict.fromkeys(("select", "expand", "wait", "idle"), 0.0)
         self.began = perf_counter()
-        self.go, self.parked, self.given_up = threading.Event(), threading.Event(), False
+        self.going = False
+        self.turns: SimpleQueue[bool] = SimpleQueue()
+        """True: play until `going` is cleared; False: end."""
+        self.parked = threading.Event()
+        self.parked.set()
         self.active = 0.0
         """Seconds in `play`, finished calls only; `began` is when the one under way did."""
         self.reported = monotonic()
 
     def run(self) -> None:
-        """Play whenever `go` is set, park whenever it is not, until the lanes are given up.
+        """Play when it is its turn, park between turns, until the lanes are given up.
 
         The thread lives as long as its lanes: CUDA keeps a workspace for each new one.
         """
         torch.set_num_threads(1)
         if self.worker.device.type == "cuda":
             torch.cuda.set_device(self.worker.device)
-        while True:
-            self.parked.set()
-            self.go.wait()
-            if self.given_up:
-                return
-            self.parked.clear()
+        while self.turns.get():
             self.play()
+            self.parked.set()
 
     def play(self) -> None:
-        """Step until `go` is cleared; lanes keep their games for the next call."""
+        """Step until `going` is cleared; lanes keep their games for the next call."""
         self.began = perf_counter()
         self.report()  # a stamp from which this stretch of work is counted
-        while self.go.is_set():
+        while self.going:
             busy = [self.step(g) for g in range(len(self.groups))]
             idle = not any(busy)
             if monotonic() - self.reported >= REPORT_SECONDS or (idle and self.finished):
@@ -138,11 +139,6 @@ class SearchThread:
             self.collect(g)
         self.report()
         self.active += perf_counter() - self.began
-
-    def give_up(self) -> None:
-        """End the thread, which is parked; its lanes go with it."""
-        self.given_up = True
-        self.go.set()
 
     def step(self, g: int) -> bool:
         """Take group g's answers, search on, hand in its next batch; False when it has none."""
@@ -275,7 +271,7 @@ class SelfPlayWorker:
         self.pause()
         if order is not None:
             for search in self.searches:
-                search.give_up()
+                search.turns.put(False)
             self.waiting.clear()
             self.order = order
             threads = min(self.spec.threads, order.lanes)
@@ -290,7 +286,8 @@ class SelfPlayWorker:
                 threading.Thread(target=self._run, args=(search,), name=name, daemon=True).start()
         for search in self.searches:
             search.parked.clear()
-            search.go.set()
+            search.going = True
+            search.turns.put(True)
 
     def _run(self, search: SearchThread) -> None:
         try:
@@ -300,8 +297,8 @@ class SelfPlayWorker:
             self.error = error
             search.parked.set()
 
-    def measure_network(self, rows: int, seconds: float) -> tuple[float, float]:
-        """(evaluations, seconds) of the bare network in as many threads as search; while paused.
+    def measure_network(self, rows: int, seconds: float) -> float:
+        """Evaluations per second of the bare network in as many threads as search; while paused.
 
         Batches of `rows` positions that lie on the device already: no copies, no search.
         """
@@ -309,17 +306,14 @@ class SelfPlayWorker:
         states = torch.zeros(rows, STATE_DIM, device=self.device, dtype=weight.dtype)
         return self._in_threads(lambda: self.inference(states)[0], rows, seconds)
 
-    def measure_multiply(self, size: int, seconds: float) -> tuple[float, float]:
-        """(floating-point operations, seconds) of square matrix products in the same threads."""
+    def measure_multiply(self, size: int, seconds: float) -> float:
+        """Floating-point operations per second of square matrix products in the same threads."""
         weight = self.inference.embedding.weight
         matrix = torch.zeros(size, size, device=self.device, dtype=weight.dtype)
         return self._in_threads(lambda: matrix @ matrix, 2 * size**3, seconds)
 
-    def _in_threads(
-        self, call: Callable[[], Tensor], amount: float, seconds: float
-    ) -> tuple[float, float]:
-        """Call over and over in every thread; what was done, at `amount` a call, and how long."""
-
+    def _in_threads(self, call: Callable[[], Tensor], amount: float, seconds: float) -> float:
+        """Call over and over in every thread; `amount` a call, per second, all together."""
         on_cuda = self.device.type == "cuda"
 
         @torch.inference_mode()
@@ -328,21 +322,19 @@ class SelfPlayWorker:
             stream = torch.cuda.Stream(self.device) if on_cuda else None
             with torch.cuda.stream(stream) if on_cuda else nullcontext():
                 call()[:1].cpu()
-                done, end = 0.0, perf_counter() + seconds
-                while perf_counter() < end:
+                done, start = 0.0, perf_counter()
+                while perf_counter() < start + seconds:
                     call()[:1].cpu()  # waits for the device, as a search would
                     done += amount
-            return done
+            return done / (perf_counter() - start)
 
         threads = self.spec.threads
         with ThreadPoolExecutor(threads, "bare", torch.set_num_threads, (1,)) as pool:
-            start = perf_counter()
-            loops = [pool.submit(loop) for _ in range(threads)]
-            return sum(future.result() for future in loops), perf_counter() - start
+            return sum(future.result() for future in [pool.submit(loop) for _ in range(threads)])
 
     def pause(self) -> None:
         """Park the search threads after their step; every lane keeps its game."""
         for search in self.searches:
-            search.go.clear()
+            search.going = False
         for search in self.searches:
             search.parked.wait()

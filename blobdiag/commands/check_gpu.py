@@ -33,7 +33,7 @@ def check_gpu(settings: Settings) -> int:
             with session.phase("set-up"):
                 arm = Arm(session.settings, session.network, device)
         except DeviceUnavailable as error:
-            session.unavailable = str(error)
+            session.failure = str(error)
             prove_on_meta(session)
             return
         with session.playing(arm):
@@ -57,10 +57,10 @@ def judge(session: Session, bare: list[float]) -> Judgement:
     """Test 1: the device in every worker, and a GPU that is busy with what it should do."""
     expectations = session.settings.expectations
     workers = [record for arm in session.arms for record in arm.workers()]
-    on_meta = session.unavailable is not None
+    on_meta = any(arm.device == META for arm in session.arms)
     checks = [device_reaches_workers(workers, META if on_meta else session.device, on_meta=on_meta)]
-    if session.unavailable is not None or not session.arms:
-        why = session.unavailable or "interrupted before self-play began"
+    if on_meta or not session.arms:
+        why = session.failure or "interrupted before self-play began"
         checks.append(unknown(f"{SELF_PLAY} GPU utilisation", expectations["self-play-gpu"], why))
         return Judgement(headline(session, checks[0]), checks)
     arm = session.arms[0]
@@ -81,7 +81,9 @@ def headline(session: Session, device_check: Check) -> str:
     """Do the workers use the device? In a sentence."""
     if device_check.status is Status.FAIL:
         return f"The workers do not use {session.device}: their networks are elsewhere."
-    if session.unavailable is not None:
+    if device_check.status is not Status.PASS:
+        return ""
+    if any(arm.device == META for arm in session.arms):
         return "No GPU was measured. The device does reach the workers' networks."
     return f"The workers' networks are on {session.device}."
 

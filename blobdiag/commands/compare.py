@@ -108,8 +108,6 @@ def judge(session: Session, differences: list[Difference]) -> Judgement:
         for rule in window_rules(session, arm, settings.min_seconds, settings.games)
     ]
     checks = [with_validity(ratio, rules) if on_gpu else ratio]
-    if session.unavailable is not None:
-        checks[0] = checks[0].model_copy(update={"observation": session.unavailable})
     if on_gpu:
         checks.insert(0, devices_check(session))
         checks.append(outputs_check(session, differences))

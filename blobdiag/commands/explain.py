@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from statistics import median
 from time import perf_counter
@@ -12,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from blobdiag.interrupts import SIGINT_EXIT, SIGTERM_EXIT, Terminated, sigterm_raises
+from blobdiag.interrupts import exit_code_of
 from blobdiag.reporting.figures import figure
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
@@ -54,54 +53,52 @@ class Chain(NamedTuple):
         return 60 * median(self.played) / self.evaluations_per_game
 
 
-def explain(settings: Settings) -> int:
-    """Measure and print both tables; the exit code."""
+def explain(settings: Settings, seconds: float) -> int:
+    """Measure for about so many seconds and print both tables; the exit code."""
     check_workload(settings)
     device = resolve_auto(settings.device)
     settings = with_tuned(settings, device)
     network = load_network(settings)
+    return exit_code_of(lambda: measure_and_print(settings, network, device, seconds))
+
+
+def measure_and_print(settings: Settings, network: BlobNet, device: str, seconds: float) -> int:
+    """All of it but what may end it early."""
     console = Console(highlight=False)
-    try:
-        with sigterm_raises(), ExitStack() as stack:
-            compile_kernels()
-            arm = Arm(settings, network, device)
-            stack.callback(arm.engine.close)
-            arm.engine.start()
-            console.print(f"explaining {arm.dtype} self-play on {device} …")
-            arm.warm_up(lambda progress: None)
-            chain, stages, evaluations = measure(arm, network, settings)
-    except RuntimeError as error:
-        # An absent device, workers that failed or are elsewhere, whatever CUDA raises.
-        print(f"blobdiag: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        return SIGINT_EXIT
-    except Terminated:
-        return SIGTERM_EXIT
+    with ExitStack() as stack:
+        compile_kernels()
+        arm = Arm(settings, network, device)
+        stack.callback(arm.engine.close)
+        arm.engine.start()
+        console.print(f"explaining {arm.dtype} self-play on {device} …")
+        arm.warm_up(lambda progress: None)
+        chain, stages, evaluations = measure(arm, network, seconds)
     console.print(stage_table(stages, evaluations, encoding_seconds(settings)))
     console.print(chain_table(chain))
     return 0
 
 
-def measure(arm: Arm, network: BlobNet, settings: Settings) -> tuple[Chain, dict[str, float], int]:
+def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str, float], int]:
     """The chain, the seconds by stage over all rounds, and the evaluations made in them."""
     kind = "cuda" if arm.device.startswith("cuda") else "cpu"
     peak = arm.engine.measure_multiply(MULTIPLY_SIZE[kind], 1.0)
     rows_tried = CUDA_BARE_ROWS if kind == "cuda" else BARE_ROWS
     rates = {rows: arm.engine.measure_network(SHORT_SECONDS, rows) for rows in rows_tried}
     best_rows = max(rates, key=lambda rows: rates[rows])
-    seconds = settings.min_seconds / ROUNDS
+    each = seconds / (2 * ROUNDS)
     before, stages = arm.engine.tally, stage_seconds(arm)
     bare = []
     for _ in range(ROUNDS):
-        arm.measure(seconds, 0, lambda progress: None)
-        bare.append(arm.engine.measure_network(seconds, best_rows))
+        arm.measure(each, 0, lambda progress: None)
+        bare.append(arm.engine.measure_network(each, best_rows))
     played = []
     for start, end in arm.windows:
         blocks = arm.blocks_of(start, end)
         played.append(sum(b.evaluations for b in blocks) / sum(b.seconds for b in blocks))
     done = subtract_tallies(arm.engine.tally, before)
     health = search_health(done, arm.trained)
+    if health.evaluations_per_game is None or health.evaluations_per_decision is None:
+        raise RuntimeError(f"nothing to explain: {health.reason}; give it more --seconds")
     chain = Chain(
         peak=peak,
         operations=operations(network),
@@ -109,8 +106,8 @@ def measure(arm: Arm, network: BlobNet, settings: Settings) -> tuple[Chain, dict
         bare_rows=best_rows,
         played=played,
         useful=int(done["distinct"]) / max(1, int(done["computed"])),
-        evaluations_per_game=health.evaluations_per_game or 0.0,
-        evaluations_per_decision=health.evaluations_per_decision or 0.0,
+        evaluations_per_game=health.evaluations_per_game,
+        evaluations_per_decision=health.evaluations_per_decision,
     )
     after = stage_seconds(arm)
     return chain, {k: after[k] - stages.get(k, 0.0) for k in after}, int(done["evaluations"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 
 import numpy as np
@@ -32,7 +33,7 @@ from engine.pipeline import IterationResult, TrainingPipeline
 from engine.replay import ReplayBuffer
 from engine.selfplay import CPU_LANES
 from engine.telemetry import Progress, subtract_tallies
-from engine.training import NetworkTrainer, StepLoss
+from engine.training import NetworkTrainer, StepLoss, fastest_dtype
 
 COMMAND = "iteration"
 MOST_BLOCKS = 200
@@ -78,8 +79,11 @@ def iteration(settings: Settings) -> int:
             # Room for all that can come: every decision of every game searched.
             room = games * settings.players * (settings.cards + 1)
             # The trainer's network is the one whose weights go to the workers.
+            dtype, cores = settings.dtype, usable_cores()
+            if dtype == "auto":
+                dtype = fastest_dtype(session.network, trainer_device(device), cores)
             trainer = NetworkTrainer(
-                session.network, trainer_device(device), dtype=arm.dtype, cores=usable_cores()
+                session.network, trainer_device(device), dtype=dtype, cores=cores
             )
             pipeline = TrainingPipeline(
                 arm.engine, trainer, ReplayBuffer(room, settings.seed), settings.reuse
@@ -129,8 +133,6 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     rules = [
         rule for arm in session.arms if arm.windows for rule in window_rules(session, arm, 0.0, 1)
     ]
-    if session.unavailable is not None:
-        checks[0] = checks[0].model_copy(update={"observation": session.unavailable})
     spans = [span for span in session.trace.spans if span.name in (SELF_PLAY, TRAINING)]
     # Training runs on one GPU, the first worker's: only it has work in both phases.
     trainers = [uuid for uuid in session.gpu_uuids if uuid in [w.device_uuid for w in workers[:1]]]
@@ -216,7 +218,7 @@ def project(
     """The days for the planned iterations; None, with an event, when a rate is not known."""
     games = result.self_play.games
     try:
-        steady = games / (throughput.games_per_minute.value or 0) * 60
+        steady = 60 * games / (throughput.games_per_minute.value or math.nan)
         return plan(
             settings.plan_iterations,
             settings.plan_games,
@@ -230,8 +232,9 @@ def project(
                 "weight refresh": seconds_of(session, "weight refresh"),
             },
         )
-    except (ValueError, ZeroDivisionError) as error:
-        session.event("no-plan", str(error) or "the self-play rate is not known")
+    except ValueError as error:
+        session.failure = f"no plan: {error}"
+        session.event("no-plan", str(error))
         return None
 
 

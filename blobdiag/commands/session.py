@@ -37,7 +37,6 @@ from blobdiag.sampling.trace import Span, Trace
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
 from blobdiag.workload import Arm, check_workload, load_network
-from engine.devices import DeviceUnavailable
 from engine.evaluator import compile_kernels
 from engine.jit import is_warm
 from engine.network import BlobNet
@@ -73,8 +72,8 @@ class Session:
         self.view = LiveView(self.console, settings.quiet, self._reading)
         self.arms: list[Arm] = []
         self.events: list[tuple[float, str, str]] = []
-        self.unavailable: str | None = None
-        """Why the device that was asked for cannot be measured."""
+        self.failure: str | None = None
+        """Why the measurement ended before its end: no such device, workers that failed, …"""
 
     # -- while it runs ------------------------------------------------------------------------
 
@@ -127,10 +126,13 @@ class Session:
     def report(self, judgement: Judgement, interrupted: int | None) -> Report:
         """Everything the run came to; `interrupted` is the exit code of a signal."""
         status, code, text = verdict(judgement.checks)
+        if self.failure is not None and code == 0:
+            # What passed until then does not make up for what was not measured.
+            status, code, text = Status.INCONCLUSIVE, 3, "The measurement ended early."
         if interrupted is not None:
             status, code = Status.INCONCLUSIVE, interrupted
             text = f"Interrupted before it could be judged. So far: {text}"
-        headline = judgement.headline or (f"{self.unavailable}." if self.unavailable else "")
+        headline = judgement.headline or (f"{self.failure}." if self.failure else "")
         text = f"{headline} {text}".strip()
         workers = [record for arm in self.arms for record in arm.workers()]
         throughput = [arm.throughput() for arm in self.arms if arm.windows]
@@ -236,13 +238,11 @@ def run(
             interrupted = SIGINT_EXIT
         except Terminated:
             interrupted = SIGTERM_EXIT
-        except DeviceUnavailable as error:
-            session.unavailable = str(error)
-        except (RuntimeError, FloatingPointError) as error:
-            # Workers that failed for good, and whatever CUDA raises (out of memory, a busy or
-            # unsupported card): the report says what was measured until then, and why it ended.
-            session.unavailable = (str(error).splitlines() or [type(error).__name__])[0]
-            session.event("failed", traceback.format_exc())
+        except Exception as error:
+            # An absent device, workers that failed for good, whatever CUDA or the system raises:
+            # the report says what was measured until then, and why it ended.
+            session.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            session.event("failed", mask_text(traceback.format_exc()))
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)

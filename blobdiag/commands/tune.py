@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from blobdiag.diagnosis.timeline import utilization
-from blobdiag.interrupts import SIGINT_EXIT, SIGTERM_EXIT, Terminated, sigterm_raises
+from blobdiag.interrupts import exit_code_of
 from blobdiag.reporting.figures import figure
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.recorder import Recorder
@@ -76,7 +76,8 @@ class Sweep:
         self.settings, self.network, self.device, self.stack = settings, network, device, stack
         self.arms: dict[tuple[int, int, str], Arm] = {}
         self.rows: dict[Candidate, list[Row]] = {}
-        self.evaluations_per_game: float | None = None
+        self.evaluations_per_game = math.nan
+        """Known after `calibrate`."""
         self.trace = Trace()
         self.recorder = stack.enter_context(Recorder(self.trace))
 
@@ -139,7 +140,7 @@ class Sweep:
         return median(row.evaluations_per_second for row in self.rows[candidate])
 
     def games_per_minute(self, evaluations_per_second: float) -> float:
-        return 60 * evaluations_per_second / (self.evaluations_per_game or 1)
+        return 60 * evaluations_per_second / self.evaluations_per_game
 
     def best_first(self) -> list[Candidate]:
         return sorted(self.rows, key=self.rate, reverse=True)
@@ -149,22 +150,18 @@ def tune(settings: Settings, seconds: float) -> int:
     """Sweep, recommend, and keep the result for `--tuned`; the exit code."""
     check_workload(settings)
     network, device = load_network(settings), resolve_auto(settings.device)
-    console = Console(highlight=False, stderr=False)
-    try:
-        with sigterm_raises(), ExitStack() as stack:
-            console.print(f"tuning on {device}: about {seconds:.0f} s of measuring")
-            compile_kernels()
-            sweep = Sweep(settings, network, device, stack)
-            run(sweep, seconds, console)
-            chosen = recommended(sweep)
-    except RuntimeError as error:
-        # An absent device, workers that failed or are elsewhere, whatever CUDA raises.
-        print(f"blobdiag: {str(error).splitlines()[0]}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        return SIGINT_EXIT
-    except Terminated:
-        return SIGTERM_EXIT
+    return exit_code_of(lambda: sweep_and_keep(settings, network, device, seconds))
+
+
+def sweep_and_keep(settings: Settings, network: BlobNet, device: str, seconds: float) -> int:
+    """All of it but what may end it early."""
+    console = Console(highlight=False)
+    with ExitStack() as stack:
+        console.print(f"tuning on {device}: about {seconds:.0f} s of measuring")
+        compile_kernels()
+        sweep = Sweep(settings, network, device, stack)
+        run(sweep, seconds, console)
+    chosen = recommended(sweep)
     tuned = Tuned(
         chosen.workers,
         chosen.threads,
@@ -174,7 +171,7 @@ def tune(settings: Settings, seconds: float) -> int:
     )
     console.print(table(sweep, chosen))
     console.print(runner_up(sweep, chosen))
-    console.print(f"use: {tuned.flags}   (or --tuned)")
+    console.print(f"use: {tuned.flags}   (or --tuned)", soft_wrap=True)
     print(save_tuned(settings, device, tuned))
     return 0
 
@@ -216,30 +213,30 @@ def candidates(sweep: Sweep) -> Iterator[Candidate]:
     if settings.dtype == "auto":
         fastest = choose_dtype(sweep.network, sweep.device)
         dtypes = ["float32"] if fastest == "float32" else ["bfloat16", "float32"]
-    lanes = settings.lanes or (CUDA_LANES if on_cuda else CPU_LANES)
+    usual = CUDA_LANES if on_cuda else CPU_LANES
     seen = set()
     for workers, threads in shapes:
         for dtype in dtypes:
-            candidate = Candidate(
-                settings.workers or workers, settings.threads or threads, lanes, dtype
-            )
+            threads = settings.threads or threads
+            lanes = max(1, settings.lanes // threads) if settings.lanes else usual
+            candidate = Candidate(settings.workers or workers, threads, lanes, dtype)
             if candidate not in seen:
                 seen.add(candidate)
                 yield candidate
 
 
 def lane_grid(sweep: Sweep) -> list[int]:
-    """Lanes a thread to try, geometric, since rates have cliffs; one if the settings name it."""
+    """More lanes a thread to try, geometric, since rates have cliffs; none if one is asked for."""
     if sweep.settings.lanes:
-        return [max(1, sweep.settings.lanes)]
+        return []
     usual = CUDA_LANES if sweep.device.startswith("cuda") else CPU_LANES
     return [usual // 4, usual // 2, usual, usual * 2, usual * 4]
 
 
 def recommended(sweep: Sweep) -> Candidate:
-    """The fewest lanes among those within NEAR_BEST of the best."""
-    best = sweep.best_first()[0]
-    near = [c for c in sweep.rows if sweep.rate(c) >= NEAR_BEST * sweep.rate(best)]
+    """The fewest lanes among the finalists within NEAR_BEST of the best."""
+    finalists = [c for c in sweep.best_first() if len(sweep.rows[c]) > 1]
+    near = [c for c in finalists if sweep.rate(c) >= NEAR_BEST * sweep.rate(finalists[0])]
     return min(near, key=lambda c: (c.workers * c.threads * c.lanes, -sweep.rate(c)))
 
 

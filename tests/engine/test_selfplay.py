@@ -184,7 +184,7 @@ def test_a_worker_that_dies_at_every_start_ends_the_run(network: BlobNet) -> Non
                     dead.add(handshake.pid)
                     os.kill(handshake.pid, signal.SIGKILL)
 
-        with pytest.raises(WorkerFailed, match="as the one it replaced had"):
+        with pytest.raises(WorkerFailed, match="second failure"):
             engine.generate_games(1000, progress_callback=kill_each)
 
 

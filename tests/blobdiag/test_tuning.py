@@ -1,0 +1,125 @@
+"""`tune` and `--tuned`: measured here, kept per user, used on request."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blobdiag.commands.explain import Chain, chain_table, stage_table
+from blobdiag.errors import UserError
+from blobdiag.reporting.files import read_report
+from blobdiag.settings import Settings
+from blobdiag.tuning import Tuned, load_tuned, save_tuned, tuned_file, with_tuned
+
+SMALL = [
+    "--network",
+    "32-2-4-64",
+    "--simulations",
+    "6",
+    "--determinizations",
+    "2",
+    "--device",
+    "cpu",
+]
+
+
+@pytest.fixture
+def settings() -> Settings:
+    from blobdiag.cli import options
+
+    return options(network="32-2-4-64", simulations=6, determinizations=2, tuned=True)
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path
+
+
+def run(*arguments: str, config: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "blobdiag", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "XDG_CONFIG_HOME": str(config), "CUDA_VISIBLE_DEVICES": ""},
+        timeout=240,
+        check=False,
+    )
+
+
+def test_tune_recommends_and_tuned_obeys(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    tuned = run("tune", *SMALL, "--seconds", "6", config=config, cwd=tmp_path)
+    assert tuned.returncode == 0, tuned.stderr
+    assert "recommended →" in tuned.stdout
+    assert "games/min" in tuned.stdout
+    assert "mean batch" in tuned.stdout
+    flags = next(line for line in tuned.stdout.splitlines() if line.startswith("use: "))
+    kept = json.loads((config / "blobdiag" / "tuned.json").read_text())
+    (entry,) = kept.values()
+    assert f"--lanes {entry['lanes']} --dtype {entry['dtype']}" in flags
+    assert entry["games_per_minute"] > 0
+
+    used = run(
+        "compare", *SMALL, "--tuned", "--min-seconds", "1", "--games", "5",
+        config=config, cwd=tmp_path,
+    )  # fmt: skip
+    assert used.returncode == 0, used.stderr
+    assert f"tuned: --workers {entry['workers']}" in used.stderr
+    report = read_report(tmp_path / used.stdout.splitlines()[-1])
+    (throughput,) = report.throughput
+    assert throughput.workers == entry["workers"]
+    assert throughput.lanes == entry["workers"] * entry["lanes"]
+    assert throughput.dtype == entry["dtype"]
+
+
+def test_explain_prints_both_tables(tmp_path: Path) -> None:
+    shown = run(
+        "tune", *SMALL, "--explain", "--seconds", "6", "--lanes", "8",
+        config=tmp_path, cwd=tmp_path,
+    )  # fmt: skip
+    assert shown.returncode == 0, shown.stderr
+    for words in ("Where a second goes", "network", "self-play ÷ bare", "evaluations a game"):
+        assert words in shown.stdout
+
+
+def test_without_a_tuned_setting_it_says_what_to_run(config: Path, settings: Settings) -> None:
+    with pytest.raises(UserError, match="blobdiag tune"):
+        with_tuned(settings, "cpu")
+
+
+def test_what_was_kept_comes_back_for_this_machine_only(config: Path, settings: Settings) -> None:
+    tuned = Tuned(2, 1, 32, "float32", 123.0)
+    assert save_tuned(settings, "cpu", tuned) == tuned_file()
+    assert load_tuned(settings, "cpu") == tuned
+    chosen = with_tuned(settings, "cpu")
+    assert (chosen.workers, chosen.threads, chosen.lanes, chosen.dtype) == (2, 1, 32, "float32")
+    kept = json.loads(tuned_file().read_text())
+    tuned_file().write_text(json.dumps({"another machine": next(iter(kept.values()))}))
+    with pytest.raises(UserError):
+        load_tuned(settings, "cpu")
+
+
+def test_a_broken_file_is_one_line(config: Path, settings: Settings) -> None:
+    tuned_file().parent.mkdir(parents=True)
+    tuned_file().write_text("{")
+    with pytest.raises(UserError, match=r"tuned\.json cannot be read"):
+        load_tuned(settings, "cpu")
+
+
+def test_the_tables_add_up() -> None:
+    chain = Chain(2e11, 7_000_000, [20_000.0] * 3, 192, [18_000.0] * 3, 0.98, 1100.0, 72.0)
+    assert chain.games_per_minute == pytest.approx(60 * 18_000 / 1100)
+    rows = [str(cell) for column in chain_table(chain).columns for cell in column.cells]
+    assert "0.70" in rows
+    assert "0.90" in rows
+    stages = {"network": 8.0, "select": 1.0, "expand": 0.5, "copy": 0.2, "wait": 0.0}
+    table = stage_table({**stages, "idle": 0.0, "python": 0.3}, 100_000, 1e-6)
+    shares = [float(str(cell).split()[0]) for cell in table.columns[1].cells]
+    assert sum(shares) == pytest.approx(100, abs=0.5)
