@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from engine.encoding import STATE_DIM
 from engine.rules import ACTIONS, MAX_PLAYERS
 
 Weights = dict[str, NDArray[np.float32]]
+
+CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+PACKED_ROWS = 192
+"""The batch that packed weights are laid out for; others work too."""
 
 
 class NetworkConfig(NamedTuple):
@@ -107,6 +111,40 @@ def encode_token(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
     return layer.norm2(x + layer.dropout2(layer.linear2(widened)))
 
 
+class FoldedLinear(nn.Linear):
+    """A linear layer of the inference form, its activation and residual included.
+
+    On the CPU in bfloat16 torch's own layer rearranges all weights for oneDNN at every call; here
+    that is done once, by `pack`, with the operators torch's compiler uses for it.
+    """
+
+    packed: Tensor | None = None
+
+    def pack(self) -> None:
+        """Rearrange the weights as they are now; nothing where it does not pay, or torch cannot."""
+        self.packed = None
+        if self.weight.device.type == "cpu" and self.weight.dtype is torch.bfloat16 and CAN_PACK:
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.packed is None:
+            return F.linear(x, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
+
+    def relu(self, x: Tensor) -> Tensor:
+        """ReLU of the layer's output."""
+        if self.packed is None:
+            return F.relu(F.linear(x, self.weight, self.bias), inplace=True)
+        return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "relu", [], "")
+
+    def plus(self, x: Tensor, residual: Tensor) -> Tensor:
+        """The layer's output plus `residual`."""
+        if self.packed is None:
+            return F.linear(x, self.weight, self.bias) + residual
+        operator = torch.ops.mkldnn._linear_pointwise.binary
+        return operator(x, residual, self.packed, self.bias, "add")
+
+
 class InferenceNet(nn.Module):
     """The inference form: attention over one token is one linear map, folded with its residual.
 
@@ -119,21 +157,21 @@ class InferenceNet(nn.Module):
         dim = network.config.embedding_dim
         # Built where the network is: its device is never an argument that can be forgotten.
         with torch.device(network.embedding.weight.device):
-            self.embedding = nn.Linear(network.embedding.in_features, dim)
-            self.attention = nn.ModuleList(nn.Linear(dim, dim) for _ in network.layers)
+            self.embedding = FoldedLinear(network.embedding.in_features, dim)
+            self.attention = nn.ModuleList(FoldedLinear(dim, dim) for _ in network.layers)
             self.norm1 = nn.ModuleList(nn.LayerNorm(dim) for _ in network.layers)
             self.widen = nn.ModuleList(
-                nn.Linear(dim, network.config.feedforward_dim) for _ in network.layers
+                FoldedLinear(dim, network.config.feedforward_dim) for _ in network.layers
             )
             self.narrow = nn.ModuleList(
-                nn.Linear(network.config.feedforward_dim, dim) for _ in network.layers
+                FoldedLinear(network.config.feedforward_dim, dim) for _ in network.layers
             )
             self.norm2 = nn.ModuleList(nn.LayerNorm(dim) for _ in network.layers)
             self.policy_head = nn.ModuleList(
-                [nn.Linear(dim, dim), nn.Linear(dim, ACTIONS)],
+                [FoldedLinear(dim, dim), FoldedLinear(dim, ACTIONS)],
             )
             self.value_head = nn.ModuleList(
-                [nn.Linear(dim, dim // 2), nn.Linear(dim // 2, MAX_PLAYERS)],
+                [FoldedLinear(dim, dim // 2), FoldedLinear(dim // 2, MAX_PLAYERS)],
             )
         self.requires_grad_(False)
         self.eval()
@@ -159,15 +197,30 @@ class InferenceNet(nn.Module):
             copy_linear(head[0], theirs_head[0])
             copy_linear(head[1], theirs_head[2])
 
+        self.pack()
+
+    def pack(self) -> Self:
+        """Rearrange the weights for speed where that pays; again after `.to`."""
+        for module in self.modules():
+            if isinstance(module, FoldedLinear):
+                module.pack()
+        return self
+
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """As BlobNet.forward; values come through their sigmoid, in [0, 1]."""
         x = self.embedding(states)
+        widen, narrow = folded(self.widen), folded(self.narrow)
         for i in range(len(self.attention)):
             x = self.norm1[i](self.attention[i](x))
-            x = self.norm2[i](x + self.narrow[i](F.relu(self.widen[i](x), inplace=True)))
-        policy = self.policy_head[1](F.relu(self.policy_head[0](x), inplace=True))
-        value = self.value_head[1](F.relu(self.value_head[0](x), inplace=True))
+            x = self.norm2[i](narrow[i].plus(widen[i].relu(x), x))
+        policy = self.policy_head[1](folded(self.policy_head)[0].relu(x))
+        value = self.value_head[1](folded(self.value_head)[0].relu(x))
         return policy, value.sigmoid_()
+
+
+def folded(layers: nn.ModuleList) -> Sequence[FoldedLinear]:
+    """The list with the type of its modules known."""
+    return cast(Sequence[FoldedLinear], layers)
 
 
 def copy_linear(mine: nn.Module, theirs: nn.Module) -> None:

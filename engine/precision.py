@@ -104,7 +104,7 @@ def choose_dtype(network: BlobNet, device: str) -> str:
         plain = BlobNet(STATE_DIM, *network.config)
         plain.load_state_dict(network.state_dict())
         exact = InferenceNet(plain.to(device).eval())
-        fast = InferenceNet(plain).to(torch.bfloat16)
+        fast = InferenceNet(plain).to(torch.bfloat16).pack()
         states = probe_states(PROBE_ROWS[kind])
         if not difference(exact, fast, states).within_tolerance:
             return "float32"

@@ -233,7 +233,7 @@ class SelfPlayWorker:
             self.network = BlobNet(STATE_DIM, *spec.network)
         load_weights(self.network, weights)
         self.network.eval().requires_grad_(False)
-        self.inference = InferenceNet(self.network).to(getattr(torch, spec.dtype))
+        self.inference = InferenceNet(self.network).to(getattr(torch, spec.dtype)).pack()
         self.device = self.inference.embedding.weight.device
         self.waiting: deque[int] = deque()
         self.order: PlayOrder | None = None

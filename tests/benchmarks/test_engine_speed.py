@@ -90,7 +90,7 @@ def test_tree_work(benchmark: BenchmarkFixture) -> None:
 @pytest.mark.parametrize("config", [DEFAULT, SMALL], ids=str)
 def test_bare_network(benchmark: BenchmarkFixture, config: NetworkConfig, dtype: str) -> None:
     """The inference form alone, on a batch such as the lanes make."""
-    network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype))
+    network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype)).pack()
     states = torch.zeros(ROWS, STATE_DIM, dtype=getattr(torch, dtype))
     with torch.inference_mode():
         benchmark.pedantic(network, (states,), rounds=30, iterations=4, warmup_rounds=3)
@@ -101,7 +101,7 @@ def test_bare_network(benchmark: BenchmarkFixture, config: NetworkConfig, dtype:
 @pytest.mark.parametrize("config", [DEFAULT, SMALL], ids=str)
 def test_self_play(benchmark: BenchmarkFixture, config: NetworkConfig, dtype: str) -> None:
     """One search thread: trees and network together, healthy search."""
-    network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype))
+    network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype)).pack()
     group, search = full_lanes(0)
     evaluator = Evaluator(network, group.batch)
     for _ in range(40):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine.network import (
+    CAN_PACK,
     BlobNet,
     InferenceNet,
     NetworkConfig,
@@ -86,6 +87,23 @@ def test_bfloat16_agrees_within_the_stated_tolerance() -> None:
     exact = InferenceNet(network)
     fast = InferenceNet(network).to(torch.bfloat16)
     assert difference(exact, fast, probe_states(256)).within_tolerance
+
+
+def test_packed_weights_give_the_same_answers_and_follow_new_ones() -> None:
+    """Packing changes the layout, not the numbers; a refold packs again."""
+    old, new = build_network(NetworkConfig(), "cpu", 1), build_network(NetworkConfig(), "cpu", 2)
+    states = probe_states(77).bfloat16()
+    plain, packed = (InferenceNet(old).to(torch.bfloat16) for _ in range(2))
+    packed.pack()
+    assert (packed.narrow[0].packed is not None) == CAN_PACK
+    assert plain.narrow[0].packed is None
+    # The residual is added before rounding where it is fused, after it where it is not.
+    assert difference(plain, packed, probe_states(77)).within_tolerance
+    packed.refold(new)
+    answers = packed(states)[0]
+    assert not torch.equal(answers, plain(states)[0])
+    fresh = InferenceNet(new).to(torch.bfloat16).pack()
+    assert torch.equal(answers, fresh(states)[0])
 
 
 def test_a_network_that_bfloat16_gets_wrong_stays_in_float32() -> None:
