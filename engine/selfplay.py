@@ -177,6 +177,8 @@ class SelfPlayEngine:
         self.events: list[EngineEvent] = []
         self.order: PlayOrder | None = None
         self._stalled_games: set[int] = set()
+        self._stalled_workers: set[int] = set()
+        """Workers, by number, that stalled in the order at hand."""
         self._replaced: set[int] = set()
         self._next_game = 0
         self._waiting: deque[int] = deque()
@@ -384,6 +386,7 @@ class SelfPlayEngine:
         self._pause()
         search = self.search._replace(players=players, cards=cards)
         self.order = PlayOrder(search, temperatures, self.lanes_each, spread, games is None)
+        self._stalled_workers.clear()
         for worker in self.workers:
             worker.begin_order()
         self._waiting.clear()
@@ -566,11 +569,15 @@ class SelfPlayEngine:
         if still < self.stall_seconds or worker.status is None:
             return
         worker.status.stacks = worker.dump_stacks()
-        again = self._stalled_games & worker.in_flight.keys()
-        self._stalled_games |= worker.in_flight.keys()
+        number, games = worker.spec.worker, worker.in_flight.keys()
+        again = number in self._stalled_workers or bool(games & self._stalled_games)
+        self._stalled_workers.add(number)
+        self._stalled_games |= games
         self._replace(worker, "stalled", f"took no step for {still:.1f} s")
         if again:
-            raise WorkerFailed(f"{len(again)} games stalled a second time; see the stacks")
+            raise WorkerFailed(
+                f"worker {number}, or games it had, stalled a second time; see its stacks"
+            )
 
     def _replace(self, worker: WorkerProcess, state: Literal["lost", "stalled"], why: str) -> None:
         name = f"worker {worker.spec.worker} (pid {worker.pid})"

@@ -127,13 +127,13 @@ class Session:
         """Everything the run came to; `interrupted` is the exit code of a signal."""
         status, code, text = verdict(judgement.checks)
         if self.failure is not None and code == 0:
-            # What passed until then does not make up for what was not measured.
-            status, code, text = Status.INCONCLUSIVE, 3, "The measurement ended early."
+            status, code = Status.INCONCLUSIVE, 3
+            text = "What was measured until then does not make up for the rest."
         if interrupted is not None:
             status, code = Status.INCONCLUSIVE, interrupted
             text = f"Interrupted before it could be judged. So far: {text}"
-        headline = judgement.headline or (f"{self.failure}." if self.failure else "")
-        text = f"{headline} {text}".strip()
+        ended = f"{self.failure}." if self.failure else ""
+        text = " ".join(part for part in (ended, judgement.headline, text) if part)
         workers = [record for arm in self.arms for record in arm.workers()]
         throughput = [arm.throughput() for arm in self.arms if arm.windows]
         host = machine(self.settings.label)
