@@ -39,6 +39,12 @@ class Belief(NamedTuple):
     later when r_s cards of suit s are left (r3 follows from the total)."""
     choose: NDArray[np.float64]
     """[SIDE, SIDE] binomial coefficients; 0 where more are chosen than there are."""
+    left: NDArray[np.int64]
+    """[SUITS] scratch: cards of each suit not dealt yet, their number or a bit mask."""
+    taken: NDArray[np.int64]
+    """[SUITS] scratch: the most that seats before took of each suit."""
+    cards: NDArray[np.int64]
+    """[CARDS] scratch: what is left for seats without a known void."""
 
 
 def new_belief() -> Belief:
@@ -54,6 +60,9 @@ def new_belief() -> Belief:
         constrained=np.zeros(1, np.int64),
         ways=np.zeros((MAX_PLAYERS, SIDE, SIDE, SIDE)),
         choose=choose,
+        left=np.zeros(SUITS, np.int64),
+        taken=np.zeros(SUITS, np.int64),
+        cards=np.zeros(CARDS, np.int64),
     )
 
 
@@ -110,14 +119,13 @@ def prepare(belief: Belief, game: Game) -> None:
 @kernel
 def fill_ways(belief: Belief, game: Game, k: int) -> None:
     """Fill ways[k] for every remainder that the seats before k can leave."""
-    dealt = 0
-    taken = np.zeros(SUITS, np.int64)
+    dealt, left, taken = 0, belief.left, belief.taken
+    taken[:] = 0
     for j in range(k):
         dealt += belief.sizes[j]
         for suit in range(SUITS):
             if not game.voids[belief.seats[j]] & (1 << suit):
                 taken[suit] += belief.sizes[j]
-    left = np.zeros(SUITS, np.int64)
     total = -dealt
     for suit in range(SUITS):
         left[suit] = count_bits(belief.unseen[suit])
@@ -193,11 +201,12 @@ def determinize(belief: Belief, deal: Game, states: States, i: int) -> None:
 
     Draws from stream `i` of `states`. Always succeeds: the true deal is a consistent one.
     """
-    left = belief.unseen.copy()
+    left, cards = belief.left, belief.cards
+    for suit in range(SUITS):
+        left[suit] = belief.unseen[suit]
     for k in range(belief.constrained[0]):
         deal_constrained(belief, deal, k, left, states, i)
     rest = left[0] | left[1] | left[2] | left[3]
-    cards = np.empty(CARDS, np.int64)
     n = 0
     while rest:
         cards[n] = lowest_bit(rest)

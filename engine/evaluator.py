@@ -19,8 +19,7 @@ from engine.lanes import (
     scatter,
     temperature_table,
 )
-from engine.network import InferenceNet
-from engine.rules import ACTIONS, MAX_PLAYERS
+from engine.network import ANSWERS, InferenceNet
 
 PAD = 16
 """Rows are computed in multiples of this: few shapes, and never the odd kernels of tiny ones."""
@@ -44,8 +43,7 @@ def new_batch(rows: int, pinned: bool) -> Batch:
     return Batch(
         rows=np.zeros(rows, ROW),
         states=zeros(rows, STATE_DIM),
-        logits=zeros(rows, ACTIONS),
-        values=zeros(rows, MAX_PLAYERS),
+        answers=zeros(rows, ANSWERS),
     )
 
 
@@ -61,8 +59,7 @@ class Evaluator:
         self.network = network
         self.device, self.dtype = weight.device, weight.dtype
         self.states = torch.from_numpy(batch.states)
-        self.logits = torch.from_numpy(batch.logits)
-        self.values = torch.from_numpy(batch.values)
+        self.answers = torch.from_numpy(batch.answers)
         self.seconds = {"copy": 0.0, "network": 0.0}
         """Seconds spent so far; on CUDA those of the launch."""
         self.on_cuda = self.device.type == "cuda"
@@ -86,10 +83,9 @@ class Evaluator:
         start = perf_counter()
         states: Tensor = self.states[:rows].to(self.device, self.dtype, non_blocking=True)
         copied = perf_counter()
-        logits, values = self.network(states)
+        answers = self.network(states)
         evaluated = perf_counter()
-        self.logits[:rows].copy_(logits, non_blocking=True)
-        self.values[:rows].copy_(values, non_blocking=True)
+        self.answers[:rows].copy_(answers, non_blocking=True)
         self.seconds["network"] += evaluated - copied
         self.seconds["copy"] += copied - start + perf_counter() - evaluated
 

@@ -17,10 +17,10 @@ from engine import rules
 from engine.belief import Belief, determinize, new_belief, prepare
 from engine.bits import count_bits, lowest_bit
 from engine.encoding import STATE_DIM, encode, mask_actions, relabel_action
-from engine.jit import kernel
+from engine.jit import inlined, kernel
 from engine.replay import Examples, empty_examples
 from engine.rng import States, gamma, seed_stream, uniform
-from engine.rules import BID, GAME, Game, Games, is_bidding, is_over, legal_mask
+from engine.rules import ACTIONS, BID, GAME, Game, Games, is_bidding, is_over, legal_mask
 from engine.search import (
     NONE,
     Trees,
@@ -113,10 +113,9 @@ class Batch(NamedTuple):
 
     states: NDArray[np.float32]
     """[B, STATE_DIM]"""
-    logits: NDArray[np.float32]
-    """[B, ACTIONS] the network's answer, suits as encoded."""
-    values: NDArray[np.float32]
-    """[B, MAX_PLAYERS] in [0, 1], counted from the mover."""
+    answers: NDArray[np.float32]
+    """[B, ANSWERS] the network's: policy logits, suits as encoded; then the seats' values in
+    [0, 1], counted from the mover."""
 
 
 TALLY = np.dtype(
@@ -165,6 +164,8 @@ class Group(NamedTuple):
     """[1] of dtype TALLY."""
     values: NDArray[np.float64]
     """[MAX_PLAYERS] scratch."""
+    noise: NDArray[np.float64]
+    """[moves] scratch."""
 
 
 def bids_and_two_tricks(own_move: int) -> float:
@@ -205,8 +206,8 @@ def new_group(
             streams=np.zeros(lanes, np.uint64),
             priors=np.zeros((lanes, max_moves(config.cards)), np.float32),
             states=np.zeros((*per_example, STATE_DIM), np.float32),
-            legal=np.zeros((*per_example, rules.ACTIONS), np.bool_),
-            policy=np.zeros((*per_example, rules.ACTIONS), np.float32),
+            legal=np.zeros((*per_example, ACTIONS), np.bool_),
+            policy=np.zeros((*per_example, ACTIONS), np.float32),
             mover=np.zeros(per_example, np.int8),
         ),
         trees=new_trees(lanes * config.determinizations, config.simulations, config.cards),
@@ -221,6 +222,7 @@ def new_group(
         cursor=np.zeros(1, np.int64),
         tally=np.zeros(1, TALLY),
         values=scratch_values(),
+        noise=np.zeros(max_moves(config.cards)),
     )
 
 
@@ -259,6 +261,13 @@ def open_game(group: Group, config: SearchConfig, lane: int) -> None:
 
 
 @kernel
+def copy_row(target: NDArray[Any], source: NDArray[Any]) -> None:
+    """Copy a row; numba's own assignment makes room for rows that overlap."""
+    for i in range(len(target)):
+        target[i] = source[i]
+
+
+@inlined
 def emit(batch: Batch, row: int, lane: int, tree: int, node: int, game: Game) -> int:
     """Put a position into the batch; returns the next free row."""
     encode(game, batch.states[row])
@@ -285,14 +294,14 @@ def prepare_decision(group: Group, lane: int, row: int) -> int:
         return row
     k = lanes.lane[lane].decisions
     row = emit(group.batch, row, lane, NONE, 0, lanes.games[lane])
-    lanes.states[lane, k] = group.batch.states[row - 1]
+    copy_row(lanes.states[lane, k], group.batch.states[row - 1])
     mask_actions(lanes.games[lane], lanes.legal[lane, k])
     lanes.mover[lane, k] = lanes.games[lane].mover
     lanes.lane[lane].stage = ROOT
     return row
 
 
-@kernel
+@inlined
 def search_lane(group: Group, config: SearchConfig, lane: int, row: int) -> int:
     """Bring each tree of a lane to its next leaf; the next free row, unchanged if all are done."""
     tally = group.tally[0]
@@ -388,9 +397,9 @@ def finish_game(group: Group, lane: int) -> None:
     game = lanes.games[lane]
     for k in range(count):
         row = used + k
-        output.states[row] = lanes.states[lane, k]
-        output.legal[row] = lanes.legal[lane, k]
-        output.policy[row] = lanes.policy[lane, k]
+        copy_row(output.states[row], lanes.states[lane, k])
+        copy_row(output.legal[row], lanes.legal[lane, k])
+        copy_row(output.policy[row], lanes.policy[lane, k])
         output.outcome[row] = 0.0
         output.seats[row] = False
         output.game[row] = lanes.lane[lane].game_id
@@ -418,7 +427,7 @@ def may_open(group: Group, lane: int) -> bool:
     )
 
 
-@kernel
+@inlined
 def advance(group: Group, config: SearchConfig, lane: int, row: int) -> int:
     """Bring one lane to where it needs the network, or to its end; the next free row."""
     state = group.lanes.lane[lane]
@@ -459,14 +468,14 @@ def gather(group: Group, config: SearchConfig) -> int:
 
 
 @kernel
-def softmax(logits: NDArray[np.float32], row: Any, priors: NDArray[np.float32]) -> int:
+def softmax(answer: NDArray[np.float32], row: Any, priors: NDArray[np.float32]) -> int:
     """Probabilities of the row's legal moves, in their order, into `priors` [moves]; how many."""
     legal = row.legal
     n = count_bits(legal)
     base = BID if row.bidding else 0
     highest = np.float32(-np.inf)
     for k in range(n):
-        logit = logits[relabel_action(base + lowest_bit(legal), row.trump)]
+        logit = answer[relabel_action(base + lowest_bit(legal), row.trump)]
         legal &= legal - np.int64(1)
         priors[k] = logit
         highest = max(highest, logit)
@@ -481,13 +490,20 @@ def softmax(logits: NDArray[np.float32], row: Any, priors: NDArray[np.float32]) 
 
 @kernel
 def mix_noise(
-    priors: NDArray[np.float32], n: int, config: SearchConfig, streams: States, i: int
+    priors: NDArray[np.float32],
+    n: int,
+    noise: NDArray[np.float64],
+    config: SearchConfig,
+    streams: States,
+    i: int,
 ) -> None:
-    """Mix Dirichlet(alpha) noise into n priors; one draw for all of a decision's trees."""
+    """Mix Dirichlet(alpha) noise into n priors; one draw for all of a decision's trees.
+
+    `noise` [moves] is scratch.
+    """
     if config.noise_share == 0.0:
         return
     total = 0.0
-    noise = np.empty(n)
     for k in range(n):
         noise[k] = gamma(streams, i, config.noise_alpha)
         total += noise[k]
@@ -522,12 +538,12 @@ def scatter_root(group: Group, config: SearchConfig, r: int) -> None:
     lanes.lane[lane].evaluations += 1
     decision = 1 + lanes.lane[lane].decisions
     seed_stream(lanes.streams, lane, config.seed, lanes.lane[lane].game_id, decision)
-    n = softmax(batch.logits[r], row, lanes.priors[lane])
-    mix_noise(lanes.priors[lane], n, config, lanes.streams, lane)
-    plant_trees(group, config, row, batch.values[r, 0])
+    n = softmax(batch.answers[r], row, lanes.priors[lane])
+    mix_noise(lanes.priors[lane], n, group.noise, config, lanes.streams, lane)
+    plant_trees(group, config, row, batch.answers[r, ACTIONS])
 
 
-@kernel
+@inlined
 def scatter_leaf(group: Group, config: SearchConfig, r: int) -> None:
     """Take the network's answer for a leaf: expand it and back it up."""
     lanes, trees, batch, tally = group.lanes, group.trees, group.batch, group.tally[0]
@@ -537,9 +553,9 @@ def scatter_leaf(group: Group, config: SearchConfig, r: int) -> None:
     tally.simulations += 1
     tally.distinct += not trees.nodes[t, n].evaluated
     lanes.lane[lane].evaluations += 1
-    softmax(batch.logits[r], row, lanes.priors[lane])
-    seat_values(row.mover, config.players, batch.values[r], group.values)
-    expand(trees, t, n, row.legal, row.mover, lanes.priors[lane], batch.values[r, 0])
+    softmax(batch.answers[r], row, lanes.priors[lane])
+    seat_values(row.mover, config.players, batch.answers[r, ACTIONS:], group.values)
+    expand(trees, t, n, row.legal, row.mover, lanes.priors[lane], batch.answers[r, ACTIONS])
     back_up(trees, t, n, group.values)
 
 

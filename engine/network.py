@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Self, cast
 
 import numpy as np
@@ -17,7 +17,12 @@ from engine.rules import ACTIONS, MAX_PLAYERS
 
 Weights = dict[str, NDArray[np.float32]]
 
+ANSWERS = ACTIONS + MAX_PLAYERS
+"""Numbers the inference form gives for a position: policy logits, then a value for each seat."""
+
 CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+PACKED_FROM = 256 * 256
+"""Weights of a float32 layer from which its packed form is the faster one."""
 PACKED_ROWS = 192
 """The batch that packed weights are laid out for; others work too."""
 
@@ -114,16 +119,23 @@ def encode_token(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
 class FoldedLinear(nn.Linear):
     """A linear layer of the inference form, its activation and residual included.
 
-    On the CPU in bfloat16 torch's own layer rearranges all weights for oneDNN at every call; here
-    that is done once, by `pack`, with the operators torch's compiler uses for it.
+    On the CPU torch's own layer rearranges all weights at every call in bfloat16, and leaves
+    float32 to a library that is slower on some CPUs; here they are laid out for oneDNN once, by
+    `pack`, with the operators torch's compiler uses for it.
     """
 
     packed: Tensor | None = None
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """As torch's, for `.to` and the like: the packed form is then of other weights."""
+        self.packed = None
+        return super()._apply(fn, recurse)
+
     def pack(self) -> None:
         """Rearrange the weights as they are now; nothing where it does not pay, or torch cannot."""
         self.packed = None
-        if self.weight.device.type == "cpu" and self.weight.dtype is torch.bfloat16 and CAN_PACK:
+        pays = self.weight.dtype is torch.bfloat16 or self.weight.numel() >= PACKED_FROM
+        if self.weight.device.type == "cpu" and pays and CAN_PACK:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,33 +158,30 @@ class FoldedLinear(nn.Linear):
 
 
 class InferenceNet(nn.Module):
-    """The inference form: attention over one token is one linear map, folded with its residual.
+    """The inference form: the same function in fewer and larger matrix products.
 
-    Softmax over a single score is 1, so queries and keys cancel: x + Wo(Wv x + bv) + bo is
-    (I + Wo Wv) x + (Wo bv + bo), exactly. Equal to BlobNet in eval mode up to rounding.
+    - Softmax over a single score is 1, so queries and keys cancel: x + Wo(Wv x + bv) + bo is
+      (I + Wo Wv) x + (Wo bv + bo). The first layer's follows the embedding with nothing between:
+      the two are one product.
+    - Both heads read the same x: their hidden layers are one product, and so are their outputs,
+      with zeros where one head's hidden layer meets the other's output.
+
+    Equal to BlobNet in eval mode up to rounding.
     """
 
     def __init__(self, network: BlobNet) -> None:
         super().__init__()
-        dim = network.config.embedding_dim
+        dim, wide = network.config.embedding_dim, network.config.feedforward_dim
         # Built where the network is: its device is never an argument that can be forgotten.
         with torch.device(network.embedding.weight.device):
             self.embedding = FoldedLinear(network.embedding.in_features, dim)
-            self.attention = nn.ModuleList(FoldedLinear(dim, dim) for _ in network.layers)
+            self.attention = nn.ModuleList(FoldedLinear(dim, dim) for _ in network.layers[1:])
             self.norm1 = nn.ModuleList(nn.LayerNorm(dim) for _ in network.layers)
-            self.widen = nn.ModuleList(
-                FoldedLinear(dim, network.config.feedforward_dim) for _ in network.layers
-            )
-            self.narrow = nn.ModuleList(
-                FoldedLinear(network.config.feedforward_dim, dim) for _ in network.layers
-            )
+            self.widen = nn.ModuleList(FoldedLinear(dim, wide) for _ in network.layers)
+            self.narrow = nn.ModuleList(FoldedLinear(wide, dim) for _ in network.layers)
             self.norm2 = nn.ModuleList(nn.LayerNorm(dim) for _ in network.layers)
-            self.policy_head = nn.ModuleList(
-                [FoldedLinear(dim, dim), FoldedLinear(dim, ACTIONS)],
-            )
-            self.value_head = nn.ModuleList(
-                [FoldedLinear(dim, dim // 2), FoldedLinear(dim // 2, MAX_PLAYERS)],
-            )
+            self.hidden = FoldedLinear(dim, dim + dim // 2)
+            self.heads = FoldedLinear(dim + dim // 2, ANSWERS)
         self.requires_grad_(False)
         self.eval()
         self.refold(network)
@@ -180,23 +189,36 @@ class InferenceNet(nn.Module):
     @torch.no_grad()
     def refold(self, network: BlobNet) -> None:
         """Take the weights of `network` again, in place: tensors keep device, dtype, address."""
-        copy_linear(self.embedding, network.embedding)
-        for i, layer in enumerate(network.layers):
-            fold_attention(self.attention[i], layer.self_attn)  # type: ignore[arg-type]
-            for mine, name in (
-                (self.norm1, "norm1"),
-                (self.widen, "linear1"),
-                (self.narrow, "linear2"),
-                (self.norm2, "norm2"),
-            ):
-                copy_linear(mine[i], layer.get_submodule(name))
-        for head, theirs_head in (
-            (self.policy_head, network.policy_head),
-            (self.value_head, network.value_head),
+        layers = cast(Sequence[nn.TransformerEncoderLayer], network.layers)
+        (weight, bias), *others = [attention_and_residual(layer) for layer in layers]
+        embedding = network.embedding
+        set_linear(
+            self.embedding,
+            weight @ embedding.weight.double(),
+            weight @ embedding.bias.double() + bias,
+        )
+        for mine, folded in zip(linears(self.attention), others, strict=True):
+            set_linear(mine, *folded)
+        for modules, name in (
+            (self.norm1, "norm1"),
+            (self.widen, "linear1"),
+            (self.narrow, "linear2"),
+            (self.norm2, "norm2"),
         ):
-            copy_linear(head[0], theirs_head[0])
-            copy_linear(head[1], theirs_head[2])
-
+            for module, layer in zip(linears(modules), layers, strict=True):
+                theirs = cast(nn.Linear, layer.get_submodule(name))
+                set_linear(module, theirs.weight, theirs.bias)
+        policy, value = linears(network.policy_head), linears(network.value_head)
+        set_linear(
+            self.hidden,
+            torch.cat([policy[0].weight, value[0].weight]),
+            torch.cat([policy[0].bias, value[0].bias]),
+        )
+        set_linear(
+            self.heads,
+            torch.block_diag(policy[2].weight, value[2].weight),
+            torch.cat([policy[2].bias, value[2].bias]),
+        )
         self.pack()
 
     def pack(self) -> Self:
@@ -206,16 +228,17 @@ class InferenceNet(nn.Module):
                 module.pack()
         return self
 
-    def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """As BlobNet.forward; values come through their sigmoid, in [0, 1]."""
-        x = self.embedding(states)
+    def forward(self, states: Tensor) -> Tensor:
+        """[B, state_dim] to [B, ANSWERS]: policy logits, then the seats' values in [0, 1]."""
+        x = self.norm1[0](self.embedding(states))
         widen, narrow = folded(self.widen), folded(self.narrow)
-        for i in range(len(self.attention)):
-            x = self.norm1[i](self.attention[i](x))
+        for i in range(len(self.norm2)):
+            if i:
+                x = self.norm1[i](self.attention[i - 1](x))
             x = self.norm2[i](narrow[i].plus(widen[i].relu(x), x))
-        policy = self.policy_head[1](folded(self.policy_head)[0].relu(x))
-        value = self.value_head[1](folded(self.value_head)[0].relu(x))
-        return policy, value.sigmoid_()
+        answers: Tensor = self.heads(self.hidden.relu(x))
+        answers[:, ACTIONS:].sigmoid_()
+        return answers
 
 
 def folded(layers: nn.ModuleList) -> Sequence[FoldedLinear]:
@@ -223,22 +246,29 @@ def folded(layers: nn.ModuleList) -> Sequence[FoldedLinear]:
     return cast(Sequence[FoldedLinear], layers)
 
 
-def copy_linear(mine: nn.Module, theirs: nn.Module) -> None:
-    """Copy weight and bias of a linear or norm layer, converting to the target's dtype."""
-    for name, parameter in mine.named_parameters():
-        parameter.copy_(theirs.get_parameter(name))
+def linears(modules: nn.Module) -> Sequence[nn.Linear]:
+    """A list or sequence of modules; those without weights are not to be touched."""
+    return cast(Sequence[nn.Linear], modules)
 
 
-def fold_attention(target: nn.Linear, attention: nn.MultiheadAttention) -> None:
-    """Write I + Wo Wv and Wo bv + bo into `target`; computed in float64, rounded once."""
-    # The meta device has no numbers to fold; shapes and devices are all it can check.
+def set_linear(module: nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    """Write a weight and a bias in place, rounded once to the module's dtype."""
+    module.weight.copy_(weight)
+    module.bias.copy_(bias)
+
+
+def attention_and_residual(layer: nn.TransformerEncoderLayer) -> tuple[Tensor, Tensor]:
+    """I + Wo Wv [D, D] and Wo bv + bo [D] in float64: attention over one token, plus x."""
+    attention = layer.self_attn
     dim = attention.embed_dim
     value_weight = attention.in_proj_weight[2 * dim :].double()
     value_bias = attention.in_proj_bias[2 * dim :].double()
     out_weight = attention.out_proj.weight.double()
     identity = torch.eye(dim, dtype=torch.float64, device=out_weight.device)
-    target.weight.copy_(identity + out_weight @ value_weight)
-    target.bias.copy_(out_weight @ value_bias + attention.out_proj.bias.double())
+    return (
+        identity + out_weight @ value_weight,
+        out_weight @ value_bias + attention.out_proj.bias.double(),
+    )
 
 
 def weights_of(network: nn.Module) -> Weights:

@@ -14,7 +14,7 @@ from engine.encoding import STATE_DIM, StateEncoder
 from engine.jit import kernel
 from engine.network import BlobNet, InferenceNet
 from engine.rng import States, below, seed_stream
-from engine.rules import GAME, Games, deal, legal_mask, play_move
+from engine.rules import ACTIONS, GAME, Games, deal, legal_mask, play_move
 
 POLICY_TOLERANCE = 0.03
 """Largest difference of a move's probability, all 66 actions taken as legal."""
@@ -37,17 +37,17 @@ class Difference(NamedTuple):
 
 
 @torch.inference_mode()
-def answers(network: InferenceNet, states: Tensor) -> tuple[Tensor, Tensor]:
+def policies_and_values(network: InferenceNet, states: Tensor) -> tuple[Tensor, Tensor]:
     """Policy probabilities [B, ACTIONS] and values [B, 8] on the CPU in float32."""
     weight = network.embedding.weight
-    logits, values = network(states.to(weight.device, weight.dtype))
-    return logits.float().softmax(1).cpu(), values.float().cpu()
+    answers = network(states.to(weight.device, weight.dtype)).float().cpu()
+    return answers[:, :ACTIONS].softmax(1), answers[:, ACTIONS:]
 
 
 def difference(one: InferenceNet, other: InferenceNet, states: Tensor) -> Difference:
     """Compare two networks on `states` [B, STATE_DIM], wherever each of them lives."""
-    one_policy, one_value = answers(one, states)
-    other_policy, other_value = answers(other, states)
+    one_policy, one_value = policies_and_values(one, states)
+    other_policy, other_value = policies_and_values(other, states)
     return Difference(
         policy=float((one_policy - other_policy).abs().max()),
         value=float((one_value - other_value).abs().max()),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.bits import count_bits, lowest_bit
+from engine.bits import count_bits, lowest_bit, nth_bit
 from engine.jit import Integer, kernel
 from engine.rng import States, below
 
@@ -90,13 +90,13 @@ def start(game: Game, players: int, cards: int, trump: int, dealer: int) -> None
 @kernel
 def deal(game: Game, players: int, cards: int, states: States, i: int) -> None:
     """Deal a new game: hands, trump (four suits or none, uniformly) and dealer from stream `i`."""
-    deck = np.arange(CARDS)
     for seat in range(MAX_PLAYERS):
         game.hands[seat] = 0
+    deck = np.int64(DECK)
     for k in range(players * cards):
-        j = k + below(states, i, CARDS - k)
-        deck[k], deck[j] = deck[j], deck[k]
-        game.hands[k // cards] |= np.int64(1) << deck[k]
+        bit = np.int64(1) << nth_bit(deck, below(states, i, CARDS - k))
+        deck &= ~bit
+        game.hands[k // cards] |= bit
     trump = below(states, i, SUITS + 1)
     start(game, players, cards, trump, below(states, i, players))
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.bits import count_bits, lowest_bit
-from engine.jit import Integer, kernel
+from engine.jit import Integer, inlined, kernel
 from engine.rules import (
     GAME,
     MAX_PLAYERS,
@@ -108,7 +108,7 @@ def new_trees(trees: int, simulations: int, cards: int) -> Trees:
     )
 
 
-@kernel
+@inlined
 def new_node(trees: Trees, t: int, parent_edge: int) -> int:
     """Append an unevaluated node without edges; its game is the caller's to set."""
     n = trees.tree[t].nodes
@@ -130,7 +130,7 @@ def reset(trees: Trees, t: int) -> None:
     new_node(trees, t, NONE)
 
 
-@kernel
+@inlined
 def expand(
     trees: Trees,
     t: int,
@@ -165,7 +165,7 @@ def expand(
     trees.tree[t].edges = first + count
 
 
-@kernel
+@inlined
 def select_edge(trees: Trees, t: int, n: int, c_puct: float) -> int:
     """The edge of node `n` with the highest PUCT score."""
     node = trees.nodes[t, n]
@@ -181,7 +181,7 @@ def select_edge(trees: Trees, t: int, n: int, c_puct: float) -> int:
     return best
 
 
-@kernel
+@inlined
 def grow(trees: Trees, t: int, e: int) -> int:
     """Append the node that edge `e` leads to: its move made, then those without alternative."""
     n = new_node(trees, t, e)
@@ -193,7 +193,7 @@ def grow(trees: Trees, t: int, e: int) -> int:
     return n
 
 
-@kernel
+@inlined
 def descend(trees: Trees, t: int, c_puct: float) -> tuple[int, int]:
     """Select down to a new node or an end of the game: (node, edges from the root)."""
     n, depth = 0, 0
@@ -206,7 +206,7 @@ def descend(trees: Trees, t: int, c_puct: float) -> tuple[int, int]:
     return n, depth
 
 
-@kernel
+@inlined
 def back_up(trees: Trees, t: int, n: int, values: NDArray[np.float64]) -> None:
     """Add `values` [MAX_PLAYERS], by absolute seat, along the path to node `n`."""
     e = trees.nodes[t, n].parent_edge

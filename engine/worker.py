@@ -36,6 +36,7 @@ from engine.lanes import (
 )
 from engine.network import (
     BlobNet,
+    FoldedLinear,
     InferenceNet,
     NetworkConfig,
     Weights,
@@ -246,14 +247,14 @@ class SelfPlayWorker:
         dummy = torch.zeros(
             2, STATE_DIM, device=self.device, dtype=self.inference.embedding.weight.dtype
         )
-        logits, _ = self.inference(dummy)
+        answers = self.inference(dummy)
         on_meta = self.device.type == "meta"
         return Handshake(
             worker=self.spec.worker,
             pid=os.getpid(),
             device_asked=self.spec.device,
             parameter_devices=tuple(sorted({str(p.device) for p in self.inference.parameters()})),
-            output_device=str(logits.device),
+            output_device=str(answers.device),
             device_uuid=device_uuid(self.device),
             dtype=self.spec.dtype,
             threads=self.spec.threads,
@@ -304,13 +305,18 @@ class SelfPlayWorker:
         """
         weight = self.inference.embedding.weight
         states = torch.zeros(rows, STATE_DIM, device=self.device, dtype=weight.dtype)
-        return self._in_threads(lambda: self.inference(states)[0], rows, seconds)
+        return self._in_threads(lambda: self.inference(states), rows, seconds)
 
     def measure_multiply(self, size: int, seconds: float) -> float:
-        """Floating-point operations per second of square matrix products in the same threads."""
-        weight = self.inference.embedding.weight
-        matrix = torch.zeros(size, size, device=self.device, dtype=weight.dtype)
-        return self._in_threads(lambda: matrix @ matrix, 2 * size**3, seconds)
+        """Floating-point operations per second of square matrix products in the same threads.
+
+        By the network's own layer: what multiplies fastest differs between CPUs.
+        """
+        with torch.device(self.device):
+            layer = FoldedLinear(size, size).to(self.inference.embedding.weight.dtype)
+            matrix = torch.zeros(size, size, dtype=layer.weight.dtype)
+        layer.pack()
+        return self._in_threads(lambda: layer(matrix), 2 * size**3, seconds)
 
     def _in_threads(self, call: Callable[[], Tensor], amount: float, seconds: float) -> float:
         """Call over and over in every thread; `amount` a call, per second, all together."""

@@ -28,6 +28,7 @@ from engine.lanes import (
 )
 from engine.network import InferenceNet, build_network
 from engine.replay import Examples
+from engine.rules import ACTIONS
 from engine.search import NONE
 
 
@@ -42,7 +43,7 @@ def padded_answers(network: InferenceNet, game: Game) -> tuple[list[float], list
     batch.states[:1] = StateEncoder().encode(to_record(game))
     Evaluator(network, batch).submit(1)
     logits = [
-        float(batch.logits[0, relabel_action(action, game.trump)])
+        float(batch.answers[0, relabel_action(action, game.trump)])
         for action in game.legal_actions()
     ]
     highest = max(logits)
@@ -50,7 +51,7 @@ def padded_answers(network: InferenceNet, game: Game) -> tuple[list[float], list
     total = sum(weights)
     # Priors are kept in float32 by both sides.
     priors = [float(np.float32(np.float32(weight) / total)) for weight in weights]
-    return priors, [float(value) for value in batch.values[0, : game.players]]
+    return priors, [float(value) for value in batch.answers[0, ACTIONS : ACTIONS + game.players]]
 
 
 @pytest.mark.parametrize(("players", "cards"), [(4, 5), (3, 7), (6, 3)])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from engine.evaluator import Evaluator, new_batch
 from engine.lanes import OPENING, SearchConfig, gather, new_group, scatter, temperature_table
 from engine.network import InferenceNet
-from engine.rules import Games
+from engine.rules import ACTIONS, Games
 
 
 def searched_policies(
@@ -25,7 +25,7 @@ def searched_policies(
     group.lanes.games[:] = games
     group.lanes.lane["stage"] = OPENING
     group.lanes.lane["game_id"] = np.arange(lanes)
-    policies = np.zeros((lanes, batch.logits.shape[1]), np.float32)
+    policies = np.zeros((lanes, ACTIONS), np.float32)
     waiting = set(range(lanes))
     while waiting:
         rows = gather(group, config)
