@@ -107,13 +107,11 @@ class Arm:
         network: BlobNet,
         device: str,
         lanes: int | None = None,
-        spread: bool = True,
     ) -> None:
-        """`lanes` a worker where the settings name none; `spread` as in SelfPlayEngine.
+        """`lanes` a worker where the settings name none.
 
         Raises what SelfPlayEngine raises for the device.
         """
-        self.spread = spread
         worker_devices(device, 1)  # an absent device is refused before anything is built for it
         self.settings, self.device = settings, device
         self.trained = settings.checkpoint is not None
@@ -183,7 +181,6 @@ class Arm:
             settings.cards,
             on_progress,
             self.on_message,
-            spread=self.spread,
         )
 
     def on_message(self, message: ThreadProgress) -> None:

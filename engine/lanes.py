@@ -60,7 +60,7 @@ LANE = np.dtype(
     [
         ("stage", np.int8),  # CLOSED, OPENING, ROOT or SEARCHING
         ("game_id", np.int64),  # -1 while closed
-        ("opens_at", np.int64),  # the step before which it stays closed
+        ("head_start", np.int64),  # moves to make at random when it next opens
         ("evaluations", np.int64),  # network evaluations of the game so far
         ("decisions", np.int64),  # searched decisions of the game so far
         ("games", np.int64),  # games finished here
@@ -226,14 +226,13 @@ def new_group(
     )
 
 
-def spread_openings(group: Group, config: SearchConfig) -> None:
-    """Open the lanes evenly over about one game's length, so that games end evenly too."""
-    lanes = len(group.lanes.lane)
-    # About two thirds of the moves are decisions; a root and its simulations take a turn each,
-    # and a step serves as many lanes as the batch has room for.
-    turns = config.players * (config.cards + 1) * (config.simulations + 1) * 2 // 3
-    steps = max(turns, turns * lanes * config.determinizations // len(group.batch.rows))
-    group.lanes.lane["opens_at"] = group.tally["steps"][0] + np.arange(lanes) * steps // lanes
+def open_midway(group: Group, config: SearchConfig) -> None:
+    """Let each lane's first game begin in its middle, so that games end evenly from the start.
+
+    What such a game has behind it was not searched: its results are for no one.
+    """
+    lanes, moves = len(group.lanes.lane), config.players * (config.cards + 1)
+    group.lanes.lane["head_start"] = np.arange(lanes) * moves // lanes
 
 
 def grant(group: Group, games: Sequence[int]) -> None:
@@ -254,6 +253,8 @@ def open_game(group: Group, config: SearchConfig, lane: int) -> None:
     tally.grants_used += 1
     seed_stream(lanes.streams, lane, config.seed, game_id, DEAL_STREAM)
     rules.deal(lanes.games[lane], config.players, config.cards, lanes.streams, lane)
+    rules.play_random(lanes.games[lane], lanes.lane[lane].head_start, lanes.streams, lane)
+    lanes.lane[lane].head_start = 0
     lanes.lane[lane].game_id = game_id
     lanes.lane[lane].evaluations = 0
     lanes.lane[lane].decisions = 0
@@ -420,11 +421,9 @@ def finish_game(group: Group, lane: int) -> None:
 
 
 @kernel
-def may_open(group: Group, lane: int) -> bool:
-    tally = group.tally[0]
-    return (
-        group.lanes.lane[lane].opens_at <= tally.steps and tally.grants_used < group.grants_made[0]
-    )
+def has_grant(group: Group) -> bool:
+    """Whether a granted game waits to be opened."""
+    return group.tally[0].grants_used < group.grants_made[0]
 
 
 @inlined
@@ -440,7 +439,7 @@ def advance(group: Group, config: SearchConfig, lane: int, row: int) -> int:
         row = prepare_decision(group, lane, row)
         if state.stage == OPENING:
             finish_game(group, lane)
-    if state.stage == CLOSED and may_open(group, lane):
+    if state.stage == CLOSED and has_grant(group):
         open_game(group, config, lane)
         row = prepare_decision(group, lane, row)
     return row

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.bits import count_bits, nth_bit
 from engine.encoding import STATE_DIM, StateEncoder
 from engine.jit import kernel
 from engine.network import BlobNet, InferenceNet
 from engine.rng import States, below, seed_stream
-from engine.rules import ACTIONS, GAME, Games, deal, legal_mask, play_move
+from engine.rules import ACTIONS, GAME, Games, deal, play_random
 
 POLICY_TOLERANCE = 0.03
 """Largest difference of a move's probability, all 66 actions taken as legal."""
@@ -60,9 +59,7 @@ def _random_positions(games: Games, streams: States, players: int, cards: int) -
     for i in range(len(games)):
         seed_stream(streams, 0, 0, i, 0)
         deal(games[i], players, cards, streams, 0)
-        for _ in range(below(streams, 0, players * (cards + 1))):
-            legal = legal_mask(games[i])
-            play_move(games[i], nth_bit(legal, below(streams, 0, count_bits(legal))))
+        play_random(games[i], below(streams, 0, players * (cards + 1)), streams, 0)
 
 
 def probe_games(count: int, players: int = 4, cards: int = 5) -> Games:

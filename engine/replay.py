@@ -34,7 +34,7 @@ class Examples(NamedTuple):
 
 
 def empty_examples(count: int) -> Examples:
-    """Zeroed room for `count` examples."""
+    """Zeroed room for `count` examples; memory is taken only where it is written."""
     return Examples(
         states=np.zeros((count, STATE_DIM), np.float32),
         legal=np.zeros((count, ACTIONS), np.bool_),
@@ -49,6 +49,39 @@ def join_examples(parts: Iterable[Examples]) -> Examples:
     """All examples of `parts`, in order."""
     parts = list(parts) or [empty_examples(0)]
     return Examples._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
+
+
+class GameSlots:
+    """Takes in the examples of `games` games in any order, gives them out in the games' order.
+
+    A game has a slot of `longest` rows, so that nothing is held twice: neither while examples come
+    in, nor when the slots are closed up in place.
+    """
+
+    def __init__(self, games: int, longest: int) -> None:
+        self._longest = longest
+        self._rows = np.zeros(games, np.int64)
+        self._examples = empty_examples(games * longest)
+
+    def put(self, game: int, examples: Examples) -> None:
+        """File the examples of the game with this index; again: in the place of the first."""
+        start, rows = game * self._longest, examples.rows
+        for mine, theirs in zip(self._examples, examples, strict=True):
+            mine[start : start + rows] = theirs
+        self._rows[game] = rows
+
+    def close(self) -> Examples:
+        """All examples, [N] rows; the slots are gone afterwards."""
+        total = int(self._rows.sum())
+        examples, self._examples = self._examples, empty_examples(0)
+        for column in examples:
+            target = 0
+            for game, rows in enumerate(self._rows.tolist()):
+                start = game * self._longest
+                column[target : target + rows] = column[start : start + rows]
+                target += rows
+            column.resize((total, *column.shape[1:]), refcheck=False)
+        return examples
 
 
 class ReplayBuffer:

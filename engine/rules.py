@@ -195,6 +195,16 @@ def play_forced(game: Game) -> None:
 
 
 @kernel
+def play_random(game: Game, moves: int, states: States, i: int) -> None:
+    """Make so many legal moves, each drawn uniformly from stream `i`; fewer if the game ends."""
+    for _ in range(moves):
+        if is_over(game):
+            return
+        legal = legal_mask(game)
+        play_move(game, nth_bit(legal, below(states, i, count_bits(legal))))
+
+
+@kernel
 def value(game: Game, seat: int) -> float:
     """Final score of a seat, 10 + bid if it won exactly its bid, else 0; ÷ (10 + cards dealt)."""
     if game.bids[seat] != game.tricks[seat]:

@@ -35,7 +35,7 @@ from engine.processes import (
     WorkerProcess,
     without_interrupts,
 )
-from engine.replay import Examples, join_examples
+from engine.replay import Examples, GameSlots, empty_examples
 from engine.rules import check_setting
 from engine.search import MAX_SIMULATIONS
 from engine.telemetry import (
@@ -52,7 +52,7 @@ from engine.worker import PlayOrder, WorkerSpec, groups_on
 
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0
-CPU_LANES = 64
+CPU_LANES = 128
 """Games in progress per search thread on the CPU; see docs/performance.md."""
 CUDA_LANES = 1024
 """Games in progress per search thread on CUDA; not yet tuned."""
@@ -182,11 +182,13 @@ class SelfPlayEngine:
         self._replaced: set[int] = set()
         self._next_game = 0
         self._waiting: deque[int] = deque()
-        self._kept: dict[int, Examples] = {}
+        self._kept: GameSlots | None = None
+        """Where the examples of the call under way go; None: they are not kept."""
+        self._first_game = 0
+        """The first game of the call under way."""
         self._inbox: Inbox = SimpleQueue()
         self._paused: set[int] = set()
         """PIDs that have answered the last request to pause."""
-        self._keeping = False
         self._finished = 0
         self._rates: dict[int, float] = {}
         self._on_message: MessageCallback | None = None
@@ -339,10 +341,17 @@ class SelfPlayEngine:
         """
         if num_games < 1:
             raise ValueError(f"num_games must be at least 1, not {num_games}")
-        self._new_order(num_players, cards_to_deal, num_games, spread=num_games > self.lanes)
-        return self._play(
-            lambda progress: progress.games >= num_games, progress_callback, on_message, num_games
-        )
+        self._new_order(num_players, cards_to_deal, num_games)
+        self._kept = GameSlots(num_games, num_players * (cards_to_deal + 1))
+        try:
+            return self._play(
+                lambda progress: progress.games >= num_games,
+                progress_callback,
+                on_message,
+                num_games,
+            )
+        finally:
+            self._kept = None
 
     def play_until(
         self,
@@ -351,46 +360,44 @@ class SelfPlayEngine:
         cards_to_deal: int = 5,
         progress_callback: ProgressCallback | None = None,
         on_message: MessageCallback | None = None,
-        *,
-        spread: bool = True,
     ) -> SelfPlayResult:
         """Keep every lane full until `enough` says so; games in flight wait for the next call.
 
         Examples are made and brought here, as always, but not kept: a window has no end known.
         Calls that follow go on with the same lanes, as long as the setting stays the same.
-        `spread` opens the lanes over one game's length, so that games end evenly; without it all
-        are full at once, but games end in waves.
+        A lane's first game begins midway, so that games end evenly from the start: what is to be
+        measured begins when every lane has finished it (`Progress.lanes_settled`).
         """
-        if not self._goes_on(num_players, cards_to_deal, spread):
-            self._new_order(num_players, cards_to_deal, None, spread)
+        if not self._goes_on(num_players, cards_to_deal):
+            self._new_order(num_players, cards_to_deal, None)
         else:
             self._send_all(Play(None))
         return self._play(enough, progress_callback, on_message, None)
 
-    def _goes_on(self, players: int, cards: int, spread: bool) -> bool:
+    def _goes_on(self, players: int, cards: int) -> bool:
         """Whether the workers' lanes, as they are, suit a call of `play_until`."""
         order = self.order
         if order is None or not order.endless:
             return False
-        return (order.search.players, order.search.cards, order.lanes, order.spread) == (
+        return (order.search.players, order.search.cards, order.lanes) == (
             players,
             cards,
             self.lanes_each,
-            spread,
         )
 
-    def _new_order(self, players: int, cards: int, games: int | None, spread: bool) -> None:
+    def _new_order(self, players: int, cards: int, games: int | None) -> None:
         check_setting(players, cards)
         temperatures = temperature_table(self.schedule, cards)
         self.start()
         self._pause()
         search = self.search._replace(players=players, cards=cards)
-        self.order = PlayOrder(search, temperatures, self.lanes_each, spread, games is None)
+        self.order = PlayOrder(search, temperatures, self.lanes_each, games is None)
         self._stalled_workers.clear()
         for worker in self.workers:
             worker.begin_order()
         self._waiting.clear()
         if games is not None:
+            self._first_game = self._next_game
             self._waiting.extend(range(self._next_game, self._next_game + games))
             self._next_game += games
         self._send_all(Play(self.order))
@@ -408,8 +415,7 @@ class SelfPlayEngine:
         wanted: int | None,
     ) -> SelfPlayResult:
         start, before, events = monotonic(), self.tally, len(self.events)
-        self._finished, self._kept, self._on_message = 0, {}, on_message
-        self._keeping = wanted is not None
+        self._finished, self._on_message = 0, on_message
         while not enough(progress := self._progress(wanted)):
             if callback is not None:
                 callback(progress)
@@ -420,10 +426,9 @@ class SelfPlayEngine:
         if callback is not None:
             callback(progress)
         self._pause()
-        examples = join_examples(self._kept[key] for key in sorted(self._kept))
-        self._on_message, self._kept = None, {}  # or every example would be held twice
+        self._on_message = None
         return SelfPlayResult(
-            examples=examples,
+            examples=empty_examples(0) if self._kept is None else self._kept.close(),
             games=self._finished,
             seconds=monotonic() - start,
             tally=subtract_tallies(self.tally, before),
@@ -524,8 +529,8 @@ class SelfPlayEngine:
         for game in fresh:
             del worker.in_flight[game]
         self._finished += len(fresh)
-        if message.examples is not None and self._keeping and fresh:
-            self._keep(message.examples, fresh)
+        if message.examples is not None and self._kept is not None and fresh:
+            self._keep(self._kept, message.examples, fresh)
         if fresh:
             self._replaced.discard(worker.spec.worker)
         batches = int(worker.status.tally["batches"])
@@ -534,15 +539,16 @@ class SelfPlayEngine:
         if self._on_message is not None:
             self._on_message(message)
 
-    def _keep(self, examples: Examples, games: list[int]) -> None:
-        """File examples by game, one view a game; a game's rows lie side by side."""
+    def _keep(self, kept: GameSlots, examples: Examples, games: list[int]) -> None:
+        """File examples by game; a game's rows lie side by side."""
         starts = np.flatnonzero(np.diff(examples.game, prepend=-1))
         ends = np.append(starts[1:], examples.rows)
         wanted = set(games)
         for start, end in zip(starts, ends, strict=True):
             game = int(examples.game[start])
             if game in wanted:
-                self._kept[game] = Examples._make(column[start:end] for column in examples)
+                rows = Examples._make(column[start:end] for column in examples)
+                kept.put(game - self._first_game, rows)
 
     def _event(self, kind: str, text: str) -> None:
         self.events.append(EngineEvent(monotonic(), kind, text))

@@ -30,8 +30,8 @@ from engine.lanes import (
     gather,
     grant,
     new_group,
+    open_midway,
     scatter,
-    spread_openings,
     take_output,
 )
 from engine.network import (
@@ -71,10 +71,8 @@ class PlayOrder(NamedTuple):
     temperatures: NDArray[np.float64]
     lanes: int
     """Games in progress a worker, all threads together."""
-    spread: bool
-    """Open the lanes over one game's length, not all at once."""
     endless: bool
-    """Whether games are granted until the player has had enough."""
+    """Whether games are granted until the player has had enough; lanes then open midway."""
 
 
 def groups_on(device: torch.device) -> int:
@@ -97,8 +95,8 @@ class SearchThread:
             group = new_group(order.search, share, order.temperatures, batch)
             self.groups.append(group)
             self.evaluators.append(Evaluator(worker.inference, batch))
-            if order.spread:
-                spread_openings(group, order.search)
+            if order.endless:
+                open_midway(group, order.search)
         self.rows = [0] * count
         self.games_seen = [0] * count
         self.finished: list[tuple[int, int]] = []

@@ -91,7 +91,7 @@ class Sweep:
                 threads=candidate.threads,
                 dtype=candidate.dtype,
             )
-            arm = Arm(chosen, self.network, self.device, spread=False)
+            arm = Arm(chosen, self.network, self.device)
             self.stack.callback(arm.engine.close)
             arm.engine.start()
             self.arms[candidate.layout] = arm

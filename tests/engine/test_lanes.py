@@ -105,7 +105,7 @@ def test_decisions_are_the_reference_search_s(
 
 def test_every_game_comes_out_whole(network: InferenceNet) -> None:
     config = SearchConfig(players=4, cards=5, simulations=10, seed=3)
-    group, examples = play(config, 6, 40, network, spread=True)
+    group, examples = play(config, 6, 40, network)
     tally = group.tally[0]
     assert tally["games"] == tally["grants_used"] == len(set(examples.game)) == 40
     assert tally["evaluations"] == tally["distinct"] == tally["game_evaluations"]
@@ -163,22 +163,22 @@ def test_noise_changes_the_priors_and_no_noise_leaves_them(network: InferenceNet
     assert not np.array_equal(visits[0], visits[1])
 
 
-def test_lanes_open_spread_over_a_game(network: InferenceNet) -> None:
-    """With spread openings games end evenly: no step ends more than a few of 30 lanes' games."""
+def test_games_begun_midway_end_evenly(network: InferenceNet) -> None:
+    """Begun midway, games end evenly: no step ends more than a few of 30 lanes' games."""
     config = SearchConfig(simulations=10, seed=2)
 
-    def most_ends(spread: bool) -> int:
+    def most_ends(midway: bool) -> int:
         ends, before = [], [0]
 
         def count(group: Group) -> None:
             ends.append(int(group.tally[0]["games"]) - before[0])
             before[0] = int(group.tally[0]["games"])
 
-        play(config, 30, 90, network, count, spread)
+        play(config, 30, 90, network, count, midway)
         window = [sum(ends[i : i + 11]) for i in range(len(ends))]
         return max(window[: len(window) // 2])
 
-    assert most_ends(spread=True) < most_ends(spread=False)
+    assert most_ends(midway=True) < most_ends(midway=False)
 
 
 def test_temperatures_are_asked_for_each_own_move() -> None:

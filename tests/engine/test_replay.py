@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.replay import Examples, ReplayBuffer, empty_examples, join_examples
+from engine.replay import Examples, GameSlots, ReplayBuffer, empty_examples, join_examples
 
 
 def numbered(first: int, count: int) -> Examples:
@@ -29,6 +29,19 @@ def test_the_newest_are_kept(capacity: int, sizes: list[int]) -> None:
         drawn = buffer.sample(40 * capacity + 100)
         assert set(drawn.game) <= set(range(added - len(buffer), added))
         np.testing.assert_array_equal(drawn.states[:, 0], drawn.game)
+
+
+@given(rows=st.lists(st.integers(0, 4), max_size=12), seed=st.integers(0, 99))
+def test_games_come_out_in_their_order_whatever_the_order_they_came_in(
+    rows: list[int], seed: int
+) -> None:
+    slots = GameSlots(len(rows), 4)
+    firsts = np.cumsum([0, *rows])
+    games = [numbered(first, count) for first, count in zip(firsts, rows, strict=False)]
+    for game in np.random.default_rng(seed).permutation(len(rows)).tolist():
+        slots.put(game, games[game])
+    for mine, theirs in zip(slots.close(), join_examples(games), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_draws_are_even() -> None:

@@ -11,8 +11,8 @@ from engine.lanes import (
     gather,
     grant,
     new_group,
+    open_midway,
     scatter,
-    spread_openings,
     take_output,
     temperature_table,
 )
@@ -28,14 +28,14 @@ def play(
     games: int,
     network: InferenceNet,
     after_step: Callable[[Group], None] = lambda group: None,
-    spread: bool = False,
+    midway: bool = False,
 ) -> tuple[Group, Examples]:
     """Play `games` deals to their end on this thread."""
     batch = new_batch(lanes * config.determinizations, pinned=False)
     group = new_group(config, lanes, temperature_table(None, config.cards), batch)
     evaluator = Evaluator(network, batch)
-    if spread:
-        spread_openings(group, config)
+    if midway:
+        open_midway(group, config)
     parts, waiting = [], list(range(games))
     while True:
         room = len(group.grants) - int(group.grants_made[0] - group.tally[0]["grants_used"])
