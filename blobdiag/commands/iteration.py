@@ -84,6 +84,7 @@ def iteration(settings: Settings) -> int:
             trainer = NetworkTrainer(
                 session.network, trainer_device(device), dtype=dtype, cores=cores
             )
+            session.at_work.append(trainer)
             pipeline = TrainingPipeline(
                 arm.engine, trainer, ReplayBuffer(room, settings.seed), settings.reuse
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from rich.console import Console
 
@@ -49,10 +50,11 @@ from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
-from blobdiag.workload import Arm, check_workload, load_network
+from blobdiag.workload import Arm, check_workload, hold_records, load_network
 from engine.evaluator import compile_kernels
 from engine.jit import is_warm
 from engine.network import BlobNet
+from engine.stacks import StackWatch
 from engine.telemetry import Progress
 
 REPORTS = Path("reports")
@@ -78,6 +80,12 @@ class Probes(NamedTuple):
     precision: PrecisionProbe | None
 
 
+class Working(Protocol):
+    """An engine, or a trainer."""
+
+    at_work: bool
+
+
 class Session:
     """One run of a measuring command: its trace, its samples, and what it found out so far."""
 
@@ -95,6 +103,9 @@ class Session:
         self.probes: dict[str, Probes] = {}
         """By device: what its arm's network does without a search."""
         self.events: list[tuple[float, str, str]] = []
+        self.at_work: list[Working] = []
+        """Whatever may be at work on the device: while it is, this process holds nothing up."""
+        self.watch = StackWatch(self._held)
         self.failure: str | None = None
         """Why the measurement ended before its end: no such device, workers that failed, …"""
 
@@ -114,6 +125,7 @@ class Session:
     def playing(self, arm: Arm) -> Iterator[Arm]:
         """Start an arm's workers, sample them, and end them whatever happens."""
         self.arms.append(arm)
+        self.at_work.append(arm.engine)
         try:
             with self.phase("start-up", arm.device):
                 handshakes = arm.engine.start(refuse_mismatch=False)
@@ -123,6 +135,14 @@ class Session:
             # Also after an interrupt: its phase ends when the workers have.
             with self.phase("shut-down", arm.device):
                 arm.engine.close()
+
+    def _held(self) -> list[tuple[int, str]]:
+        """The main thread, with the phase at hand, while nobody is at work on the device."""
+        if any(worker.at_work for worker in self.at_work) or not self.trace.spans:
+            return []
+        span = self.trace.spans[-1]
+        phase = span.name if span.end is None else f"after {span.name}"
+        return [(threading.main_thread().ident or 0, phase)]
 
     def show_games(self, progress: Progress) -> None:
         """A progress callback: games of the phase at hand."""
@@ -182,6 +202,8 @@ class Session:
             pid=self.pid,
             workers=[record for arm in self.arms for record in arm.workers()],
             weights_hash=self.arms[-1].engine.weights_hash if self.arms else None,
+            weights_version=self.arms[-1].engine.weights_version if self.arms else None,
+            holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
             metrics=[self._sampler_cost(), *judgement.metrics],
             idle_gaps=judgement.idle_gaps,
@@ -252,6 +274,7 @@ def run(
     interrupted = None
     with sigterm_raises():
         try:
+            session.watch.start()
             with session.view:
                 with session.phase("sampler start"):
                     session.recorder.start()
@@ -271,6 +294,7 @@ def run(
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        session.watch.stop()
         session.recorder.stop()
         if interrupted is not None:
             session.event("interrupted", "SIGINT" if interrupted == SIGINT_EXIT else "SIGTERM")
