@@ -40,7 +40,7 @@ FAULTS = (
         "tiny-batches",
         "a batch holds at most ROWS positions",
         "tiny-batches",
-        EVERYWHERE,
+        "check-gpu, compare; iteration on a GPU",
         dose="ROWS",
         default=4,
     ),
@@ -83,7 +83,7 @@ FAULTS = (
         "precision",
         "plays in float32, also where bfloat16 agrees and is faster",
         "precision-not-used",
-        "check-gpu, compare, iteration; where bfloat16 is faster",
+        "check-gpu, compare; where bfloat16 is faster",
     ),
     Fault(
         "train-mode",

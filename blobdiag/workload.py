@@ -275,6 +275,14 @@ class Arm:
             search_health=search_health(sum_tallies(self._tallies), self.trained),
         )
 
+    def watch_shares(self) -> list[float]:
+        """What watching its own stacks has cost each worker, as a share of its time."""
+        return [
+            status.watch_cpu_seconds * status.handshake.threads / seconds
+            for status in self.engine.statuses
+            if (seconds := sum(status.stage_seconds.values()))
+        ]
+
     def workers(self) -> list[WorkerRecord]:
         """What each worker process there ever was said of itself."""
         return [worker_record(status) for status in self.engine.statuses]

@@ -1,7 +1,8 @@
 """Who holds the device up: where this process's threads stand while the device waits for them.
 
-A thread of its own looks at them every PERIOD_SECONDS. `sys._current_frames` costs microseconds
-and needs nothing of the threads that are looked at but to say when they are at work.
+A thread of its own looks at them. `sys._current_frames` costs microseconds and needs nothing of the
+threads that are looked at but to say when they are at work; waking up costs ten times as much, so
+it looks less often while nothing waits.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
-from time import monotonic, thread_time
+from time import monotonic, sleep, thread_time
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-PERIOD_SECONDS = 0.02
+HELD_SECONDS, PERIOD_SECONDS = 0.02, 0.05
+"""Between two looks, while something waits and while nothing does."""
 
 _PATHS = sysconfig.get_paths()
 _LIBRARY = (_PATHS["stdlib"], _PATHS["platstdlib"])
@@ -37,10 +40,9 @@ class StackWatch:
     `held()` is called at every look, in the watching thread: it gives (ident, phase) of each
     thread that the device waits for at that moment.
 
-    A look speaks for the time since the one before: half a period of it belongs to what was seen
-    then, the rest to what is seen now. So a thread that keeps the interpreter's lock inside one
-    long C call, and with it the watch from looking, is charged with all of that call: the lock is
-    handed over right behind it, at the same line.
+    A look speaks for all of the time since the one before. So a thread that keeps the interpreter's
+    lock inside one long C call, and with it the watch from looking, is charged with all of that
+    call: the lock is handed over right behind it, at the same line.
     """
 
     def __init__(self, held: Callable[[], Iterable[tuple[int, str]]]) -> None:
@@ -48,7 +50,7 @@ class StackWatch:
         self.cpu_seconds = 0.0
         """The watch's own cost."""
         self._held = held
-        self._end = threading.Event()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="stack-watch", daemon=True)
 
     def start(self) -> None:
@@ -58,25 +60,20 @@ class StackWatch:
 
     def stop(self) -> None:
         """End the watch; what it saw stays."""
-        self._end.set()
+        self._ended = True
         if self._thread.ident is not None:
             self._thread.join()
 
     def _run(self) -> None:
-        before: list[Place] = []
-        last = monotonic()
-        while not self._end.wait(PERIOD_SECONDS):
-            now, seen = monotonic(), self._look()
-            earlier = min(now - last, PERIOD_SECONDS) / 2
-            for place in before:
-                self._add(place, earlier)
-            for place in seen:
-                self._add(place, now - last - earlier)
-            before, last = seen, now
+        last, seen = monotonic(), False
+        while not self._ended:
+            sleep(HELD_SECONDS if seen else PERIOD_SECONDS)
+            now, seen = monotonic(), False
+            for place in self._look():
+                seen = True
+                self.seconds[place] = self.seconds.get(place, 0.0) + now - last
+            last = now
             self.cpu_seconds = thread_time()
-
-    def _add(self, place: Place, seconds: float) -> None:
-        self.seconds[place] = self.seconds.get(place, 0.0) + seconds
 
     def _look(self) -> list[Place]:
         held = list(self._held())
@@ -92,10 +89,16 @@ def where(frame: FrameType) -> str:
     while caller is not None and _is_library(caller.f_code):
         caller = caller.f_back
     shown = caller or frame
-    code = shown.f_code
-    return f"{Path(code.co_filename).name}:{shown.f_lineno} {code.co_qualname}"
+    file, function = _names(shown.f_code)
+    return f"{file}:{shown.f_lineno} {function}"
 
 
+@cache
+def _names(code: CodeType) -> tuple[str, str]:
+    return Path(code.co_filename).name, code.co_qualname
+
+
+@cache
 def _is_library(code: CodeType) -> bool:
     file = code.co_filename
     return file.startswith("<frozen") or (

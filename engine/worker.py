@@ -344,8 +344,8 @@ class SelfPlayWorker:
         self.send(self.renumbering.as_granted(progress) if self.renumbering else progress)
 
     def _held(self) -> list[tuple[int, str]]:
-        """Search threads that keep the device waiting, and whether for games or by their Python."""
-        return [(s.ident, s.doing) for s in self.searches if s.doing in ("idle", "python")]
+        """Search threads that keep the device waiting: for games, or by their own Python."""
+        return [(s.ident, "self-play") for s in self.searches if s.doing in ("idle", "python")]
 
     def play(self, order: PlayOrder | None) -> None:
         """Start the search threads: on a new order with empty lanes, or on with the old ones."""

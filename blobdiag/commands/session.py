@@ -137,12 +137,10 @@ class Session:
                 arm.engine.close()
 
     def _held(self) -> list[tuple[int, str]]:
-        """The main thread, with the phase at hand, while nobody is at work on the device."""
+        """The main thread, and the last phase begun, while nobody is at work on the device."""
         if any(worker.at_work for worker in self.at_work) or not self.trace.spans:
             return []
-        span = self.trace.spans[-1]
-        phase = span.name if span.end is None else f"after {span.name}"
-        return [(threading.main_thread().ident or 0, phase)]
+        return [(threading.main_thread().ident or 0, self.trace.spans[-1].name)]
 
     def show_games(self, progress: Progress) -> None:
         """A progress callback: games of the phase at hand."""
@@ -205,7 +203,7 @@ class Session:
             weights_version=self.arms[-1].engine.weights_version if self.arms else None,
             holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
-            metrics=[self._sampler_cost(), *judgement.metrics],
+            metrics=[self._sampler_cost(), self._watch_cost(), *judgement.metrics],
             idle_gaps=judgement.idle_gaps,
             validity=judgement.validity,
             checks=judgement.checks,
@@ -241,6 +239,17 @@ class Session:
             value=None if share is None else 100 * share,
             unit="% of a core",
             reason="the sampler sent nothing" if share is None else None,
+        )
+
+    def _watch_cost(self) -> Metric:
+        """Of the process in which it was highest: this one, or a worker."""
+        shares = [self.watch.cpu_seconds / (monotonic() - self.trace.start)]
+        shares += [share for arm in self.arms for share in arm.watch_shares()]
+        return Metric(
+            name="stack watch's own CPU",
+            value=100 * max(shares),
+            unit="% of a core",
+            samples=len(shares),
         )
 
     def _events(self) -> list[Event]:
