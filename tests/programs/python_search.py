@@ -15,7 +15,7 @@ from engine import rules
 from engine.encoding import relabel_action
 from engine.lanes import DEAL_STREAM
 from engine.rng import seed_stream
-from engine.rules import BID, GAME, Game
+from engine.rules import ACTIONS, BID, GAME, Game
 
 PLAYERS, CARDS = 4, 5
 C_PUCT = 0.25
@@ -90,15 +90,16 @@ class Player:
                 self.leaf = node
                 return node.game
 
-    def take(self, logits: NDArray[np.float32], values: NDArray[np.float32]) -> None:
-        """The network's answer for the leaf: [ACTIONS] logits, and [8] values from its mover."""
+    def take(self, answer: NDArray[np.float32]) -> None:
+        """The network's answer for the leaf, [ANSWERS]: logits, then values from its mover."""
         leaf, self.evaluations = self.leaf, self.evaluations + 1
         base = 0 if leaf.game["bids_made"] == PLAYERS else BID
         trump = int(leaf.game["trump"])
-        powers = [math.exp(logits[relabel_action(base + move, trump)]) for move in leaf.moves]
+        powers = [math.exp(answer[relabel_action(base + move, trump)]) for move in leaf.moves]
         total = sum(powers)
         leaf.priors = [power / total for power in powers]
-        self._back_up([float(values[(seat - leaf.mover) % PLAYERS]) for seat in range(PLAYERS)])
+        turns = [(seat - leaf.mover) % PLAYERS for seat in range(PLAYERS)]
+        self._back_up([float(answer[ACTIONS + turn]) for turn in turns])
 
     def _back_up(self, values: list[float]) -> None:
         for node, k in self.path:

@@ -60,13 +60,13 @@ def play(
     while not ending.is_set():
         began = perf_counter()
         try:
-            k, logits, values = answers.get(timeout=0.1)
+            k, answer = answers.get(timeout=0.1)
         except Empty:
             continue
         finally:
             answered = perf_counter()
             seconds["wait"] += answered - began
-        players[k].take(logits, values)
+        players[k].take(answer)
         ask(k)
         seconds["search"] += perf_counter() - answered
     played = {
@@ -122,10 +122,10 @@ def serve(
         collected = perf_counter()
         with torch.inference_mode():
             states = torch.from_numpy(np.stack([state for _, _, state in batch]))
-            logits, values = (answer.numpy() for answer in network(states))
+            rows = network(states).numpy()
         evaluated = perf_counter()
         for row, (worker, k, _) in enumerate(batch):
-            answers[worker].put((k, logits[row], values[row]))
+            answers[worker].put((k, rows[row]))
         evaluations += len(batch)
         histogram[1 << (len(batch) - 1).bit_length()] += 1
         now = perf_counter()

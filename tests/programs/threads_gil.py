@@ -44,10 +44,10 @@ class Thread(threading.Thread):
             )
             searched = thread_time()
             with torch.inference_mode():
-                logits, values = (answer.numpy() for answer in self.network(states))
+                answers = self.network(states).numpy()
             evaluated = thread_time()
             for row, player in enumerate(self.players):
-                player.take(logits[row], values[row])
+                player.take(answers[row])
             ended = thread_time()
             self.batches += 1
             self.seconds["search"] += searched - worked + ended - evaluated
