@@ -35,6 +35,14 @@ def _option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
     return typer.Option(*([name] if name else []), help=help, rich_help_panel=panel, **more)
 
 
+def _list_injections(wanted: bool) -> None:
+    if wanted:
+        from blobdiag.injections import listing
+
+        print(listing())
+        raise typer.Exit
+
+
 def options(
     device: Annotated[
         str, _option("auto, cpu, cuda (workers spread over the GPUs) or cuda:N", ENGINE)
@@ -71,8 +79,18 @@ def options(
     ] = 120.0,
     inject: Annotated[
         str | None,
-        _option("Break something on purpose, to see it found: device-not-propagated", JUDGEMENT),
+        _option("Break something on purpose, to see it found", JUDGEMENT, metavar="NAME[:DOSE]"),
     ] = None,
+    list_injections: Annotated[
+        bool,
+        _option(
+            "What --inject can break, and how it is found",
+            JUDGEMENT,
+            "--list-injections",
+            callback=_list_injections,
+            is_eager=True,
+        ),
+    ] = False,
     min_seconds: Annotated[float, _option("Measure at least so long", JUDGEMENT)] = 10.0,
     expect: Annotated[
         list[str] | None,
@@ -93,7 +111,7 @@ def options(
     from blobdiag.settings import Settings
 
     values = dict(locals())
-    del values["Settings"]
+    del values["Settings"], values["list_injections"]
     return Settings(**{**values, "expect": tuple(expect or ())})
 
 
@@ -171,7 +189,16 @@ def iteration(settings: "Settings") -> int:
 
 
 NOT_FOR_TUNE = (
-    *("games", "min_seconds", "expect", "inject", "plan_iterations", "plan_games", "reuse"),
+    *(
+        "games",
+        "min_seconds",
+        "expect",
+        "inject",
+        "list_injections",
+        "plan_iterations",
+        "plan_games",
+        "reuse",
+    ),
     *("label", "output", "quiet"),
 )
 

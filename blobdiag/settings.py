@@ -8,14 +8,10 @@ from pathlib import Path
 
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
+from blobdiag.injections import parse
 
 MAX_SIMULATIONS = 32_000
 """The engine's own limit, known here without importing it; a test holds the two together."""
-
-INJECTIONS = {
-    "device-not-propagated": "workers rebuild their network on the CPU, whatever device was asked",
-}
-"""What `--inject` can break on purpose, and how."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,21 @@ class Settings:
             raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise UserError(f"--dtype must be auto, float32 or bfloat16, not {self.dtype!r}")
-        if self.inject is not None and self.inject not in INJECTIONS:
-            raise UserError(f"--inject {self.inject!r} is none of: {', '.join(INJECTIONS)}")
+        self._check_injection()
         try:
             with_overrides(self.expect)
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def _check_injection(self) -> None:
+        if self.inject is None:
+            return
+        fault, rows = parse(self.inject)
+        if fault.name == "tiny-batches" and self.determinizations > (rows or fault.default):
+            raise UserError(
+                f"--inject {self.inject}: a batch holds at least one decision's trees, "
+                f"--determinizations {self.determinizations}"
+            )
 
     @property
     def expectations(self) -> dict[str, Expectation]:

@@ -7,7 +7,7 @@ the windows in which it was measured.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 
 import engine
@@ -27,20 +27,31 @@ import torch
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
 from blobdiag.errors import UserError
+from blobdiag.injections import dose_or_default, parse
 from blobdiag.reporting.files import mask_text
-from blobdiag.reporting.model import Block, SearchHealth, Throughput, WorkerRecord
+from blobdiag.reporting.model import (
+    Block,
+    Hold,
+    SearchHealth,
+    Throughput,
+    WorkerRecord,
+)
 from blobdiag.sampling.host import usable_cores
 from blobdiag.settings import Settings
 from engine.devices import DeviceError, resolve_auto, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
+from engine.injection import HEALTHY, PRECISION, Injection
 from engine.network import BlobNet, NetworkConfig, build_network
 from engine.precision import choose_dtype
 from engine.rules import check_setting
 from engine.selfplay import SelfPlayEngine
+from engine.stacks import Place
 from engine.telemetry import Progress, ThreadProgress, WorkerStatus, subtract_tallies, sum_tallies
 
 BLOCK_SECONDS = 1.0
 """Length of the blocks a window is cut into; the last one takes the rest."""
+MOST_HOLDS = 20
+"""Lines of a process that its report names."""
 
 OnProgress = Callable[[Progress], None]
 
@@ -86,6 +97,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(":")
 
 
+def injection_of(settings: Settings) -> Injection:
+    """The fault that `--inject` asks for, its dose filled in; HEALTHY without one."""
+    if settings.inject is None:
+        return HEALTHY
+    fault, dose = parse(settings.inject)
+    return Injection(fault.name, dose_or_default(fault, dose, usable_cores()))
+
+
 class ThreadLog:
     """Cumulative counters of one search thread, as it stamped them."""
 
@@ -115,10 +134,10 @@ class Arm:
         worker_devices(device, 1)  # an absent device is refused before anything is built for it
         self.settings, self.device = settings, device
         self.trained = settings.checkpoint is not None
-        injected = settings.inject == "device-not-propagated"
-        dtype = settings.dtype
+        injection = injection_of(settings)
+        dtype = "float32" if injection.name == PRECISION else settings.dtype
         if dtype == "auto":
-            dtype = choose_dtype(network, "cpu" if injected else device)
+            dtype = choose_dtype(network, injection.device(device))
         self.dtype = dtype
         self.engine = SelfPlayEngine(
             network,
@@ -133,7 +152,7 @@ class Arm:
             dtype=dtype,
             seed=settings.seed,
             stall_seconds=settings.stall_seconds,
-            ignore_device=injected,
+            injection=injection,
             cores=usable_cores(),
         )
         self.windows: list[tuple[float, float]] = []
@@ -153,11 +172,15 @@ class Arm:
     def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
         """Add a window: play on until both are reached."""
         start = end = monotonic()
+        gap_due = self.engine.injection.has_gap
 
         def enough(progress: Progress) -> bool:
-            nonlocal end
+            nonlocal end, gap_due
             # Work between this moment and the last lane's pause is outside the window.
             end = progress.time
+            if gap_due and end - start >= seconds / 2:
+                gap_due = False
+                self.engine.stand_still()
             return progress.games >= games and end - start >= seconds
 
         before = self.engine.tally
@@ -193,6 +216,12 @@ class Arm:
     # -- results ------------------------------------------------------------------------------
 
     @property
+    def mean_batch(self) -> float | None:
+        """Positions a batch, over all windows; None: no batch."""
+        tally = sum_tallies(self._tallies)
+        return int(tally["evaluations"]) / int(tally["batches"]) if tally["batches"] else None
+
+    @property
     def window_seconds(self) -> float:
         return sum(end - start for start, end in self.windows)
 
@@ -226,8 +255,6 @@ class Arm:
     def throughput(self) -> Throughput:
         """Games per minute, with interval, over all windows so far."""
         blocks, lengths = self.blocks(), Counter(self.games_in_windows)
-        tally = sum_tallies(self._tallies)
-        batches = int(tally["batches"])
         return Throughput(
             device=self.device,
             dtype=self.dtype,
@@ -236,14 +263,22 @@ class Arm:
             lanes=self.engine.lanes,
             games_per_minute=games_per_minute(blocks, lengths),
             evaluations_per_second=evaluations_per_second(blocks),
-            mean_batch=int(tally["evaluations"]) / batches if batches else None,
+            mean_batch=self.mean_batch,
             games=lengths.total(),
             window_seconds=self.window_seconds,
             warm_up_seconds=self.warm_up_seconds,
             blocks=blocks,
             games_by_evaluations=dict(sorted(lengths.items())),
-            search_health=search_health(tally, self.trained),
+            search_health=search_health(sum_tallies(self._tallies), self.trained),
         )
+
+    def watch_shares(self) -> list[float]:
+        """What watching its own stacks has cost each worker, as a share of its time."""
+        return [
+            status.watch_cpu_seconds * status.handshake.threads / seconds
+            for status in self.engine.statuses
+            if (seconds := sum(status.stage_seconds.values()))
+        ]
 
     def workers(self) -> list[WorkerRecord]:
         """What each worker process there ever was said of itself."""
@@ -295,5 +330,22 @@ def worker_record(status: WorkerStatus) -> WorkerRecord:
         evaluations=int(tally["evaluations"]),
         batches=int(tally["batches"]),
         stage_seconds=status.stage_seconds,
+        batch_histogram=dict(sorted(status.batches.items())),
+        grad_enabled=None if status.modes is None else status.modes.grad_enabled,
+        train_mode=None if status.modes is None else status.modes.train_mode,
+        deals=status.deals,
+        weights_version=handshake.weights_version,
+        holds=hold_records(status.holds),
         stacks=None if status.stacks is None else mask_text(status.stacks),
     )
+
+
+def hold_records(seconds: Mapping[Place, float]) -> list[Hold]:
+    """The MOST_HOLDS places where a process held its device up longest; shares are of all."""
+    total = sum(seconds.values())
+    longest = sorted(seconds.items(), key=lambda item: -item[1])[:MOST_HOLDS]
+    return [
+        Hold(phase=place.phase, where=place.where, seconds=spent, share=spent / total)
+        for place, spent in longest
+        if spent > 0
+    ]

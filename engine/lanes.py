@@ -40,6 +40,9 @@ CLOSED, OPENING, ROOT, SEARCHING = 0, 1, 2, 3
 DEAL_STREAM = 0
 """Stream 0 of a game deals it; stream 1 + k belongs to its k-th searched decision."""
 
+FIRST_DEALS = 32
+"""A group keeps so many of its deals, for who asks whether other workers play the same."""
+
 Schedule = Callable[[int], float]
 
 
@@ -54,6 +57,8 @@ class SearchConfig(NamedTuple):
     noise_share: float = 0.25
     noise_alpha: float = 0.3
     seed: int = 0
+    leaves: int = 1
+    """Of one tree, collected before any is expanded; more than 1 is a fault on purpose."""
 
 
 LANE = np.dtype(
@@ -162,6 +167,8 @@ class Group(NamedTuple):
     """[1] the lane that `gather` begins with."""
     tally: NDArray[np.void]
     """[1] of dtype TALLY."""
+    deals: Games
+    """[FIRST_DEALS] the first games as they were dealt; `tally.grants_used` of them are there."""
     values: NDArray[np.float64]
     """[MAX_PLAYERS] scratch."""
     noise: NDArray[np.float64]
@@ -192,10 +199,9 @@ def new_group(
 
     Raises ValueError for an illegal setting, or a batch too small for one lane.
     """
-    if len(batch.rows) < config.determinizations:
-        raise ValueError(
-            f"a batch of {len(batch.rows)} rows cannot hold {config.determinizations} trees"
-        )
+    leaves = config.determinizations * config.leaves
+    if len(batch.rows) < leaves:
+        raise ValueError(f"a batch of {len(batch.rows)} rows cannot hold {leaves} leaves of a lane")
     rules.check_setting(config.players, config.cards)
     longest = config.players * (config.cards + 1)
     per_example = (lanes, longest)
@@ -221,6 +227,7 @@ def new_group(
         temperatures=temperatures,
         cursor=np.zeros(1, np.int64),
         tally=np.zeros(1, TALLY),
+        deals=np.zeros(FIRST_DEALS, GAME),
         values=scratch_values(),
         noise=np.zeros(max_moves(config.cards)),
     )
@@ -250,9 +257,11 @@ def open_game(group: Group, config: SearchConfig, lane: int) -> None:
     """Deal the next granted game in a closed lane."""
     lanes, tally = group.lanes, group.tally[0]
     game_id = group.grants[tally.grants_used % len(group.grants)]
-    tally.grants_used += 1
     seed_stream(lanes.streams, lane, config.seed, game_id, DEAL_STREAM)
     rules.deal(lanes.games[lane], config.players, config.cards, lanes.streams, lane)
+    if tally.grants_used < len(group.deals):
+        group.deals[tally.grants_used] = lanes.games[lane]
+    tally.grants_used += 1
     rules.play_random(lanes.games[lane], lanes.lane[lane].head_start, lanes.streams, lane)
     lanes.lane[lane].head_start = 0
     lanes.lane[lane].game_id = game_id
@@ -308,14 +317,16 @@ def search_lane(group: Group, config: SearchConfig, lane: int, row: int) -> int:
     tally = group.tally[0]
     for d in range(config.determinizations):
         t = lane * config.determinizations + d
-        before = group.trees.tree[t].simulations
-        node, depth, deep, shallow_ends = next_leaf(
-            group.trees, t, config.simulations, config.c_puct, group.values
-        )
-        tally.simulations += group.trees.tree[t].simulations - before
-        tally.deep += deep
-        tally.shallow_ends += shallow_ends
-        if node != NONE:
+        for waiting in range(config.leaves):
+            before = group.trees.tree[t].simulations
+            node, depth, deep, shallow_ends = next_leaf(
+                group.trees, t, config.simulations - waiting, config.c_puct, group.values
+            )
+            tally.simulations += group.trees.tree[t].simulations - before
+            tally.deep += deep
+            tally.shallow_ends += shallow_ends
+            if node == NONE:
+                break
             tally.deep += depth > 1
             row = emit(group.batch, row, lane, t, node, group.trees.games[t, node])
     return row
@@ -457,7 +468,7 @@ def gather(group: Group, config: SearchConfig) -> int:
     row, lanes = 0, len(group.lanes.lane)
     first = group.cursor[0]
     for k in range(lanes):
-        if row + config.determinizations > len(group.batch.rows):
+        if row + config.determinizations * config.leaves > len(group.batch.rows):
             break
         row = advance(group, config, (first + k) % lanes, row)
         group.cursor[0] = (first + k + 1) % lanes

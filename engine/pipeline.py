@@ -73,6 +73,7 @@ class TrainingPipeline:
             )
         with phase(BUFFER):
             self.buffer.add(played.examples)
+        self.engine.injection.gap()
         with phase(TRAINING):
             trained = self.trainer.train(self.buffer, self.steps_for(played.examples.rows), on_step)
         with phase(WEIGHTS):

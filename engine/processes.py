@@ -78,6 +78,8 @@ class UpdateWeights(NamedTuple):
     """Load these weights in place; answered by a new Handshake."""
 
     weights: Weights
+    version: int
+    """How often the engine has replaced its weights."""
 
 
 def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stacks: str) -> None:
@@ -115,7 +117,7 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             continue
         order = connection.recv()
         if isinstance(order, Grant):
-            worker.waiting.extend(order.games)
+            worker.take_games(order.games)
         elif isinstance(order, Play):
             worker.play(order.order)
         elif isinstance(order, Pause):
@@ -127,7 +129,7 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
         elif isinstance(order, Stop):
             return
         elif isinstance(order, UpdateWeights):
-            worker.update_weights(order.weights)
+            worker.update_weights(order.weights, order.version)
             worker.send(worker.handshake())
 
 

@@ -7,7 +7,8 @@ number) alone, so a worker that dies costs time, never a deal: its games are gra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from time import monotonic
 from types import TracebackType
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from engine.devices import check_device_name, usable_cores, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
 from engine.evaluator import batch_rows, compile_kernels
+from engine.injection import HEALTHY, NAMES, Injection
 from engine.lanes import Schedule, SearchConfig, temperature_table
 from engine.network import BlobNet, weights_hash, weights_of
 from engine.processes import (
@@ -98,8 +100,8 @@ class SelfPlayEngine:
     (workers spread over the visible GPUs) or cuda:N. `num_workers` defaults to the cores on the
     CPU and to the GPUs on CUDA; `threads` (search threads a worker) to 1 and to the cores a GPU;
     `lanes` are games in progress a worker. `temperature_schedule` maps the mover's own move
-    number (its bid is 0, its n-th card n) to a temperature. `ignore_device` is the bug this
-    project is about, on purpose. `cores` are those to plan for: by default the process's
+    number (its bid is 0, its n-th card n) to a temperature. `injection` is a fault on purpose; no
+    worker is refused for what it does. `cores` are those to plan for: by default the process's
     affinity, to be lowered where a quota holds.
 
     Raises ValueError for bad arguments, DeviceError for a malformed device, DeviceUnavailable
@@ -122,7 +124,7 @@ class SelfPlayEngine:
         dtype: str = "float32",
         seed: int = 0,
         stall_seconds: float = 120.0,
-        ignore_device: bool = False,
+        injection: Injection = HEALTHY,
         cores: int | None = None,
     ) -> None:
         _check_shapes(network, encoder, masker)
@@ -137,6 +139,8 @@ class SelfPlayEngine:
             raise ValueError(f"dtype must be float32 or bfloat16, not {dtype!r}")
         if temperature_schedule is not None and not callable(temperature_schedule):
             raise ValueError(f"temperature_schedule must be callable, not {temperature_schedule!r}")
+        if injection.name not in (None, *NAMES):
+            raise ValueError(f"injection {injection.name!r} is none of: {', '.join(NAMES)}")
         check_device_name(device)
         on_cuda = device.startswith("cuda")
         visible = _visible_gpus(device) if on_cuda else 0
@@ -153,7 +157,9 @@ class SelfPlayEngine:
             determinizations=num_determinizations,
             simulations=simulations_per_determinization,
             seed=seed,
+            leaves=injection.leaves,
         )
+        self.injection = injection
         self.device, self.schedule = device, temperature_schedule
         self.stall_seconds = stall_seconds
         self.specs = [
@@ -163,7 +169,7 @@ class SelfPlayEngine:
                 network=network.config,
                 dtype=dtype,
                 threads=threads,
-                ignore_device=ignore_device,
+                injection=injection,
             )
             for worker, its_device in enumerate(worker_devices(device, workers))
         ]
@@ -171,6 +177,10 @@ class SelfPlayEngine:
         """Games in progress a worker; a new number counts from the next order on."""
         self.weights = weights_of(network)
         self.weights_hash = weights_hash(self.weights)
+        self.weights_version = 0
+        """How often they were replaced."""
+        self.at_work = False
+        """Whether the workers have been told to play, or to measure."""
         self.workers: list[WorkerProcess] = []
         self.gone: list[WorkerStatus] = []
         """Workers that were lost or stalled."""
@@ -229,6 +239,7 @@ class SelfPlayEngine:
 
     def _spawn(self, spec: WorkerSpec) -> WorkerProcess:
         with without_interrupts():
+            spec = spec._replace(weights_version=self.weights_version)
             self.workers.append(WorkerProcess(spec, self.weights, self._inbox))
         return self.workers[-1]
 
@@ -279,9 +290,10 @@ class SelfPlayEngine:
         """
         self.weights = weights_of(network)
         self.weights_hash = weights_hash(self.weights)
+        self.weights_version += 1
         self._pause()
         for worker in self.workers:
-            worker.send(UpdateWeights(self.weights))
+            worker.send(UpdateWeights(self.weights, self.weights_version))
         deadline = monotonic() + START_SECONDS
         while stale := [w.spec.worker for w in self.workers if not self._is_fresh(w)]:
             self._listen()
@@ -291,6 +303,8 @@ class SelfPlayEngine:
         return self.weights_hash
 
     def _is_fresh(self, worker: WorkerProcess) -> bool:
+        if self.injection.keeps_weights(worker.spec.worker):
+            return True
         status = worker.status
         return status is not None and status.handshake.weights_hash == self.weights_hash
 
@@ -300,9 +314,13 @@ class SelfPlayEngine:
         `rows` a batch: by default as many as a thread's lanes can send.
         Raises WorkerFailed when a worker does not answer.
         """
+        return self._measure(Measure("network", rows or self.full_batch, seconds))
+
+    @property
+    def full_batch(self) -> int:
+        """Rows of a batch that a thread's lanes keep full."""
         groups = self.specs[0].threads * groups_on(torch.device(self.device))
-        full = batch_rows(-(-self.lanes_each // groups), self.search.determinizations)
-        return self._measure(Measure("network", rows or full, seconds))
+        return batch_rows(-(-self.lanes_each // groups), self.search.determinizations)
 
     def measure_multiply(self, size: int, seconds: float = 1.0) -> float:
         """Floating-point operations per second of square matrix products in the same threads.
@@ -317,11 +335,12 @@ class SelfPlayEngine:
         self._send_all(order)
         asked = {worker.pid for worker in self.workers}
         deadline = monotonic() + order.seconds + START_SECONDS
-        while asked - self._rates.keys():
-            self._listen()
-            self._replace_lost()
-            if monotonic() > deadline or asked - {worker.pid for worker in self.workers}:
-                raise WorkerFailed("a worker did not answer a measurement")
+        with self._working():
+            while asked - self._rates.keys():
+                self._listen()
+                self._replace_lost()
+                if monotonic() > deadline or asked - {worker.pid for worker in self.workers}:
+                    raise WorkerFailed("a worker did not answer a measurement")
         return sum(self._rates.values())
 
     # -- playing ------------------------------------------------------------------------------
@@ -416,16 +435,17 @@ class SelfPlayEngine:
     ) -> SelfPlayResult:
         start, before, events = monotonic(), self.tally, len(self.events)
         self._finished, self._on_message = 0, on_message
-        while not enough(progress := self._progress(wanted)):
+        with self._working():
+            while not enough(progress := self._progress(wanted)):
+                if callback is not None:
+                    callback(progress)
+                self._grant(wanted is None)
+                self._listen()
+                self._replace_lost()
+                self._end_stalled()
             if callback is not None:
                 callback(progress)
-            self._grant(wanted is None)
-            self._listen()
-            self._replace_lost()
-            self._end_stalled()
-        if callback is not None:
-            callback(progress)
-        self._pause()
+            self._pause()
         self._on_message = None
         return SelfPlayResult(
             examples=empty_examples(0) if self._kept is None else self._kept.close(),
@@ -434,6 +454,22 @@ class SelfPlayEngine:
             tally=subtract_tallies(self.tally, before),
             events=self.events[events:],
         )
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        self.at_work = True
+        try:
+            yield
+        finally:
+            self.at_work = False
+
+    def stand_still(self) -> None:
+        """The injected gap in the middle of a call: all workers wait for their parent."""
+        self._pause()
+        self.at_work = False
+        self.injection.gap()
+        self.at_work = True
+        self._send_all(Play(None))
 
     @property
     def tally(self) -> NDArray[np.void]:
@@ -523,7 +559,7 @@ class SelfPlayEngine:
 
     def _take_progress(self, worker: WorkerProcess, message: ThreadProgress) -> None:
         assert worker.status is not None
-        worker.status.progress[message.thread] = message._replace(examples=None)
+        worker.status.take(message)
         # A game that was granted again may come twice; the one no longer in flight is dropped.
         fresh = [game for game, _ in message.finished if game in worker.in_flight]
         for game in fresh:

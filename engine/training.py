@@ -100,6 +100,8 @@ class NetworkTrainer:
         self.network = network.to(device)
         self.device = next(network.parameters()).device
         self.batch_size, self.clip_norm = batch_size, clip_norm
+        self.at_work = False
+        """Whether it is in the middle of a step."""
         self.dtype = dtype
         self.parameters = list(network.parameters())
         self.shards = (cores or usable_cores()) if self.device.type == "cpu" else 1
@@ -136,10 +138,14 @@ class NetworkTrainer:
             torch.set_num_threads(1)
         try:
             for step in range(steps):
-                losses.append(self.step(buffer.sample(self.batch_size)))
+                examples = buffer.sample(self.batch_size)
+                self.at_work = True
+                losses.append(self.step(examples))
+                self.at_work = False
                 if on_step is not None:
                     on_step(step, losses[-1])
         finally:
+            self.at_work = False
             self.network.eval()
             torch.set_num_threads(threads)
         return TrainingResult(

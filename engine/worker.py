@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from queue import SimpleQueue
@@ -24,6 +24,7 @@ from torch import Tensor
 from engine.devices import device_uuid
 from engine.encoding import STATE_DIM
 from engine.evaluator import Evaluator, batch_rows, new_batch
+from engine.injection import HEALTHY, Injection
 from engine.lanes import (
     Group,
     SearchConfig,
@@ -37,7 +38,6 @@ from engine.lanes import (
 from engine.network import (
     BlobNet,
     FoldedLinear,
-    InferenceNet,
     NetworkConfig,
     Weights,
     load_weights,
@@ -45,7 +45,15 @@ from engine.network import (
     weights_of,
 )
 from engine.replay import join_examples
-from engine.telemetry import Handshake, ThreadProgress, sum_tallies
+from engine.stacks import StackWatch
+from engine.telemetry import (
+    CallModes,
+    Handshake,
+    ThreadProgress,
+    deal_hash,
+    modes_of_calls,
+    sum_tallies,
+)
 
 REPORT_SECONDS = 0.2
 IDLE_SECONDS = 0.002
@@ -60,8 +68,9 @@ class WorkerSpec(NamedTuple):
     dtype: str
     """float32 or bfloat16."""
     threads: int
-    ignore_device: bool = False
-    """Rebuild the network where torch puts it by default: the bug this project is about."""
+    weights_version: int = 0
+    """How often the engine had replaced the weights that it is started with."""
+    injection: Injection = HEALTHY
 
 
 class PlayOrder(NamedTuple):
@@ -91,18 +100,29 @@ class SearchThread:
         count = min(lanes, groups_on(worker.device))
         for g in range(count):
             share = lanes // count + (g < lanes % count)
-            batch = new_batch(batch_rows(share, order.search.determinizations), pinned=on_cuda)
+            trees_each = order.search.determinizations * order.search.leaves
+            batch = worker.spec.injection.room(
+                new_batch(batch_rows(share, trees_each), pinned=on_cuda)
+            )
             group = new_group(order.search, share, order.temperatures, batch)
             self.groups.append(group)
             self.evaluators.append(Evaluator(worker.inference, batch))
             if order.endless:
                 open_midway(group, order.search)
         self.rows = [0] * count
+        self.batches = [0] * 64
+        """By the bits of (rows - 1): batches of 2^(k - 1) < rows ≤ 2^k."""
+        self.modes: CallModes | None = None
+        self.deals_seen = [0] * count
         self.games_seen = [0] * count
         self.finished: list[tuple[int, int]] = []
         self.seconds = dict.fromkeys(("select", "expand", "wait", "idle"), 0.0)
         self.began = perf_counter()
         self.going = False
+        self.ident = 0
+        """Of the thread, once it runs."""
+        self.doing = "parked"
+        """parked, work (in a kernel, the network, or waiting for it), idle or python."""
         self.turns: SimpleQueue[bool] = SimpleQueue()
         """True: play until `going` is cleared; False: end."""
         self.parked = threading.Event()
@@ -116,11 +136,14 @@ class SearchThread:
 
         The thread lives as long as its lanes: CUDA keeps a workspace for each new one.
         """
-        torch.set_num_threads(1)
+        self.ident = threading.get_ident()
+        torch.set_num_threads(self.worker.spec.injection.intra_op_threads)
         if self.worker.device.type == "cuda":
             torch.cuda.set_device(self.worker.device)
         while self.turns.get():
+            self.doing = "python"
             self.play()
+            self.doing = "parked"
             self.parked.set()
 
     def play(self) -> None:
@@ -133,11 +156,18 @@ class SearchThread:
             if monotonic() - self.reported >= REPORT_SECONDS or (idle and self.finished):
                 self.report()
             if idle:
-                self.timed("idle", sleep, IDLE_SECONDS)
+                self.idle()
         for g in range(len(self.groups)):
             self.collect(g)
         self.report()
         self.active += perf_counter() - self.began
+
+    def idle(self) -> None:
+        """Wait a moment for games to come."""
+        self.doing, start = "idle", perf_counter()
+        sleep(IDLE_SECONDS)
+        self.seconds["idle"] += perf_counter() - start
+        self.doing = "python"
 
     def step(self, g: int) -> bool:
         """Take group g's answers, search on, hand in its next batch; False when it has none."""
@@ -147,9 +177,21 @@ class SearchThread:
         rows = self.timed("select", gather, group, self.search)
         self.note_finished(g)
         if rows:
-            group.tally["computed"][0] += self.evaluators[g].submit(rows)
+            self.batches[(rows - 1).bit_length()] += 1
+            group.tally["computed"][0] += self.submit(g, rows)
         self.rows[g] = rows
         return rows > 0
+
+    def submit(self, g: int, rows: int) -> int:
+        """Hand group g's batch to the network; the first one is looked into."""
+        self.doing = "work"
+        if self.modes is None:
+            with modes_of_calls() as self.modes:
+                computed = self.evaluators[g].submit(rows)
+        else:
+            computed = self.evaluators[g].submit(rows)
+        self.doing = "python"
+        return computed
 
     def collect(self, g: int) -> None:
         """Wait for group g's answers, if any are due, and take them into its trees."""
@@ -182,9 +224,10 @@ class SearchThread:
             self.report()
 
     def timed(self, stage: str, function: Callable, *arguments: object) -> Any:
-        start = perf_counter()
+        self.doing, start = "work", perf_counter()
         result = function(*arguments)
         self.seconds[stage] += perf_counter() - start
+        self.doing = "python"
         return result
 
     def stage_seconds(self) -> dict[str, float]:
@@ -196,10 +239,19 @@ class SearchThread:
         seconds["python"] = self.active + perf_counter() - self.began - sum(seconds.values())
         return seconds
 
+    def new_deals(self) -> tuple[str, ...]:
+        """Hashes of the groups' first deals, those that no report has told yet."""
+        hashes: list[str] = []
+        for g, group in enumerate(self.groups):
+            dealt = group.deals[: int(group.tally["grants_used"][0])]
+            hashes += [deal_hash(game) for game in dealt[self.deals_seen[g] :]]
+            self.deals_seen[g] = len(dealt)
+        return tuple(hashes)
+
     def report(self) -> None:
         """Send counters, the games finished since the last report, and their examples."""
         examples = join_examples([take_output(group) for group in self.groups])
-        self.worker.send(
+        self.worker.tell(
             ThreadProgress(
                 worker=self.worker.spec.worker,
                 pid=os.getpid(),
@@ -209,6 +261,11 @@ class SearchThread:
                 stage_seconds=self.stage_seconds(),
                 finished=tuple(self.finished),
                 examples=examples,
+                batches={1 << k: n for k, n in enumerate(self.batches) if n},
+                deals=self.new_deals(),
+                modes=self.modes,
+                holds=self.worker.watch.seconds.copy(),
+                watch_cpu_seconds=self.worker.watch.cpu_seconds,
             )
         )
         self.finished.clear()
@@ -223,20 +280,27 @@ class SelfPlayWorker:
     """
 
     def __init__(self, spec: WorkerSpec, weights: Weights, send: Callable[[object], None]) -> None:
-        torch.set_num_threads(1)
-        if spec.device.startswith("cuda") and not spec.ignore_device:
-            torch.cuda.set_device(spec.device)  # else each launch switches devices, and back
+        injection = spec.injection
+        torch.set_num_threads(injection.intra_op_threads)
+        device = injection.device(spec.device)
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)  # else each launch switches devices, and back
         self.spec, self.send = spec, send
+        self.renumbering = injection.renumbering()
+        weights = injection.first_weights(spec.worker, weights)
+        self.weights_version = spec.weights_version
         self.received_hash = weights_hash(weights)
-        with torch.device("cpu" if spec.ignore_device else spec.device):
+        with torch.device(device):
             self.network = BlobNet(STATE_DIM, *spec.network)
         load_weights(self.network, weights)
         self.network.eval().requires_grad_(False)
-        self.inference = InferenceNet(self.network).to(getattr(torch, spec.dtype)).pack()
+        inference = injection.inference_form(self.network)
+        self.inference = inference.to(getattr(torch, spec.dtype)).pack()
         self.device = self.inference.embedding.weight.device
         self.waiting: deque[int] = deque()
         self.order: PlayOrder | None = None
         self.searches: list[SearchThread] = []
+        self.watch = StackWatch(self._held)
         self.error: BaseException | None = None
 
     @torch.inference_mode()
@@ -258,16 +322,33 @@ class SelfPlayWorker:
             threads=self.spec.threads,
             intra_op_threads=torch.get_num_threads(),
             weights_hash=self.received_hash if on_meta else weights_hash(weights_of(self.network)),
+            weights_version=self.weights_version,
         )
 
-    def update_weights(self, weights: Weights) -> None:
+    def update_weights(self, weights: Weights, version: int) -> None:
         """Take new weights in place. Only while paused."""
+        if self.spec.injection.keeps_weights(self.spec.worker):
+            return
         load_weights(self.network, weights)
         self.inference.refold(self.network)
+        self.weights_version = version
+
+    def take_games(self, games: Sequence[int]) -> None:
+        """Play these games, behind those taken before."""
+        self.waiting.extend(self.renumbering.play_as(games) if self.renumbering else games)
+
+    def tell(self, progress: ThreadProgress) -> None:
+        """Send a search thread's message."""
+        self.send(self.renumbering.as_granted(progress) if self.renumbering else progress)
+
+    def _held(self) -> list[tuple[int, str]]:
+        """Search threads that keep the device waiting: for games, or by their own Python."""
+        return [(s.ident, "self-play") for s in self.searches if s.doing in ("idle", "python")]
 
     def play(self, order: PlayOrder | None) -> None:
         """Start the search threads: on a new order with empty lanes, or on with the old ones."""
         self.pause()
+        self.watch.start()
         if order is not None:
             for search in self.searches:
                 search.turns.put(False)

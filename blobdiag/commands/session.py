@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple, Protocol
 
 from rich.console import Console
 
@@ -29,17 +31,30 @@ from blobdiag.reporting.files import (
     write_report,
 )
 from blobdiag.reporting.live import LiveView
-from blobdiag.reporting.model import Check, Event, Finding, IdleGap, Metric, Plan, Report, Status
+from blobdiag.reporting.model import (
+    Check,
+    Event,
+    IdleGap,
+    Metric,
+    NetworkRate,
+    Plan,
+    PrecisionProbe,
+    Report,
+    Status,
+    Throughput,
+    Validity,
+)
 from blobdiag.reporting.terminal import render
 from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
-from blobdiag.workload import Arm, check_workload, load_network
+from blobdiag.workload import Arm, check_workload, hold_records, load_network
 from engine.evaluator import compile_kernels
 from engine.jit import is_warm
 from engine.network import BlobNet
+from engine.stacks import StackWatch
 from engine.telemetry import Progress
 
 REPORTS = Path("reports")
@@ -55,6 +70,20 @@ class Judgement:
     metrics: list[Metric] = field(default_factory=list)
     plan: Plan | None = None
     idle_gaps: list[IdleGap] = field(default_factory=list)
+    validity: list[Validity] = field(default_factory=list)
+
+
+class Probes(NamedTuple):
+    """What an arm's network does without a search; the names are those of `Throughput`."""
+
+    bare_network: list[NetworkRate]
+    precision: PrecisionProbe | None
+
+
+class Working(Protocol):
+    """An engine, or a trainer."""
+
+    at_work: bool
 
 
 class Session:
@@ -71,7 +100,12 @@ class Session:
         self.console = Console(stderr=True)
         self.view = LiveView(self.console, settings.quiet, self._reading)
         self.arms: list[Arm] = []
+        self.probes: dict[str, Probes] = {}
+        """By device: what its arm's network does without a search."""
         self.events: list[tuple[float, str, str]] = []
+        self.at_work: list[Working] = []
+        """Whatever may be at work on the device: while it is, this process holds nothing up."""
+        self.watch = StackWatch(self._held)
         self.failure: str | None = None
         """Why the measurement ended before its end: no such device, workers that failed, …"""
 
@@ -91,6 +125,7 @@ class Session:
     def playing(self, arm: Arm) -> Iterator[Arm]:
         """Start an arm's workers, sample them, and end them whatever happens."""
         self.arms.append(arm)
+        self.at_work.append(arm.engine)
         try:
             with self.phase("start-up", arm.device):
                 handshakes = arm.engine.start(refuse_mismatch=False)
@@ -100,6 +135,12 @@ class Session:
             # Also after an interrupt: its phase ends when the workers have.
             with self.phase("shut-down", arm.device):
                 arm.engine.close()
+
+    def _held(self) -> list[tuple[int, str]]:
+        """The main thread, and the last phase begun, while nobody is at work on the device."""
+        if any(worker.at_work for worker in self.at_work) or not self.trace.spans:
+            return []
+        return [(threading.main_thread().ident or 0, self.trace.spans[-1].name)]
 
     def show_games(self, progress: Progress) -> None:
         """A progress callback: games of the phase at hand."""
@@ -118,6 +159,11 @@ class Session:
     # -- afterwards ---------------------------------------------------------------------------
 
     @property
+    def pids(self) -> set[int]:
+        """This process and all workers there were."""
+        return {self.pid} | {w.pid for arm in self.arms for w in arm.workers()}
+
+    @property
     def gpu_uuids(self) -> list[str]:
         """The GPUs that the workers computed on, by UUID; all sampled ones if none said so."""
         used = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
@@ -134,18 +180,7 @@ class Session:
             text = f"Interrupted before it could be judged. So far: {text}"
         ended = f"{self.failure}." if self.failure else ""
         text = " ".join(part for part in (ended, judgement.headline, text) if part)
-        workers = [record for arm in self.arms for record in arm.workers()]
-        throughput = [arm.throughput() for arm in self.arms if arm.windows]
-        host = machine(self.settings.label)
-        findings: list[Finding] = find_all(
-            self.device,
-            workers,
-            throughput,
-            judgement.idle_gaps,
-            judgement.checks,
-            host.cores_usable,
-        )
-        return Report(
+        report = Report(
             command=self.command,
             device=self.device,
             started_utc=self.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -155,19 +190,23 @@ class Session:
             verdict_text=text,
             exit_code=code,
             configuration=mask(self.settings.for_report()),
-            machine=host,
+            machine=machine(self.settings.label),
             gpus=self._gpus(),
             gpu_reason=self.recorder.gpu_reason,
             software=software(self.recorder.driver),
             phases=timeline.phases(self.trace, self.gpu_uuids),
             series=self.trace.to_series(),
             unsupported=self.trace.unsupported,
-            workers=workers,
-            throughput=throughput,
-            metrics=[self._sampler_cost(), *judgement.metrics],
+            pid=self.pid,
+            workers=[record for arm in self.arms for record in arm.workers()],
+            weights_hash=self.arms[-1].engine.weights_hash if self.arms else None,
+            weights_version=self.arms[-1].engine.weights_version if self.arms else None,
+            holds=hold_records(self.watch.seconds.copy()),
+            throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
+            metrics=[self._sampler_cost(), self._watch_cost(), *judgement.metrics],
             idle_gaps=judgement.idle_gaps,
+            validity=judgement.validity,
             checks=judgement.checks,
-            findings=findings,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(
@@ -175,6 +214,11 @@ class Session:
                 default=None,
             ),
         )
+        return report.model_copy(update={"findings": find_all(report)})
+
+    def _throughput(self, arm: Arm) -> Throughput:
+        probes = self.probes.get(arm.device, Probes([], None))
+        return arm.throughput().model_copy(update=probes._asdict())
 
     def _gpus(self) -> list:
         indices = {
@@ -195,6 +239,17 @@ class Session:
             value=None if share is None else 100 * share,
             unit="% of a core",
             reason="the sampler sent nothing" if share is None else None,
+        )
+
+    def _watch_cost(self) -> Metric:
+        """Of the process in which it was highest: this one, or a worker."""
+        shares = [self.watch.cpu_seconds / (monotonic() - self.trace.start)]
+        shares += [share for arm in self.arms for share in arm.watch_shares()]
+        return Metric(
+            name="stack watch's own CPU",
+            value=100 * max(shares),
+            unit="% of a core",
+            samples=len(shares),
         )
 
     def _events(self) -> list[Event]:
@@ -228,9 +283,11 @@ def run(
     interrupted = None
     with sigterm_raises():
         try:
+            session.watch.start()
             with session.view:
                 with session.phase("sampler start"):
                     session.recorder.start()
+                    session.recorder.watch({session.pid: "this process"})
                 with session.phase("kernels" if is_warm() else "kernels, compiled on first use"):
                     compile_kernels()
                 measure(session)
@@ -246,6 +303,7 @@ def run(
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+        session.watch.stop()
         session.recorder.stop()
         if interrupted is not None:
             session.event("interrupted", "SIGINT" if interrupted == SIGINT_EXIT else "SIGTERM")

@@ -16,6 +16,7 @@ import pytest
 
 from engine.devices import DeviceError, DeviceUnavailable
 from engine.encoding import ActionMasker, StateEncoder
+from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
 from engine.selfplay import DeviceMismatch, SelfPlayEngine, SelfPlayResult, WorkerFailed
 from engine.telemetry import Progress
@@ -117,7 +118,7 @@ def test_the_handshake_tells_where_the_network_is(network: BlobNet) -> None:
 
 
 def test_a_network_that_is_not_on_its_device_is_refused(network: BlobNet) -> None:
-    engine = SelfPlayEngine(network, num_workers=2, device="meta", ignore_device=True)
+    engine = SelfPlayEngine(network, num_workers=2, device="meta", injection=Injection(DEVICE))
     with pytest.raises(DeviceMismatch, match=r"asked meta, parameters on cpu") as caught:
         engine.start()
     assert len(caught.value.handshakes) == 2

@@ -14,6 +14,7 @@ import torch
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report, Status
 from engine.devices import device_uuid
+from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
 from engine.precision import answers, difference, probe_states
 from engine.replay import ReplayBuffer
@@ -111,7 +112,9 @@ def test_the_gpu_plays_the_same_deals_as_the_cpu(network: BlobNet) -> None:
 
 
 def test_a_network_left_on_the_cpu_is_refused(network: BlobNet) -> None:
-    engine = SelfPlayEngine(network, num_workers=2, lanes=4, device="cuda", ignore_device=True)
+    engine = SelfPlayEngine(
+        network, num_workers=2, lanes=4, device="cuda", injection=Injection(DEVICE)
+    )
     with pytest.raises(DeviceMismatch, match=r"asked cuda:\d+, parameters on cpu"):
         engine.start()
     assert engine.workers == []
