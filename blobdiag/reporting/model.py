@@ -132,6 +132,15 @@ class Series(Model):
         return self
 
 
+class Hold(Model):
+    """A line of Python that a process's threads stood at while its device waited for them."""
+
+    phase: str
+    where: str = Field(description="file.py:LINE function")
+    seconds: float
+    share: float = Field(description="of the process's waiting seconds, 0 to 1")
+
+
 class WorkerRecord(Model):
     """What one worker process said of itself, at its handshake and at the end."""
 
@@ -150,6 +159,27 @@ class WorkerRecord(Model):
     evaluations: int = 0
     batches: int = 0
     stage_seconds: dict[str, float] = Field(default_factory=dict)
+    batch_histogram: dict[int, int] = Field(
+        default_factory=dict,
+        description="rows of a batch, rounded up to a power of two: how many batches",
+    )
+    serves: bool = Field(
+        default=False, description="whether it only evaluates what other workers queue up"
+    )
+    grad_enabled: bool | None = Field(
+        default=None, description="torch.is_grad_enabled() inside a network call of self-play"
+    )
+    train_mode: bool | None = Field(
+        default=None, description="the network's .training inside a network call of self-play"
+    )
+    deals: list[str] = Field(
+        default_factory=list,
+        description="hashes of the first cards dealt (at most 32 deals); equal cards, equal hash",
+    )
+    weights_version: int | None = Field(
+        default=None, description="how often this worker's weights were replaced"
+    )
+    holds: list[Hold] = Field(default_factory=list)
     stacks: str | None = Field(default=None, description="stacks of a stalled worker")
 
     @property
@@ -177,6 +207,23 @@ class Block(Model):
     games: int
 
 
+class NetworkRate(Model):
+    """The network alone, without a search: all workers of a run at once."""
+
+    rows: int = Field(gt=0, description="rows of each batch")
+    evaluations_per_second: float = Field(gt=0)
+    intra_op_threads: int = Field(default=1, description="of each worker while it was measured")
+
+
+class PrecisionProbe(Model):
+    """What bfloat16 would do on this device: measured, whatever was played with."""
+
+    bfloat16_speedup: float = Field(gt=0, description="float32's seconds a batch ÷ bfloat16's")
+    policy_difference: float = Field(description="largest, of a move's probability")
+    value_difference: float
+    agrees: bool = Field(description="whether both differences are within the stated tolerance")
+
+
 class Throughput(Model):
     """Self-play speed of one device, over its measuring window."""
 
@@ -196,6 +243,8 @@ class Throughput(Model):
         default_factory=dict, description="how many finished games took how many evaluations"
     )
     search_health: SearchHealth
+    bare_network: list[NetworkRate] = Field(default_factory=list)
+    precision: PrecisionProbe | None = None
 
 
 class Validity(Model):
@@ -224,6 +273,18 @@ class Check(Model):
         return all(rule.ok for rule in self.validity)
 
 
+class Gain(Model):
+    """What a remedy is predicted to bring, and how that was predicted or why it cannot be."""
+
+    minutes_per_iteration: float | None = Field(
+        default=None, description="saved in each iteration of the plan"
+    )
+    self_play_factor: float | None = Field(
+        default=None, description="self-play's rate with the remedy ÷ without"
+    )
+    basis: str
+
+
 class Finding(Model):
     """A named cause, how it was seen, and what to do about it."""
 
@@ -232,12 +293,13 @@ class Finding(Model):
     cause: str
     evidence: list[str]
     remedy: str
+    gain: Gain | None = Field(default=None, description="None: by a blobdiag that did not predict")
 
 
 class IdleGap(Model):
-    """A stretch in which a GPU that should have worked did not."""
+    """A stretch in which a device that should have worked did not."""
 
-    gpu: str
+    gpu: str = Field(description="the GPU's UUID, or 'cpu' where self-play and training run on it")
     start_s: float
     end_s: float
     phase: str | None = Field(description="the phase it lies in, or 'before → after'")
@@ -308,10 +370,23 @@ class Report(Model):
     phases: list[Phase] = Field(default_factory=list)
     series: list[Series] = Field(default_factory=list)
     unsupported: dict[str, str] = Field(default_factory=dict, description="metric: why it is null")
+    pid: int | None = Field(
+        default=None, description="of the measuring process, the workers' parent"
+    )
     workers: list[WorkerRecord] = Field(default_factory=list)
+    weights_hash: str | None = Field(
+        default=None, description="of the weights the workers should play with at the end"
+    )
+    weights_version: int | None = Field(
+        default=None, description="how often those weights were replaced"
+    )
+    holds: list[Hold] = Field(default_factory=list, description="of the measuring process")
     throughput: list[Throughput] = Field(default_factory=list)
     metrics: list[Metric] = Field(default_factory=list)
     idle_gaps: list[IdleGap] = Field(default_factory=list)
+    validity: list[Validity] = Field(
+        default_factory=list, description="rules of the whole run, kept or not"
+    )
     checks: list[Check] = Field(default_factory=list)
     findings: list[Finding] = Field(default_factory=list)
     plan: Plan | None = None
