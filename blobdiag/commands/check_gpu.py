@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from blobdiag.commands import session as sessions
 from blobdiag.commands.judging import (
-    SELF_PLAY,
     health_checks,
+    idle_gaps_of,
     machine_checks,
     utilisation,
     window_rules,
 )
+from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, starved, unknown
+from blobdiag.diagnosis.evidence import SELF_PLAY
 from blobdiag.diagnosis.verdict import with_validity
 from blobdiag.reporting.model import Check, Metric, Status
 from blobdiag.settings import Settings
@@ -20,13 +22,11 @@ from engine.devices import DeviceUnavailable
 
 COMMAND = "check-gpu"
 META = "meta"
-BARE_SECONDS = 2.0
 
 
 def check_gpu(settings: Settings) -> int:
     """Measure a window of self-play on the GPU and judge it; the exit code."""
     device = "cuda" if settings.device == "auto" else settings.device
-    bare: list[float] = []
 
     def measure(session: Session) -> None:
         try:
@@ -41,10 +41,9 @@ def check_gpu(settings: Settings) -> int:
                 arm.warm_up(session.show_games)
             with session.phase(SELF_PLAY, device):
                 arm.measure(settings.min_seconds, settings.games, session.show_games)
-            with session.phase("bare network", device):
-                bare.append(arm.engine.measure_network(BARE_SECONDS))
+            probe(session, arm)
 
-    return sessions.run(COMMAND, device, settings, measure, lambda session: judge(session, bare))
+    return sessions.run(COMMAND, device, settings, measure, judge)
 
 
 def prove_on_meta(session: Session) -> None:
@@ -53,7 +52,7 @@ def prove_on_meta(session: Session) -> None:
         pass
 
 
-def judge(session: Session, bare: list[float]) -> Judgement:
+def judge(session: Session) -> Judgement:
     """Test 1: the device in every worker, and a GPU that is busy with what it should do."""
     expectations = session.settings.expectations
     workers = [record for arm in session.arms for record in arm.workers()]
@@ -66,15 +65,22 @@ def judge(session: Session, bare: list[float]) -> Judgement:
     arm = session.arms[0]
     rules = window_rules(session, arm, session.settings.min_seconds, session.settings.games)
     checks.append(utilisation(session, SELF_PLAY, rules, session.gpu_uuids))
+    gaps = idle_gaps_of(session, session.gpu_uuids)
     if not arm.windows:
-        return Judgement(headline(session, checks[0]), checks)
+        return Judgement(headline(session, checks[0]), checks, idle_gaps=gaps, validity=rules)
     throughput = arm.throughput()
     achieved = throughput.evaluations_per_second.value
-    attained = bare[0] if bare else None
+    attained = best_rate(session, arm)
     share = starved(achieved, attained, session.device, expectations["bare-network-share"])
     checks.append(with_validity(share, rules))
     checks += health_checks(session, [throughput]) + machine_checks(session, throughput)
-    return Judgement(headline(session, checks[0]), checks, metrics=[bare_metric(attained)])
+    return Judgement(
+        headline(session, checks[0]),
+        checks,
+        metrics=[bare_metric(attained)],
+        idle_gaps=gaps,
+        validity=rules,
+    )
 
 
 def headline(session: Session, device_check: Check) -> str:
@@ -88,6 +94,13 @@ def headline(session: Session, device_check: Check) -> str:
     return f"The workers' networks are on {session.device}."
 
 
+def best_rate(session: Session, arm: Arm) -> float | None:
+    """The network alone at its best batch size, evals/s; None where it was not measured."""
+    probes = session.probes.get(arm.device)
+    rates = [rate.evaluations_per_second for rate in probes.bare_network] if probes else []
+    return max(rates, default=None)
+
+
 def bare_metric(attained: float | None) -> Metric:
     """What the workers reach with the network alone, all at once."""
     return Metric(
@@ -95,5 +108,5 @@ def bare_metric(attained: float | None) -> Metric:
         value=attained,
         unit="evals/s",
         samples=0 if attained is None else 1,
-        reason="measured once, without an interval" if attained else "it was not measured",
+        reason="the best batch size, without an interval" if attained else "it was not measured",
     )

@@ -7,13 +7,21 @@ from contextlib import ExitStack
 import torch
 
 from blobdiag.commands import session as sessions
-from blobdiag.commands.judging import SELF_PLAY, health_checks, machine_checks, window_rules
+from blobdiag.commands.judging import (
+    health_checks,
+    idle_gaps_of,
+    machine_checks,
+    validity,
+    window_rules,
+)
+from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import (
     device_reaches_workers,
     outputs_agree,
     speedup,
 )
+from blobdiag.diagnosis.evidence import SELF_PLAY
 from blobdiag.diagnosis.verdict import with_validity
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Check, Throughput
@@ -53,6 +61,8 @@ def compare(settings: Settings) -> int:
                 with session.phase("warm-up", name):
                     arms[name].warm_up(session.show_games)
             play_in_turn(session, [arms[name] for name in devices])
+            for name in devices:
+                probe(session, arms[name])
 
     return sessions.run(
         COMMAND, device, settings, measure, lambda session: judge(session, differences)
@@ -102,11 +112,12 @@ def judge(session: Session, differences: list[Difference]) -> Judgement:
         expectations["speed-up"],
         alone,
     )
-    rules = [
-        rule
-        for arm in measured
-        for rule in window_rules(session, arm, settings.min_seconds, settings.games)
-    ]
+    rules = validity(
+        {
+            arm.device: window_rules(session, arm, settings.min_seconds, settings.games)
+            for arm in measured
+        }
+    )
     checks = [with_validity(ratio, rules) if on_gpu else ratio]
     if on_gpu:
         checks.insert(0, devices_check(session))
@@ -114,7 +125,12 @@ def judge(session: Session, differences: list[Difference]) -> Judgement:
     checks += health_checks(session, list(throughputs.values()))
     for throughput in throughputs.values():
         checks += machine_checks(session, throughput)
-    return Judgement(headline(list(throughputs.values()), ratio), checks)
+    return Judgement(
+        headline(list(throughputs.values()), ratio),
+        checks,
+        idle_gaps=idle_gaps_of(session, session.gpu_uuids),
+        validity=rules,
+    )
 
 
 def headline(throughputs: list[Throughput], ratio: Check) -> str:

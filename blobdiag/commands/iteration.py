@@ -9,23 +9,22 @@ import numpy as np
 
 from blobdiag.commands import session as sessions
 from blobdiag.commands.judging import (
-    SELF_PLAY,
-    TRAINING,
     health_checks,
+    idle_gaps_of,
     machine_checks,
     not_on_gpu,
     utilisation,
     window_rules,
 )
+from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
-from blobdiag.diagnosis.idle import idle_gaps
+from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.planning import plan
 from blobdiag.diagnosis.statistics import rate
 from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import IdleGap, Metric, Plan, Throughput
+from blobdiag.reporting.model import Metric, Plan, Throughput
 from blobdiag.sampling.host import usable_cores
-from blobdiag.sampling.trace import Span
 from blobdiag.settings import Settings
 from blobdiag.workload import Arm
 from engine.devices import resolve_auto
@@ -102,6 +101,7 @@ def iteration(settings: Settings) -> int:
                     on_step=timeline.on_step,
                 )
             )
+            probe(session, arm)
 
     return sessions.run(
         COMMAND,
@@ -153,8 +153,9 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
         checks += machine_checks(session, throughput)
     if results and not throughputs:
         session.event("no-plan", "self-play was never steady: raise --games, or lower --lanes")
+    gaps = idle_gaps_of(session, trainers)
     if not results or not throughputs:
-        return Judgement(checks=checks, idle_gaps=gaps(session, trainers, spans))
+        return Judgement(checks=checks, idle_gaps=gaps, validity=rules)
     trained = training_rate(timelines[0], results[0])
     projection = project(session, settings, results[0], throughputs[0], trained)
     return Judgement(
@@ -162,16 +163,9 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
         checks,
         metrics=[trained, *facts(results[0])],
         plan=projection,
-        idle_gaps=gaps(session, trainers, spans),
+        idle_gaps=gaps,
+        validity=rules,
     )
-
-
-def gaps(session: Session, gpu_uuids: list[str], spans: list[Span]) -> list[IdleGap]:
-    """Stretches in which a GPU that had work did nothing."""
-    threshold = session.settings.expectations["idle-gap"].high
-    if threshold is None or not_on_gpu(session):
-        return []
-    return idle_gaps(session.trace, gpu_uuids, spans, threshold)
 
 
 def headline(projection: Plan | None) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from statistics import fmean
+
 from blobdiag.commands.session import Session
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
-from blobdiag.diagnosis.verdict import window_validity, with_validity
-from blobdiag.reporting.model import Check, Metric, Throughput, Validity
+from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
+from blobdiag.diagnosis.idle import CPU, cpu_idle_gaps, idle_gaps
+from blobdiag.diagnosis.verdict import Neighbours, window_validity, with_validity
+from blobdiag.reporting.model import Check, IdleGap, Metric, Throughput, Validity
+from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.nvml import throttle_reasons
 from blobdiag.workload import Arm
 
-SELF_PLAY = "self-play"
-TRAINING = "training"
+WARM_UP = "warm-up"
 
 
 def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list[Validity]:
@@ -22,11 +29,52 @@ def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list
         seconds,
         len(arm.games_in_windows),
         games,
-        sampler_death=session.recorder.death if on_gpu else None,
+        warm_up_seconds=_warm_up(session, arm),
+        rate=arm.throughput().evaluations_per_second,
+        samples=len(_during(session, arm, timeline.HOST_CPU)),
+        sampler_death=session.recorder.death,
         lost_workers=[w.worker for w in arm.workers() if w.state in ("lost", "stalled")],
+        neighbours=_neighbours(session, arm),
         throttled=_throttled(session, arm) if on_gpu else None,
         foreign_processes=_foreign(session, arm) if on_gpu else None,
     )
+
+
+def validity(rules: Mapping[str, list[Validity]]) -> list[Validity]:
+    """The run's rules, by device; they name it where there are several."""
+    return [
+        rule if len(rules) == 1 else rule.model_copy(update={"rule": f"{device}: {rule.rule}"})
+        for device, of_device in rules.items()
+        for rule in of_device
+    ]
+
+
+def _warm_up(session: Session, arm: Arm) -> float:
+    """Seconds of play before the arm's first window."""
+    played = [
+        span.start
+        for span in session.trace.spans
+        if span.name in (WARM_UP, SELF_PLAY) and span.device in (arm.device, None)
+    ]
+    return arm.windows[0][0] - min(played) if arm.windows and played else 0.0
+
+
+def _during(session: Session, arm: Arm, name: str) -> list[float]:
+    """A metric's samples within an arm's windows."""
+    return [v for start, end in arm.windows for v in session.trace.between(name, start, end)]
+
+
+def _neighbours(session: Session, arm: Arm) -> Neighbours | None:
+    """What is left of the host's CPU time when ours is taken off; None where it is not known."""
+    host = _during(session, arm, timeline.HOST_CPU)
+    if not host:
+        return None
+    percent = fmean(host)
+    ours = fmean(_during(session, arm, "sampler/cpu") or [0.0])
+    for pid in session.pids:
+        ours += fmean(_during(session, arm, f"process/{pid}/cpu") or [0.0])
+    others = max(0.0, percent / 100 * (os.cpu_count() or 1) - ours / 100)
+    return Neighbours(others, usable_cores(), percent)
 
 
 def _throttled(session: Session, arm: Arm) -> list[str] | None:
@@ -58,6 +106,30 @@ def _foreign(session: Session, arm: Arm) -> list[str] | None:
     if not seen & ours:
         return None
     return [f"pid {pid}" for pid in sorted(seen - ours)]
+
+
+def idle_gaps_of(session: Session, gpu_uuids: list[str]) -> list[IdleGap]:
+    """Stretches in which the device had work and did nothing.
+
+    Arms take turns, so that each is only looked at in its own phases; the first second of a turn
+    still shows the one before.
+    """
+    threshold = session.settings.expectations["idle-gap"].high
+    spans = [s for s in session.trace.spans if s.name in (SELF_PLAY, TRAINING)]
+    if threshold is None or not spans:
+        return []
+    if session.device == CPU:
+        return cpu_idle_gaps(session.trace, session.pids, spans, threshold)
+    if not session.device.startswith("cuda"):
+        return []
+    if len(session.arms) == 1:
+        return idle_gaps(session.trace, gpu_uuids, spans, threshold)
+    turns = [
+        replace(span, start=span.start + timeline.LOOK_BACK_S)
+        for span in spans
+        if span.device == session.device
+    ]
+    return [gap for turn in turns for gap in idle_gaps(session.trace, gpu_uuids, [turn], threshold)]
 
 
 def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -29,7 +30,19 @@ from blobdiag.reporting.files import (
     write_report,
 )
 from blobdiag.reporting.live import LiveView
-from blobdiag.reporting.model import Check, Event, Finding, IdleGap, Metric, Plan, Report, Status
+from blobdiag.reporting.model import (
+    Check,
+    Event,
+    IdleGap,
+    Metric,
+    NetworkRate,
+    Plan,
+    PrecisionProbe,
+    Report,
+    Status,
+    Throughput,
+    Validity,
+)
 from blobdiag.reporting.terminal import render
 from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
@@ -55,6 +68,14 @@ class Judgement:
     metrics: list[Metric] = field(default_factory=list)
     plan: Plan | None = None
     idle_gaps: list[IdleGap] = field(default_factory=list)
+    validity: list[Validity] = field(default_factory=list)
+
+
+class Probes(NamedTuple):
+    """What an arm's network does without a search; the names are those of `Throughput`."""
+
+    bare_network: list[NetworkRate]
+    precision: PrecisionProbe | None
 
 
 class Session:
@@ -71,6 +92,8 @@ class Session:
         self.console = Console(stderr=True)
         self.view = LiveView(self.console, settings.quiet, self._reading)
         self.arms: list[Arm] = []
+        self.probes: dict[str, Probes] = {}
+        """By device: what its arm's network does without a search."""
         self.events: list[tuple[float, str, str]] = []
         self.failure: str | None = None
         """Why the measurement ended before its end: no such device, workers that failed, …"""
@@ -118,6 +141,11 @@ class Session:
     # -- afterwards ---------------------------------------------------------------------------
 
     @property
+    def pids(self) -> set[int]:
+        """This process and all workers there were."""
+        return {self.pid} | {w.pid for arm in self.arms for w in arm.workers()}
+
+    @property
     def gpu_uuids(self) -> list[str]:
         """The GPUs that the workers computed on, by UUID; all sampled ones if none said so."""
         used = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
@@ -134,18 +162,7 @@ class Session:
             text = f"Interrupted before it could be judged. So far: {text}"
         ended = f"{self.failure}." if self.failure else ""
         text = " ".join(part for part in (ended, judgement.headline, text) if part)
-        workers = [record for arm in self.arms for record in arm.workers()]
-        throughput = [arm.throughput() for arm in self.arms if arm.windows]
-        host = machine(self.settings.label)
-        findings: list[Finding] = find_all(
-            self.device,
-            workers,
-            throughput,
-            judgement.idle_gaps,
-            judgement.checks,
-            host.cores_usable,
-        )
-        return Report(
+        report = Report(
             command=self.command,
             device=self.device,
             started_utc=self.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -155,19 +172,21 @@ class Session:
             verdict_text=text,
             exit_code=code,
             configuration=mask(self.settings.for_report()),
-            machine=host,
+            machine=machine(self.settings.label),
             gpus=self._gpus(),
             gpu_reason=self.recorder.gpu_reason,
             software=software(self.recorder.driver),
             phases=timeline.phases(self.trace, self.gpu_uuids),
             series=self.trace.to_series(),
             unsupported=self.trace.unsupported,
-            workers=workers,
-            throughput=throughput,
+            pid=self.pid,
+            workers=[record for arm in self.arms for record in arm.workers()],
+            weights_hash=self.arms[-1].engine.weights_hash if self.arms else None,
+            throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
             metrics=[self._sampler_cost(), *judgement.metrics],
             idle_gaps=judgement.idle_gaps,
+            validity=judgement.validity,
             checks=judgement.checks,
-            findings=findings,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(
@@ -175,6 +194,11 @@ class Session:
                 default=None,
             ),
         )
+        return report.model_copy(update={"findings": find_all(report)})
+
+    def _throughput(self, arm: Arm) -> Throughput:
+        probes = self.probes.get(arm.device, Probes([], None))
+        return arm.throughput().model_copy(update=probes._asdict())
 
     def _gpus(self) -> list:
         indices = {
@@ -231,6 +255,7 @@ def run(
             with session.view:
                 with session.phase("sampler start"):
                     session.recorder.start()
+                    session.recorder.watch({session.pid: "this process"})
                 with session.phase("kernels" if is_warm() else "kernels, compiled on first use"):
                     compile_kernels()
                 measure(session)

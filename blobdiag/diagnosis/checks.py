@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from blobdiag.diagnosis.evidence import MIN_SAMPLES
 from blobdiag.diagnosis.expectations import Expectation
 from blobdiag.diagnosis.idle import MAX_SAMPLE_HOLE_S, bounds, idle_gaps, longest_hole
 from blobdiag.diagnosis.statistics import speed_ratio
@@ -27,7 +28,6 @@ from blobdiag.sampling.trace import Span, Trace
 
 # A phase shorter than this has too few of NVML's averaging windows (1/6 to 1 s) in it.
 MIN_PHASE_S = 5.0
-MIN_SAMPLES = 10
 
 DEVICE_CHECK = "workers on the device"
 SPEED_CHECK = "GPU speed-up"

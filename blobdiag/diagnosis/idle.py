@@ -1,16 +1,23 @@
-"""Where a GPU that should have worked did not."""
+"""Where a device that should have worked did not: a GPU, or the cores where self-play is theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from blobdiag.diagnosis.timeline import end_of, utilization
 from blobdiag.reporting.model import IdleGap
-from blobdiag.sampling.trace import Span, Trace
+from blobdiag.sampling.trace import Samples, Span, Trace
 
 # Between two samples further apart than this nothing is known: a gap does not reach across.
 MAX_SAMPLE_HOLE_S = 1.0
+
+CPU = "cpu"
+# All processes of a run together, in % of one core: listening and drawing while nothing is played
+# takes up to 5.
+CPU_IDLE_PERCENT = 20.0
+# Readings of one tick are taken within milliseconds; ticks of the host are 0.4 s apart.
+SAME_TICK_S = 0.15
 
 
 def idle_gaps(
@@ -39,6 +46,43 @@ def idle_gaps(
         ),
         key=lambda gap: gap.start_s,
     )
+
+
+def cpu_idle_gaps(
+    trace: Trace, pids: Collection[int], spans: Sequence[Span], threshold: float
+) -> list[IdleGap]:
+    """The same for a run whose device is the CPU: its processes together do next to nothing.
+
+    A reading of a process's CPU time speaks of all the time since the one before, so a gap begins
+    with the last reading of work. Processes that are not known at a tick count as idle there only
+    if another is known.
+    """
+    busy = Samples("%")
+    for before, now, percent in _ticks(trace, pids):
+        idle = 0.0 if percent <= CPU_IDLE_PERCENT else percent
+        busy.append(before, idle)
+        busy.append(now, idle)
+    activity = Trace(start=trace.start, samples={utilization(CPU): busy}, spans=trace.spans)
+    return idle_gaps(activity, [CPU], spans, threshold)
+
+
+def _ticks(trace: Trace, pids: Collection[int]) -> Iterator[tuple[float, float, float]]:
+    """(time of the reading before, time, % of a core of all processes), where both are known."""
+    readings = sorted(
+        (time, value)
+        for pid in pids
+        if (samples := trace.samples.get(f"process/{pid}/cpu")) is not None
+        for time, value in zip(samples.times, samples.values, strict=False)
+        if value is not None
+    )
+    before = None
+    while readings:
+        first = readings[0][0]
+        tick = [value for time, value in readings if time < first + SAME_TICK_S]
+        readings = readings[len(tick) :]
+        if before is not None and first - before <= MAX_SAMPLE_HOLE_S:
+            yield before, first, sum(tick)
+        before = first
 
 
 def bounds(trace: Trace, spans: Sequence[Span]) -> tuple[float, float]:

@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from blobdiag.reporting.model import Check, Role, Status, Validity
+from blobdiag.diagnosis.evidence import MIN_SAMPLES
+from blobdiag.reporting.model import Check, Metric, Role, Status, Validity
+
+# Runs of the same code differed by 3.7 % (design, §5); an interval this wide hides a tenth.
+MOST_SPREAD = 0.1
+# Of the usable cores. Others do no harm while the host has cores to spare.
+MOST_OTHERS = 0.1
+HOST_FULL_PERCENT = 90.0
+
+
+class Neighbours(NamedTuple):
+    """What others did to the host's CPU while a window was measured."""
+
+    cores_used: float
+    cores_usable: int
+    host_percent: float
+    """Of all cores of the host, everyone together."""
 
 
 def window_validity(
@@ -13,15 +30,21 @@ def window_validity(
     games: int,
     needed_games: int,
     *,
+    warm_up_seconds: float,
+    rate: Metric,
+    samples: int,
     sampler_death: str | None = None,
     lost_workers: Sequence[int] = (),
+    neighbours: Neighbours | None = None,
     throttled: Sequence[str] | None = None,
     foreign_processes: Sequence[str] | None = None,
 ) -> list[Validity]:
     """The rules a measuring window must satisfy before what was seen in it counts.
 
-    `throttled` (reasons) and `foreign_processes` (descriptions) leave their rule out when None:
-    not known, as on a CPU. A window that is too short says how long would do.
+    They are judged apart from the result, as MLPerf's LoadGen does. `warm_up_seconds` were played
+    before the window; `rate` is the window's, `samples` the readings of the machine in it.
+    `neighbours`, `throttled` (reasons) and `foreign_processes` (descriptions) leave their rule out
+    when None: not known, as on a CPU. A window that is too short says how long would do.
     """
     rules = [
         Validity(
@@ -36,14 +59,53 @@ def window_validity(
             needed=f"≥ {needed_games}{_time_for(games, needed_games, window_seconds)}",
             ok=games >= needed_games,
         ),
+        Validity(
+            rule="enough samples",
+            observed=f"{samples}",
+            needed=f"≥ {MIN_SAMPLES}",
+            ok=samples >= MIN_SAMPLES,
+        ),
+        Validity(
+            rule="warm-up excluded",
+            observed=f"{warm_up_seconds:.1f} s before the window",
+            needed="> 0 s",
+            ok=warm_up_seconds > 0,
+        ),
+        _steady(rate),
         _none_seen("failure of the sampler", [sampler_death] if sampler_death else []),
         _none_seen("lost workers", [f"worker {worker}" for worker in lost_workers]),
     ]
+    if neighbours is not None:
+        rules.append(_quiet(neighbours))
     if throttled is not None:
         rules.append(_none_seen("throttling", throttled))
     if foreign_processes is not None:
         rules.append(_none_seen("other processes on the GPU", foreign_processes))
     return rules
+
+
+def _steady(rate: Metric) -> Validity:
+    """Whether the rate's 95 % interval is narrow; unknown is not steady."""
+    observed = f"unknown: {rate.reason}"
+    if rate.value and rate.interval is not None:
+        spread = (rate.interval.high - rate.interval.low) / (2 * rate.value)
+        observed = f"± {spread:.1%}"
+    return Validity(
+        rule="steady rate",
+        observed=observed,
+        needed=f"95 % interval within ± {MOST_SPREAD:.0%}",
+        ok=bool(rate.value and rate.interval is not None and spread <= MOST_SPREAD),
+    )
+
+
+def _quiet(neighbours: Neighbours) -> Validity:
+    used, cores, host = neighbours
+    return Validity(
+        rule="no busy neighbour",
+        observed=f"others used {used:.1f} cores, the host was {host:.0f} % busy",
+        needed=f"≤ {MOST_OTHERS * cores:.1f} cores, or a host ≤ {HOST_FULL_PERCENT:g} % busy",
+        ok=used <= MOST_OTHERS * cores or host <= HOST_FULL_PERCENT,
+    )
 
 
 def with_validity(check: Check, rules: Sequence[Validity]) -> Check:

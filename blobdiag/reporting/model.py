@@ -212,7 +212,6 @@ class NetworkRate(Model):
 
     rows: int = Field(gt=0, description="rows of each batch")
     evaluations_per_second: float = Field(gt=0)
-    intra_op_threads: int = Field(default=1, description="of each worker while it was measured")
 
 
 class PrecisionProbe(Model):

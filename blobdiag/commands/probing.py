@@ -1,0 +1,85 @@
+"""What an arm's network does without a search, beside which its self-play is judged."""
+
+from __future__ import annotations
+
+import torch
+
+from blobdiag.commands.session import Probes, Session
+from blobdiag.reporting.model import NetworkRate, PrecisionProbe
+from blobdiag.workload import Arm
+from engine.evaluator import batch_rows
+from engine.network import BlobNet, InferenceNet
+from engine.precision import PROBE_ROWS, difference, probe_states, seconds_per_batch
+from engine.selfplay import WorkerFailed
+from engine.worker import groups_on
+
+PHASE = "bare network"
+SECONDS = 0.4
+"""Of one measurement of one batch size."""
+ROUNDS = 2
+"""The sizes take turns and the best counts, so that a disturbance of one turn does not."""
+
+
+def probe(session: Session, arm: Arm) -> None:
+    """Measure an arm's network alone while its workers pause, for the report; an event if not.
+
+    At the batch size that self-play had, at the full one, and at a large one: a batch too small
+    for the device shows as a rate that is lower than it could be.
+    """
+    with session.phase(PHASE, arm.device):
+        try:
+            rates = _rates(arm)
+        except WorkerFailed as error:
+            session.event("not-measured", f"the network alone: {error}")
+            return
+        precision = None
+        if arm.dtype == "float32":
+            precision = bfloat16(session.network, arm.device)
+        session.probes[arm.device] = Probes(rates, precision)
+
+
+def _rates(arm: Arm) -> list[NetworkRate]:
+    mean = arm.throughput().mean_batch
+    sizes = {PROBE_ROWS[torch.device(arm.device).type], _full_rows(arm)}
+    sizes |= {max(1, round(mean))} if mean else set()
+    best = dict.fromkeys(sorted(sizes), 0.0)
+    for _ in range(ROUNDS):
+        for rows in best:
+            best[rows] = max(best[rows], arm.engine.measure_network(SECONDS, rows))
+    return [NetworkRate(rows=r, evaluations_per_second=v) for r, v in best.items() if v > 0]
+
+
+def _full_rows(arm: Arm) -> int:
+    """Rows of a batch that all of a search thread's lanes fill."""
+    engine = arm.engine
+    groups = engine.specs[0].threads * groups_on(torch.device(arm.device))
+    return batch_rows(-(-engine.lanes_each // groups), engine.search.determinizations)
+
+
+@torch.inference_mode()
+def bfloat16(network: BlobNet, device: str) -> PrecisionProbe:
+    """bfloat16 beside float32 on a device: seconds a batch, and how far the answers differ.
+
+    The CPU is probed with one thread, as search threads use it.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        plain = BlobNet(network.embedding.in_features, *network.config)
+        plain.load_state_dict(network.state_dict())
+        exact = InferenceNet(plain.to(device).eval())
+        fast = InferenceNet(plain).to(torch.bfloat16).pack()
+        states = probe_states(PROBE_ROWS[torch.device(device).type])
+        differs = difference(exact, fast, states)
+        slow, quick = (
+            seconds_per_batch(candidate, states.to(device, dtype))
+            for candidate, dtype in ((exact, torch.float32), (fast, torch.bfloat16))
+        )
+    finally:
+        torch.set_num_threads(threads)
+    return PrecisionProbe(
+        bfloat16_speedup=slow / quick,
+        policy_difference=differs.policy,
+        value_difference=differs.value,
+        agrees=differs.within_tolerance,
+    )
