@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 
 from blobdiag.commands.session import Probes, Session
@@ -16,6 +18,8 @@ from engine.worker import groups_on
 PHASE = "bare network"
 SECONDS = 0.4
 """Of one measurement of one batch size."""
+NEAR = 0.1
+"""Sizes that differ by less than a tenth are one."""
 ROUNDS = 2
 """The sizes take turns and the best counts, so that a disturbance of one turn does not."""
 
@@ -41,7 +45,8 @@ def probe(session: Session, arm: Arm) -> None:
 def _rates(arm: Arm) -> list[NetworkRate]:
     mean = arm.throughput().mean_batch
     sizes = {PROBE_ROWS[torch.device(arm.device).type], _full_rows(arm)}
-    sizes |= {max(1, round(mean))} if mean else set()
+    if mean and not any(abs(log(rows / mean)) < NEAR for rows in sizes):
+        sizes.add(max(1, round(mean)))
     best = dict.fromkeys(sorted(sizes), 0.0)
     for _ in range(ROUNDS):
         for rows in best:

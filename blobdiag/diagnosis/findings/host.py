@@ -9,7 +9,6 @@ from statistics import median
 
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import (
-    MIN_SAMPLES,
     arm_of,
     arms,
     asked,
@@ -22,6 +21,7 @@ from blobdiag.diagnosis.evidence import (
     stage_shares,
     windows,
 )
+from blobdiag.diagnosis.expectations import EXPECTATIONS
 from blobdiag.reporting.model import Finding, Gain, Report, Throughput, WorkerRecord
 
 # Where the device is a GPU, threads of PyTorch that never compute do no harm: the cores must be
@@ -34,7 +34,7 @@ GIL_PERCENT = (60.0, 135.0)
 GIL_WAITING_SHARE = 0.5
 # Busier than this, and the cores rather than the lock may hold the threads up.
 IDLE_CORES_PERCENT = 90.0
-SATURATED_GPU_PERCENT = 90.0
+BUSY_GPU_PERCENT = EXPECTATIONS["self-play-gpu"].low or 70.0
 # What allocators keep grows in the first seconds; in the later three quarters of a healthy run a
 # worker's memory moved by up to 1 MiB (reports/reference).
 SETTLING_SHARE = 0.25
@@ -47,7 +47,8 @@ MOST_POINTS = 120
 def cpu_oversubscription(report: Report) -> Finding | None:
     """More computing threads than cores: intra-op threads × threads, summed over the workers."""
     cores = report.machine.cores_usable
-    arm = max((a for a in arms(report) if _oversubscribes(report, a)), key=_threads, default=[])
+    crowded = [arm for arm in arms(report) if _oversubscribes(report, arm)]
+    arm = max(crowded, key=computing_threads, default=[])
     if not arm:
         return None
     evidence = [
@@ -63,10 +64,6 @@ def cpu_oversubscription(report: Report) -> Finding | None:
         remedy="Call torch.set_num_threads(1) in each worker, and run one thread per usable core.",
         gain=_gain_of_own_cores(report, arm),
     )
-
-
-def _threads(arm: Sequence[WorkerRecord]) -> int:
-    return computing_threads(arm)
 
 
 def _oversubscribes(report: Report, arm: Sequence[WorkerRecord]) -> bool:
@@ -114,7 +111,7 @@ def cores_counted_wrong(report: Report) -> Finding | None:
     """A container may use fewer cores than it sees, and threads were made for those it sees."""
     machine = report.machine
     quota, cores = machine.cgroup_cpu_quota, machine.cores_usable
-    arm = max(arms(report), key=_threads, default=[])
+    arm = max(arms(report), key=computing_threads, default=[])
     threads = computing_threads(arm)
     if quota is None or quota >= machine.cores_total or threads <= max(quota, cores):
         return None
@@ -206,7 +203,7 @@ def _device_is_the_limit(report: Report, throughput: Throughput) -> bool:
     if share is not None:
         return share >= healthy / 2
     # Without either figure nothing is known of the GPU, and so nothing of the threads.
-    return busy is None or busy >= SATURATED_GPU_PERCENT
+    return busy is None or busy >= BUSY_GPU_PERCENT
 
 
 def memory_grows(report: Report) -> Finding | None:
@@ -249,7 +246,7 @@ def _growth(report: Report, throughput: Throughput, worker: WorkerRecord) -> tup
     """(MiB/s that a worker's memory grows at least, seconds it was watched), settled."""
     points = samples(report, f"process/{worker.pid}/rss", windows(report, throughput.device))
     points = points[int(len(points) * SETTLING_SHARE) :]
-    if len(points) < max(MIN_RSS_SAMPLES, MIN_SAMPLES):
+    if len(points) < MIN_RSS_SAMPLES:
         return 0.0, 0.0
     return least_slope(points[:: -(-len(points) // MOST_POINTS)]), points[-1][0] - points[0][0]
 

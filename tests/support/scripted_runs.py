@@ -1,0 +1,730 @@
+"""Scripted runs: whole reports of runs that need a GPU, or would harm a machine, made from knobs.
+
+`healthy_runs` varies them within what healthy runs show, `healthy_replays` does so with the real
+reports of reports/reference, and `sick_runs` holds, by finding, runs with a cause. Everything is
+drawn from a seed, so that a proof can count over them and be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+import reports
+from blobdiag.diagnosis.idle import cpu_idle_gaps, idle_gaps
+from blobdiag.diagnosis.planning import plan
+from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.diagnosis.timeline import trace_of
+from blobdiag.reporting.files import read_report
+from blobdiag.reporting.model import (
+    Block,
+    Gpu,
+    Hold,
+    Interval,
+    Machine,
+    Metric,
+    NetworkRate,
+    Phase,
+    PrecisionProbe,
+    Report,
+    Series,
+    Throughput,
+    WorkerRecord,
+)
+
+REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
+PARENT = 4_000_000
+START_UP_S, WARM_UP_S = 3.0, 4.0
+EVALUATIONS_A_GAME = 1_113
+CUDA_STAGES = {"select": 0.25, "expand": 0.25, "copy": 0.05, "network": 0.1, "wait": 0.3}
+CPU_STAGES = {"select": 0.03, "expand": 0.03, "copy": 0.01, "network": 0.91, "python": 0.02}
+NEWEST = "0123abcd"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The knobs of a scripted run; by default a healthy one of one GPU's worker."""
+
+    command: str = "check-gpu"
+    device: str = "cuda"
+    seed: int = 0
+    seconds: float = 12.0
+    """Of self-play's window, and of training where the command is `iteration`."""
+    gap_seconds: float = 0.0
+    """Without work between self-play and training, or within self-play."""
+    workers: int = 1
+    threads: int = 8
+    intra_op_threads: int = 1
+    gpus: int = 1
+    cores: int = 16
+    cores_total: int = 16
+    quota: float | None = None
+    utilisation: float = 93.0
+    sm_activity: float | None = 45.0
+    memory_share: float = 0.1
+    rate: float = 400_000.0
+    """Of self-play, evals/s."""
+    bare: Mapping[int, float] = field(default_factory=lambda: {3_000: 600_000.0, 4_096: 640_000.0})
+    mean_batch: float = 3_000.0
+    dtype: str = "bfloat16"
+    bfloat16_speedup: float | None = None
+    process_percent: float = 600.0
+    """CPU of each worker."""
+    host_percent: float = 45.0
+    stages: Mapping[str, float] = field(default_factory=lambda: CUDA_STAGES)
+    leak_mib_per_s: float = 0.0
+    distinct: float = 1.0
+    reuse: float = 4.0
+    same_deals: int = 0
+    """How many of its 32 deals each worker shares with all others."""
+    stale: int = 0
+    """Workers with old weights."""
+    lost_device: int = 0
+    """Workers whose network is on the CPU."""
+    train_mode: bool | None = False
+    grad_enabled: bool | None = False
+    server_rows: float | None = None
+    """Mean batch of an inference server that serves all workers; None: there is none."""
+    fewer_workers: tuple[int, float] | None = None
+    """Another row of the same device: its workers, and its rate in evals/s."""
+
+    @property
+    def on_cuda(self) -> bool:
+        return self.device.startswith("cuda")
+
+    def report(self) -> Report:
+        """The report that such a run would have left, idle gaps included, findings not."""
+        rng = np.random.default_rng(self.seed)
+        report = reports.minimal(
+            command=self.command,
+            device=self.device,
+            seconds=self._end,
+            configuration={"plan_games": 10_000, "reuse": self.reuse},
+            machine=Machine(
+                platform="Linux 6.8",
+                cpu="Some CPU",
+                cores_usable=self.cores,
+                cores_total=self.cores_total,
+                cgroup_cpu_quota=self.quota,
+                memory_gib=128.0,
+            ),
+            gpus=self._gpus(),
+            gpu_reason=None if self.on_cuda else "no NVIDIA driver is visible here",
+            pid=PARENT,
+            phases=self._phases(),
+            series=list(self._series(rng)),
+            workers=self._workers(rng),
+            weights_hash=NEWEST,
+            weights_version=1,
+            throughput=self._throughput(rng),
+            metrics=self._metrics(),
+        )
+        if self.command == "iteration":
+            report = report.model_copy(update={"plan": self._plan(report)})
+        return with_idle_gaps(report)
+
+    # -- when ---------------------------------------------------------------------------------
+
+    @property
+    def _plays(self) -> tuple[float, float]:
+        inside = 0.0 if self.command == "iteration" else self.gap_seconds
+        return START_UP_S + WARM_UP_S, START_UP_S + WARM_UP_S + self.seconds + inside
+
+    @property
+    def _trains(self) -> tuple[float, float] | None:
+        if self.command != "iteration":
+            return None
+        start = self._plays[1] + self.gap_seconds + 0.05
+        return start, start + self.seconds
+
+    @property
+    def _gap(self) -> tuple[float, float]:
+        start, end = self._plays
+        begins = end if self.command == "iteration" else (start + end - self.gap_seconds) / 2
+        return begins, begins + self.gap_seconds
+
+    @property
+    def _end(self) -> float:
+        return (self._trains or self._plays)[1] + 0.5
+
+    def _phases(self) -> list[Phase]:
+        phases = [
+            Phase(name="start-up", start_s=0.0, end_s=START_UP_S, device=self.device),
+            Phase(
+                name="warm-up", start_s=START_UP_S, end_s=self._plays[0] - 0.01, device=self.device
+            ),
+            Phase(
+                name="self-play", start_s=self._plays[0], end_s=self._plays[1], device=self.device
+            ),
+        ]
+        if self._trains is not None:
+            start, end = self._trains
+            phases.append(Phase(name="training", start_s=start, end_s=end))
+        return phases
+
+    def _busy(self, time: float) -> bool:
+        start, end = self._gap
+        return time >= START_UP_S and not (self.gap_seconds and start <= time < end)
+
+    # -- what was sampled ---------------------------------------------------------------------
+
+    def _series(self, rng: np.random.Generator) -> Iterator[Series]:
+        fast = np.arange(0.2, self._end, 0.2)
+        for gpu in self._gpus():
+            prefix = f"gpu/{gpu.uuid}"
+            yield self._level(rng, f"{prefix}/utilization", "%", fast, self.utilisation)
+            if self.sm_activity is not None:
+                yield self._level(rng, f"{prefix}/sm_activity", "%", fast, self.sm_activity)
+            used = self.memory_share * (gpu.memory_mib or 0.0)
+            values = used * np.minimum(1.0, (fast + 1) / (START_UP_S + 1))
+            yield _series(f"{prefix}/memory_used", "MiB", fast, values)
+        host = np.arange(0.4, self._end, 0.4)
+        yield self._level(rng, "host/cpu", "%", host, self.host_percent, idle=2.0)
+        # The parent trains where that is done on the CPU.
+        in_training = np.array([self._trains is not None and t > self._trains[0] for t in host])
+        works = 0.0 if self.on_cuda else 90.0 * self.cores
+        parent = np.where(in_training, works, rng.choice([0.0, 2.5, 5.0], len(host)))
+        yield _series(f"process/{PARENT}/cpu", "%", host, parent)
+        for worker in range(self._processes):
+            prefix = f"process/{PARENT + 1 + worker}"
+            percent = self._level(rng, f"{prefix}/cpu", "%", host, self.process_percent, idle=0.0)
+            known = [0.0 if t else v for t, v in zip(in_training, percent.values, strict=True)]
+            yield percent.model_copy(update={"values": known})
+            settled = 420 + 28 * (1 - np.exp(-(host - START_UP_S).clip(0) / 1.5))
+            leaked = self.leak_mib_per_s * (host - START_UP_S).clip(0)
+            drift = np.cumsum(rng.exponential(0.02, len(host)))
+            yield _series(f"{prefix}/rss", "MiB", host, settled + leaked + drift)
+
+    def _level(
+        self,
+        rng: np.random.Generator,
+        name: str,
+        unit: str,
+        times: np.ndarray,
+        level: float,
+        idle: float = 0.0,
+    ) -> Series:
+        """A level with noise while the run works, else `idle`."""
+        noisy = level * rng.normal(1.0, 0.04, len(times))
+        if unit == "%" and level <= 100:
+            noisy = noisy.clip(0.5, 100.0)
+        values = np.where([self._busy(t) for t in times], noisy, idle)
+        return _series(name, unit, times, values)
+
+    # -- what was reported --------------------------------------------------------------------
+
+    @property
+    def _processes(self) -> int:
+        return self.workers + (self.server_rows is not None)
+
+    def _gpus(self) -> list[Gpu]:
+        if not self.on_cuda:
+            return []
+        return [
+            Gpu(uuid=f"GPU-{n}", name="NVIDIA H100 80GB HBM3", nvml_index=n, memory_mib=81_559.0)
+            for n in range(self.gpus)
+        ]
+
+    def _workers(self, rng: np.random.Generator) -> list[WorkerRecord]:
+        shared = [f"{n:016x}" for n in range(self.same_deals)]
+        records = [self._worker(number, shared, rng) for number in range(self.workers)]
+        if self.server_rows is not None:
+            evaluations = round(self.rate * self.seconds)
+            server = {
+                "serves": True,
+                "deals": [],
+                "stage_seconds": {"network": 0.2 * self.seconds, "wait": 0.8 * self.seconds},
+                "evaluations": evaluations,
+                "batches": round(evaluations / self.server_rows),
+            }
+            records.append(self._worker(self.workers, [], rng).model_copy(update=server))
+        return records
+
+    def _worker(self, number: int, shared: list[str], rng: np.random.Generator) -> WorkerRecord:
+        evaluations = round(self.rate * self.seconds / self.workers)
+        own = [f"{x:016x}" for x in rng.integers(2**32, 2**62, 32 - len(shared))]
+        gpu = number % self.gpus
+        device = f"cuda:{gpu}" if self.on_cuda else "cpu"
+        lost = number < self.lost_device
+        return WorkerRecord(
+            worker=number,
+            pid=PARENT + 1 + number,
+            device_asked=device,
+            parameter_devices=["cpu" if lost else device],
+            output_device="cpu" if lost else device,
+            device_uuid=f"GPU-{gpu}" if self.on_cuda and not lost else None,
+            dtype=self.dtype,
+            threads=self.threads,
+            intra_op_threads=self.intra_op_threads,
+            weights_hash="00000000" if number < self.stale else NEWEST,
+            games=evaluations // EVALUATIONS_A_GAME,
+            evaluations=evaluations,
+            batches=max(1, round(evaluations / self.mean_batch)),
+            stage_seconds={
+                stage: share * self.seconds * self.threads for stage, share in self.stages.items()
+            },
+            grad_enabled=self.grad_enabled,
+            train_mode=self.train_mode,
+            deals=shared + own,
+            weights_version=0 if number < self.stale else 1,
+        )
+
+    def _throughput(self, rng: np.random.Generator) -> list[Throughput]:
+        row = self._row(rng, self.workers, self.rate)
+        if self.fewer_workers is None:
+            return [row]
+        return [self._row(rng, *self.fewer_workers), row]
+
+    def _row(self, rng: np.random.Generator, workers: int, rate: float) -> Throughput:
+        blocks = [
+            Block(seconds=1.0, evaluations=round(rate * factor), games=round(rate / 1_113))
+            for factor in rng.normal(1.0, 0.02, max(1, round(self.seconds)))
+        ]
+        played = max(1, round(rate * self.seconds / EVALUATIONS_A_GAME))
+        probe = None
+        if self.bfloat16_speedup is not None:
+            probe = PrecisionProbe(
+                bfloat16_speedup=self.bfloat16_speedup,
+                policy_difference=2e-4,
+                value_difference=3e-3,
+                agrees=True,
+            )
+        return Throughput(
+            device=self.device,
+            dtype=self.dtype,
+            workers=workers,
+            threads=self.threads,
+            lanes=1_024,
+            games_per_minute=games_per_minute(blocks, EVALUATIONS_A_GAME),
+            evaluations_per_second=evaluations_per_second(blocks),
+            mean_batch=self.mean_batch,
+            games=played,
+            window_seconds=self.seconds,
+            warm_up_seconds=WARM_UP_S,
+            blocks=blocks,
+            games_by_evaluations={EVALUATIONS_A_GAME: played},
+            search_health=reports.health(distinct_share=self.distinct),
+            bare_network=[
+                NetworkRate(rows=rows, evaluations_per_second=rate)
+                for rows, rate in self.bare.items()
+            ],
+            precision=probe,
+        )
+
+    def _metrics(self) -> list[Metric]:
+        if self.command != "iteration":
+            return []
+        seen = Metric(name="each example trained on", value=self.reuse, unit="times")
+        return [seen, _examples_per_second(74_115.0 if self.on_cuda else 9_900.0)]
+
+    def _plan(self, report: Report) -> object:
+        games = report.throughput[-1].games_per_minute
+        trained = report.metrics[-1]
+        return plan(500, 10_000, self.reuse, games, 15.5, trained, {"weight refresh": 0.2})
+
+
+def _series(name: str, unit: str, times: np.ndarray, values: np.ndarray) -> Series:
+    return Series(name=name, unit=unit, times_s=times.tolist(), values=values.tolist())
+
+
+def _examples_per_second(rate: float) -> Metric:
+    around = Interval(low=0.99 * rate, high=1.01 * rate)
+    return Metric(name="examples per second", value=rate, unit="examples/s", interval=around)
+
+
+def with_idle_gaps(report: Report) -> Report:
+    """The report with the gaps that its own series show, as a command would have found them."""
+    trace = trace_of(report)
+    spans = [span for span in trace.spans if span.name in ("self-play", "training")]
+    if report.device == "cpu":
+        pids = {w.pid for w in report.workers} | ({report.pid} if report.pid else set())
+        gaps = cpu_idle_gaps(trace, pids, spans, 1.0)
+    else:
+        gaps = idle_gaps(trace, [gpu.uuid for gpu in report.gpus], spans, 1.0)
+    return report.model_copy(update={"idle_gaps": gaps})
+
+
+# Healthy runs
+
+
+def healthy_run(seed: int) -> Run:
+    """A run of a machine and a size drawn at random, within what healthy runs show."""
+    rng = np.random.default_rng((1, seed))
+    command = str(rng.choice(["check-gpu", "compare", "iteration"]))
+    seconds = float(rng.uniform(6, 20))
+    return (_healthy_cpu if seed % 3 == 0 else _healthy_gpu)(rng, seed, command, seconds)
+
+
+def _healthy_gpu(rng: np.random.Generator, seed: int, command: str, seconds: float) -> Run:
+    cores = int(rng.choice([4, 8, 16, 32, 64]))
+    gpus = int(rng.choice([1, 1, 2, 4]))
+    workers = gpus * int(rng.integers(1, max(2, min(8, cores // gpus) + 1)))
+    if workers > cores:
+        workers = gpus = 1
+    threads = max(1, int(rng.integers(1, cores // workers + 1)))
+    bare = float(rng.uniform(50_000, 1_500_000))
+    share = float(rng.uniform(0.45, 0.98))
+    mean_batch = float(rng.uniform(600, 6_000))
+    wait = float(rng.uniform(0.05, 0.7))
+    rest = 1 - wait
+    float32 = rng.random() < 0.2
+    return Run(
+        command=command,
+        seed=seed,
+        seconds=seconds,
+        workers=workers,
+        threads=threads,
+        gpus=gpus,
+        cores=cores,
+        cores_total=cores * int(rng.choice([1, 1, 2])),
+        utilisation=float(rng.uniform(75, 100)),
+        sm_activity=None if rng.random() < 0.3 else float(rng.uniform(30, 85)),
+        memory_share=float(rng.uniform(0.02, 0.9)),
+        rate=share * bare,
+        bare={round(mean_batch): bare * float(rng.uniform(0.75, 1.0)), 8_192: bare},
+        mean_batch=mean_batch,
+        dtype="float32" if float32 else "bfloat16",
+        bfloat16_speedup=float(rng.uniform(0.6, 1.15)) if float32 else None,
+        process_percent=100 * threads * float(rng.uniform(0.3, 1.0)),
+        host_percent=float(rng.uniform(10, 100)),
+        stages={
+            "select": 0.4 * rest,
+            "expand": 0.35 * rest,
+            "copy": 0.15 * rest,
+            "network": 0.1 * rest,
+            "wait": wait,
+        },
+        distinct=float(rng.uniform(0.99, 1.0)),
+        reuse=float(rng.choice([1, 2, 4, 8])),
+        grad_enabled=None if rng.random() < 0.2 else False,
+        train_mode=None if rng.random() < 0.2 else False,
+    )
+
+
+def _healthy_cpu(rng: np.random.Generator, seed: int, command: str, seconds: float) -> Run:
+    cores = int(rng.choice([1, 2, 4, 8, 16]))
+    quota = float(cores) if rng.random() < 0.3 else None
+    threads = int(rng.choice([1, 1, 2, 4]))
+    workers = max(1, cores // threads)
+    threads = min(threads, cores)
+    bare = cores * float(rng.uniform(9_000, 24_000))
+    mean_batch = float(rng.uniform(60, 250))
+    # A busy neighbour takes up to half of the cores.
+    left = float(rng.uniform(0.5, 1.0)) if rng.random() < 0.3 else 1.0
+    float32 = rng.random() < 0.3
+    return Run(
+        command=command,
+        device="cpu",
+        seed=seed,
+        seconds=seconds,
+        workers=workers,
+        threads=threads,
+        gpus=1,
+        cores=cores,
+        cores_total=cores * (4 if quota is not None else 1),
+        quota=quota,
+        rate=bare * left * float(rng.uniform(0.8, 1.0)),
+        bare={round(mean_batch): bare * float(rng.uniform(0.7, 1.0)), 192: bare},
+        mean_batch=mean_batch,
+        dtype="float32" if float32 else "bfloat16",
+        bfloat16_speedup=float(rng.uniform(0.3, 1.15)) if float32 else None,
+        process_percent=100 * threads * left * float(rng.uniform(0.93, 1.0)),
+        host_percent=float(rng.uniform(95, 100)),
+        stages=CPU_STAGES,
+        distinct=float(rng.uniform(0.99, 1.0)),
+        reuse=float(rng.choice([1, 2, 4, 8])),
+    )
+
+
+def healthy_runs(count: int, first: int = 0) -> Iterator[tuple[str, Report]]:
+    """(name, report) of `count` scripted healthy runs, from seed `first` on."""
+    for seed in range(first, first + count):
+        run = healthy_run(seed)
+        yield f"scripted {run.device} {run.command} {seed}", run.report()
+
+
+def healthy_replays(count: int, first: int = 0) -> Iterator[tuple[str, Report]]:
+    """(name, report) of real healthy runs, each replayed with other rates and new noise."""
+    real = [(path.stem, read_report(path)) for path in sorted(REFERENCE.glob("*.json"))]
+    for seed in range(first, first + count):
+        name, report = real[seed % len(real)]
+        yield f"replayed {name} {seed}", _replayed(report, np.random.default_rng((2, seed)))
+
+
+def _replayed(report: Report, rng: np.random.Generator) -> Report:
+    speed = float(rng.uniform(0.4, 2.5))
+    left = float(rng.uniform(0.5, 1.0))
+    noise: dict[str, Callable[[float], float]] = {
+        "cpu": lambda v: v * left * rng.normal(1, 0.03),
+        "rss": lambda v: v + rng.normal(0, 0.3),
+    }
+    series = [
+        one.model_copy(
+            update={
+                "values": [
+                    v if v is None or (change := noise.get(one.name.rpartition("/")[2])) is None
+                    # The host stays as busy as it was: what a process lost, a neighbour took.
+                    or one.name == "host/cpu"
+                    else max(0.0, change(v))
+                    for v in one.values
+                ]
+            }
+        )
+        for one in report.series
+    ]
+    return report.model_copy(
+        update={
+            "series": series,
+            "throughput": [_faster(t, speed, rng) for t in report.throughput],
+            "weights_hash": report.workers[0].weights_hash,
+            "workers": [
+                w.model_copy(
+                    update={
+                        "deals": [f"{x:016x}" for x in rng.integers(2**32, 2**62, 32)],
+                        "grad_enabled": False,
+                        "train_mode": False,
+                    }
+                )
+                for w in report.workers
+            ],
+        }
+    )
+
+
+def _faster(throughput: Throughput, factor: float, rng: np.random.Generator) -> Throughput:
+    blocks = [
+        Block(
+            seconds=b.seconds,
+            evaluations=round(b.evaluations * factor * rng.normal(1, 0.02)),
+            games=b.games,
+        )
+        for b in throughput.blocks
+    ]
+    rate = evaluations_per_second(blocks)
+    bare = (rate.value or 1.0) / float(rng.uniform(0.75, 1.0))
+    return throughput.model_copy(
+        update={
+            "blocks": blocks,
+            "evaluations_per_second": rate,
+            "games_per_minute": games_per_minute(blocks, throughput.games_by_evaluations),
+            "bare_network": [
+                NetworkRate(rows=round(throughput.mean_batch or 1), evaluations_per_second=bare),
+                NetworkRate(rows=192, evaluations_per_second=bare * float(rng.uniform(0.95, 1.3))),
+            ],
+        }
+    )
+
+
+# Runs with a cause
+
+CPU = Run(
+    device="cpu",
+    workers=2,
+    threads=1,
+    cores=2,
+    cores_total=2,
+    rate=40_000.0,
+    bare={128: 43_500.0, 192: 44_600.0},
+    mean_batch=128.0,
+    process_percent=98.0,
+    host_percent=99.0,
+    stages=CPU_STAGES,
+)
+GPU = Run()
+HOLD = Hold(phase="self-play", where="selfplay.py:10 save", seconds=2.9, share=0.97)
+
+SICK: dict[str, dict[str, Run]] = {
+    "device-not-propagated": {
+        "the bug report: 16 workers, all on the CPU": replace(
+            GPU, workers=16, threads=1, lost_device=16, utilisation=0.5, process_percent=100.0
+        ),
+        "one of two workers": replace(GPU, workers=2, lost_device=1),
+        "in an iteration": replace(GPU, command="iteration", workers=4, threads=4, lost_device=4),
+    },
+    "busy-but-starved": {
+        "99 % busy with a tenth of the work": replace(
+            GPU, utilisation=99.0, rate=60_000.0, sm_activity=8.0
+        ),
+        "only SM activity tells": replace(GPU, utilisation=97.0, sm_activity=6.0, bare={}),
+        "one thread feeds it": replace(GPU, threads=1, utilisation=80.0, rate=150_000.0),
+    },
+    "tiny-batches": {
+        "16 workers, each alone": replace(
+            GPU,
+            workers=16,
+            threads=1,
+            utilisation=90.0,
+            mean_batch=8.0,
+            rate=30_000.0,
+            bare={8: 40_000.0, 4_096: 640_000.0},
+            process_percent=90.0,
+        ),
+        "on a GPU, nothing else measured": replace(GPU, mean_batch=12.0, bare={}),
+        "four positions on a CPU": replace(
+            CPU, mean_batch=4.0, rate=6_000.0, bare={4: 6_500.0, 192: 44_600.0}
+        ),
+        "an iteration of few games": replace(
+            CPU,
+            command="iteration",
+            mean_batch=15.0,
+            rate=16_600.0,
+            bare={15: 20_300.0, 192: 46_300.0},
+        ),
+    },
+    "too-many-workers": {
+        "60 workers where 32 did better": replace(
+            GPU,
+            workers=60,
+            threads=1,
+            utilisation=99.0,
+            rate=24.0,
+            fewer_workers=(32, 1_260.0),
+            mean_batch=30.0,
+            bare={},
+            process_percent=25.0,
+        ),
+        "60 workers thrash": replace(
+            GPU,
+            workers=60,
+            threads=1,
+            cores=64,
+            cores_total=64,
+            utilisation=99.0,
+            rate=5_000.0,
+            mean_batch=30.0,
+            bare={30: 20_000.0, 4_096: 300_000.0},
+        ),
+        "16 contexts, few SMs at work": replace(
+            GPU, workers=16, threads=1, utilisation=98.0, sm_activity=7.0, bare={}
+        ),
+    },
+    "gil-bound-threads": {
+        "16 threads in Python on a GPU": replace(
+            GPU,
+            threads=16,
+            utilisation=35.0,
+            rate=9_000.0,
+            process_percent=104.0,
+            host_percent=9.0,
+            stages={"select": 0.05, "python": 0.35, "wait": 0.6},
+        ),
+        "4 threads in Python on a CPU": replace(
+            CPU,
+            workers=1,
+            threads=4,
+            cores=4,
+            cores_total=4,
+            process_percent=108.0,
+            host_percent=29.0,
+            rate=7_000.0,
+            stages={"select": 0.1, "network": 0.2, "python": 0.7},
+        ),
+        "8 threads, stages not told": replace(
+            GPU,
+            threads=8,
+            utilisation=20.0,
+            process_percent=96.0,
+            host_percent=8.0,
+            rate=9_000.0,
+            stages={},
+        ),
+    },
+    "queue-bound-server": {
+        "16 workers, batches of 12": replace(
+            GPU,
+            workers=16,
+            threads=1,
+            server_rows=12.0,
+            mean_batch=12.0,
+            utilisation=30.0,
+            rate=12_000.0,
+            stages={"select": 0.15, "python": 0.1, "wait": 0.75},
+        ),
+        "8 workers, batches of 10": replace(
+            GPU, workers=8, threads=1, server_rows=10.0, stages={"select": 0.4, "wait": 0.6}
+        ),
+        "4 workers, batches of 13": replace(
+            GPU, workers=4, threads=1, server_rows=13.0, stages={"select": 0.1, "wait": 0.9}
+        ),
+    },
+    "cpu-oversubscription": {
+        "8 intra-op threads for each of 2 workers": replace(
+            CPU, intra_op_threads=8, rate=1_500.0, process_percent=95.0
+        ),
+        "3 workers on 2 cores": replace(CPU, workers=3),
+        "2 intra-op threads": replace(CPU, intra_op_threads=2, rate=20_000.0),
+        "32 threads keep 16 cores of a GPU machine": replace(
+            GPU, workers=2, threads=16, process_percent=790.0, host_percent=99.0
+        ),
+    },
+    "idle-gap-between-phases": {
+        "between self-play and training": replace(GPU, command="iteration", gap_seconds=3.0),
+        "inside self-play": replace(GPU, gap_seconds=2.5),
+        "between phases on a CPU": replace(CPU, command="iteration", gap_seconds=3.0),
+        "inside self-play on a CPU": replace(CPU, gap_seconds=2.5),
+    },
+    "search-collapsed": {
+        "30 leaves a tree, 30 simulations": replace(GPU, distinct=0.03),
+        "78 % repeated leaves": replace(CPU, distinct=0.22),
+        "in an iteration": replace(CPU, command="iteration", distinct=0.5),
+    },
+    "same-games": {
+        "one seed for all": replace(CPU, same_deals=32),
+        "one seed, another order at the end": replace(CPU, same_deals=20),
+        "16 workers": replace(GPU, workers=16, threads=1, same_deals=32),
+    },
+    "stale-weights": {
+        "all workers": replace(CPU, command="iteration", stale=2),
+        "one of two": replace(CPU, command="iteration", stale=1),
+        "on a GPU": replace(GPU, command="iteration", workers=4, threads=4, stale=4),
+    },
+    "overfitted-by-reuse": {
+        "the bug report's 30 minutes of training": replace(GPU, command="iteration", reuse=556.0),
+        "20 times": replace(CPU, command="iteration", reuse=20.0),
+        "100 times": replace(CPU, command="iteration", reuse=100.0),
+    },
+    "cores-counted-wrong": {
+        "2 cores of 64": replace(CPU, workers=64, cores_total=64, quota=2.0),
+        "quota of 3.5 among 8": replace(CPU, workers=8, cores=3, cores_total=8, quota=3.5),
+        "intra-op threads of the whole machine": replace(
+            CPU, cores_total=32, quota=2.0, intra_op_threads=32
+        ),
+    },
+    "train-mode-in-self-play": {
+        "dropout": replace(CPU, train_mode=True),
+        "gradients": replace(CPU, grad_enabled=True),
+        "both on a GPU": replace(GPU, train_mode=True, grad_enabled=True),
+    },
+    "memory-grows": {
+        "trees are kept": replace(CPU, leak_mib_per_s=20.0),
+        "examples are kept": replace(CPU, leak_mib_per_s=1.5, seconds=20.0),
+        "on a GPU": replace(GPU, leak_mib_per_s=5.0),
+    },
+    "precision-not-used": {
+        "a CPU with AVX512-BF16": replace(CPU, dtype="float32", bfloat16_speedup=1.95),
+        "tensor cores": replace(GPU, dtype="float32", bfloat16_speedup=6.0),
+        "a little": replace(CPU, dtype="float32", bfloat16_speedup=1.3),
+    },
+    "transfer-bound": {
+        "pageable copies": replace(
+            GPU, utilisation=25.0, stages={"select": 0.2, "copy": 0.7, "wait": 0.1}
+        ),
+        "one position at a time": replace(GPU, stages={"select": 0.05, "copy": 0.95}),
+        "half of the time": replace(GPU, stages={"select": 0.3, "copy": 0.5, "wait": 0.2}),
+    },
+    "near-out-of-memory": {
+        "60 contexts": replace(GPU, workers=60, threads=1, cores=64, memory_share=0.97),
+        "a training batch too large": replace(GPU, command="iteration", memory_share=0.985),
+        "another program's memory": replace(GPU, memory_share=0.96),
+    },
+}
+
+
+def sick_runs() -> Iterator[tuple[str, str, Run]]:
+    """(finding, name, run) of all scripted runs with a cause."""
+    for finding, runs in SICK.items():
+        for name, run in runs.items():
+            yield finding, name, run
