@@ -12,7 +12,8 @@ from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.idle import CPU, cpu_idle_gaps, idle_gaps
-from blobdiag.diagnosis.verdict import Neighbours, window_validity, with_validity
+from blobdiag.diagnosis.statistics import evaluations_per_second
+from blobdiag.diagnosis.verdict import RATE_RULES, Neighbours, window_validity, with_validity
 from blobdiag.reporting.model import Check, IdleGap, Metric, Throughput, Validity
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.nvml import throttle_reasons
@@ -30,7 +31,7 @@ def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list
         len(arm.games_in_windows),
         games,
         warm_up_seconds=_warm_up(session, arm),
-        rate=arm.throughput().evaluations_per_second,
+        rate=evaluations_per_second(arm.blocks()),
         samples=len(_during(session, arm, timeline.HOST_CPU)),
         sampler_death=session.recorder.death,
         lost_workers=[w.worker for w in arm.workers() if w.state in ("lost", "stalled")],
@@ -138,7 +139,10 @@ def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check
 
 
 def utilisation(session: Session, phase: str, rules: list[Validity], gpu_uuids: list[str]) -> Check:
-    """Mean utilisation of these GPUs over a phase, resting on the window's rules too."""
+    """Mean utilisation of these GPUs over a phase, resting on the window's rules too.
+
+    Not on those of the rate: the phase has rules of its own for its length and its samples.
+    """
     check = gpu_utilisation(
         session.trace,
         gpu_uuids if session.device.startswith("cuda") else [],
@@ -147,7 +151,7 @@ def utilisation(session: Session, phase: str, rules: list[Validity], gpu_uuids: 
         session.settings.expectations[f"{phase}-gpu"],
         not_on_gpu(session),
     )
-    return with_validity(check, rules)
+    return with_validity(check, [rule for rule in rules if rule.rule not in RATE_RULES])
 
 
 def not_on_gpu(session: Session) -> str | None:

@@ -14,6 +14,10 @@ MOST_SPREAD = 0.1
 MOST_OTHERS = 0.1
 HOST_FULL_PERCENT = 90.0
 
+ENOUGH_SAMPLES, STEADY_RATE = "enough samples", "steady rate"
+RATE_RULES = (ENOUGH_SAMPLES, STEADY_RATE)
+"""Rules that only a rate, and what is made of it, rests on."""
+
 
 class Neighbours(NamedTuple):
     """What others did to the host's CPU while a window was measured."""
@@ -60,7 +64,7 @@ def window_validity(
             ok=games >= needed_games,
         ),
         Validity(
-            rule="enough samples",
+            rule=ENOUGH_SAMPLES,
             observed=f"{samples}",
             needed=f"≥ {MIN_SAMPLES}",
             ok=samples >= MIN_SAMPLES,
@@ -91,7 +95,7 @@ def _steady(rate: Metric) -> Validity:
         spread = (rate.interval.high - rate.interval.low) / (2 * rate.value)
         observed = f"± {spread:.1%}"
     return Validity(
-        rule="steady rate",
+        rule=STEADY_RATE,
         observed=observed,
         needed=f"95 % interval within ± {MOST_SPREAD:.0%}",
         ok=bool(rate.value and rate.interval is not None and spread <= MOST_SPREAD),

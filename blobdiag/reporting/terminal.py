@@ -18,6 +18,7 @@ from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import (
     Check,
     Finding,
+    Gain,
     Interval,
     Metric,
     Plan,
@@ -117,12 +118,19 @@ def _throughput(report: Report) -> RenderableType | None:
     return table
 
 
+def _bare(throughput: Throughput) -> str:
+    """The network alone, by the rows of a batch."""
+    rates = [f"{figure(r.evaluations_per_second)} at {r.rows:,}" for r in throughput.bare_network]
+    return "\n".join(rates) or f"{UNKNOWN} (not measured)"
+
+
 _THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
     ("games/min", lambda t: _value(t.games_per_minute)),
     ("  95 % interval", lambda t: _interval(t.games_per_minute)),
     ("evals/s", lambda t: _value(t.evaluations_per_second)),
     ("  95 % interval", lambda t: _interval(t.evaluations_per_second)),
     ("mean batch", lambda t: _known(t.mean_batch, "no batch was evaluated")),
+    ("bare network, evals/s", _bare),
     ("workers × threads", lambda t: f"{t.workers} × {t.threads}"),
     ("lanes", lambda t: f"{t.lanes:,}"),
     ("games finished", lambda t: f"{t.games:,} in {t.window_seconds:.1f} s"),
@@ -184,7 +192,7 @@ def _idle_gaps(report: Report) -> RenderableType | None:
     if report.seconds_shortest_visible_gap is not None:
         title += f" (visible from {report.seconds_shortest_visible_gap:.1f} s up)"
     table = _table(title)
-    table.add_column("GPU", overflow="fold")
+    table.add_column("device", overflow="fold")
     for head in ("from s", "to s", "seconds"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("phase", overflow="fold")
@@ -248,6 +256,31 @@ def _finding(finding: Finding) -> RenderableType:
     for line in finding.evidence:
         table.add_row("seen", _text(line))
     table.add_row("remedy", _text(finding.remedy, style="bold"))
+    if finding.gain is not None:
+        table.add_row("gain", _text(_gain(finding.gain)))
+    return table
+
+
+def _gain(gain: Gain) -> str:
+    predicted = []
+    if gain.minutes_per_iteration is not None:
+        predicted.append(f"{figure(gain.minutes_per_iteration)} min an iteration")
+    if gain.self_play_factor is not None:
+        predicted.append(f"self-play {figure(gain.self_play_factor)} × as fast")
+    return ": ".join([", ".join(predicted), gain.basis] if predicted else [gain.basis])
+
+
+def _validity(report: Report) -> RenderableType | None:
+    """All rules of the run, only where one is broken: each broken one explains a result."""
+    if all(rule.ok for rule in report.validity):
+        return None
+    table = _table("Validity of the evidence")
+    table.add_column("", no_wrap=True)
+    for head in ("rule", "observed", "needed"):
+        table.add_column(head, overflow="fold")
+    for rule in report.validity:
+        kept = _dim("kept") if rule.ok else Text("broken", style="bold yellow")
+        table.add_row(kept, _text(rule.rule), _text(rule.observed), _text(rule.needed))
     return table
 
 
@@ -369,6 +402,7 @@ _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
     _phases,
     _idle_gaps,
     _checks,
+    _validity,
     _findings,
     _plan,
     _environment,

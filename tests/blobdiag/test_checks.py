@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,10 +17,10 @@ from blobdiag.diagnosis.checks import (
     starved,
 )
 from blobdiag.diagnosis.expectations import EXPECTATIONS, with_overrides
-from blobdiag.diagnosis.idle import idle_gaps
+from blobdiag.diagnosis.idle import CPU_IDLE_PERCENT, cpu_idle_gaps, idle_gaps
 from blobdiag.diagnosis.timeline import phases, trace_of
-from blobdiag.diagnosis.verdict import verdict, window_validity, with_validity
-from blobdiag.reporting.model import Check, Interval, Metric, Role, Status
+from blobdiag.diagnosis.verdict import Neighbours, verdict, window_validity, with_validity
+from blobdiag.reporting.model import Check, Interval, Metric, Role, Status, Validity
 from blobdiag.sampling.trace import Span, Trace
 
 UUID = reports.UUID
@@ -287,6 +289,40 @@ def test_every_gap_is_idle_longer_than_the_threshold(
         assert set(inside) == {0.0}
 
 
+PIDS = (7, 8)
+
+
+def _cpu_trace(*percents: list[float | None]) -> Trace:
+    """A process for each list, read every 0.4 s from 100 s on, milliseconds apart."""
+    spans = [Span("self-play", 100.0, 110.0)]
+    trace = Trace(start=100.0, spans=spans)
+    for i, percent in enumerate(percents):
+        for tick, value in enumerate(percent):
+            trace.add(f"process/{PIDS[i]}/cpu", "%", 100.0 + 0.4 * tick + 0.003 * i, value)
+    return trace
+
+
+def test_on_a_cpu_a_gap_begins_with_the_last_reading_of_work() -> None:
+    trace = _cpu_trace([98.0] * 5 + [0.0] * 4 + [98.0] * 8, [5.0] * 17)
+    (gap,) = cpu_idle_gaps(trace, PIDS, trace.spans, 1.0)
+    assert (gap.gpu, gap.phase) == ("cpu", "self-play")
+    assert (gap.start_s, gap.end_s) == (pytest.approx(1.6), pytest.approx(3.2))
+
+
+def test_on_a_cpu_one_process_at_work_is_no_gap() -> None:
+    idle = [98.0] * 5 + [0.0] * 8 + [98.0] * 4
+    trace = _cpu_trace(idle, [CPU_IDLE_PERCENT + 1] * 17)
+    assert not cpu_idle_gaps(trace, PIDS, trace.spans, 1.0)
+    assert cpu_idle_gaps(trace, PIDS[:1], trace.spans, 1.0)
+    assert not cpu_idle_gaps(trace, [], trace.spans, 1.0)
+
+
+def test_on_a_cpu_what_was_not_sampled_is_no_gap() -> None:
+    unknown: list[float | None] = [98.0] * 5 + [None] * 8 + [98.0] * 4
+    trace = _cpu_trace(unknown)
+    assert not cpu_idle_gaps(trace, PIDS, trace.spans, 1.0)
+
+
 def _gap_check(trace: Trace, uuids: list[str]) -> Check:
     return no_idle_gaps(trace, uuids, trace.spans, EXPECTATIONS["idle-gap"])
 
@@ -425,29 +461,78 @@ def test_advisory() -> None:
 # Validity and verdict
 
 
-def test_window_validity() -> None:
-    assert all(rule.ok for rule in window_validity(10.0, 10.0, 20, 20))
-    short, few, died, lost, throttled, foreign = window_validity(
-        5.0,
-        10.0,
-        10,
-        20,
-        sampler_death="exit code -9",
-        lost_workers=[3],
-        throttled=["power cap"],
-        foreign_processes=["pid 7: 300 MiB"],
-    )
-    assert not any(rule.ok for rule in (short, few, died, lost, throttled, foreign))
+RATE = reports.throughput().evaluations_per_second
+SOUND: dict[str, Any] = {
+    "window_seconds": 10.0,
+    "needed_seconds": 10.0,
+    "games": 20,
+    "needed_games": 20,
+    "warm_up_seconds": 2.0,
+    "rate": RATE,
+    "samples": 25,
+}
+
+
+def _broken(**changes: Any) -> dict[str, Validity]:
+    return {rule.rule: rule for rule in window_validity(**SOUND | changes) if not rule.ok}
+
+
+def test_a_sound_window_keeps_every_rule() -> None:
+    assert _broken() == {}
+    assert len(window_validity(**SOUND)) == 7
+    assert _broken(throttled=[], foreign_processes=[], neighbours=Neighbours(0.1, 2, 99.0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "observed"),
+    [
+        ({"window_seconds": 5.0}, "window long enough", "5.0 s"),
+        ({"games": 10}, "enough games finished", "10 in 10.0 s"),
+        ({"samples": 9}, "enough samples", "9"),
+        ({"warm_up_seconds": 0.0}, "warm-up excluded", "0.0 s before the window"),
+        ({"sampler_death": "exit code -9"}, "failure of the sampler", "exit code -9"),
+        ({"lost_workers": [3]}, "lost workers", "worker 3"),
+        ({"throttled": ["power brake"]}, "throttling", "power brake"),
+        ({"foreign_processes": ["pid 7"]}, "other processes on the GPU", "pid 7"),
+        (
+            {"neighbours": Neighbours(0.9, 2, 99.0)},
+            "no busy neighbour",
+            "others used 0.9 cores, the host was 99 % busy",
+        ),
+        (
+            {"rate": RATE.model_copy(update={"interval": Interval(low=33_000, high=47_000)})},
+            "steady rate",
+            "± 17.5%",
+        ),
+        (
+            {"rate": RATE.model_copy(update={"interval": None, "reason": "only 2 blocks"})},
+            "steady rate",
+            "unknown: only 2 blocks",
+        ),
+    ],
+)
+def test_each_rule_of_a_window_can_be_broken(
+    change: dict[str, Any], rule: str, observed: str
+) -> None:
+    assert {name: one.observed for name, one in _broken(**change).items()} == {rule: observed}
+
+
+def test_a_neighbour_that_leaves_cores_idle_does_no_harm() -> None:
+    assert _broken(neighbours=Neighbours(20.0, 2, 40.0)) == {}
+
+
+def test_what_a_short_window_would_need() -> None:
+    few = _broken(window_seconds=5.0, games=10)["enough games finished"]
     assert few.needed == "≥ 20; about 12 s would do"
-    assert died.observed == "exit code -9"
-    assert len(window_validity(10.0, 10.0, 20, 20, throttled=[])) == 5
-    assert "fewer simulations" in window_validity(10.0, 10.0, 0, 20)[1].needed
+    none = _broken(games=0)["enough games finished"]
+    assert "fewer simulations" in none.needed
 
 
 def test_with_validity_invalidates_a_check() -> None:
     check = reports.check()
     assert check.valid
-    assert not with_validity(check, window_validity(1.0, 10.0, 20, 20)).valid
+    assert with_validity(check, window_validity(**SOUND)).valid
+    assert not with_validity(check, window_validity(**SOUND | {"window_seconds": 1.0})).valid
 
 
 _CHECKS = st.lists(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 import reports
 from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Event, Metric, Report, Status
+from blobdiag.reporting.model import Event, Gain, Metric, Report, Status
 from blobdiag.reporting.terminal import render
 
 HEADINGS = [
@@ -18,6 +18,7 @@ HEADINGS = [
     "Phases",
     "Idle gaps",
     "Checks",
+    "Validity of the evidence",
     "Findings",
     "Plan",
     "Environment",
@@ -53,6 +54,8 @@ def test_every_section_and_its_key_figures() -> None:
         "expected 70 to 100 % · bug report, Test 1",
         "not valid: throttling: power cap, needed none",
         "network.to(device) after load_state_dict",
+        "3.20 min an iteration, self-play 1.90 × as fast: measured in this run",
+        "61,000 at 256",
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
         "Some CPU, 2 of 8 cores usable, 15.6 GiB",
@@ -82,6 +85,23 @@ def test_sections_without_content_are_left_out() -> None:
     shown = [h for h in HEADINGS if any(line.startswith(h) for line in text.splitlines())]
     assert shown == ["Environment"]
     assert "– (the NVIDIA driver is not installed)" in text
+
+
+def test_validity_is_drawn_where_a_rule_is_broken_and_then_in_full() -> None:
+    kept, broken = reports.full().validity
+    assert "Validity" not in _drawn(reports.minimal(validity=[kept]))
+    text = _drawn(reports.minimal(validity=[kept, broken]))
+    assert _line(text, "kept").split()[1:3] == ["steady", "rate"]
+    assert "others: 1.9 cores" in _line(text, "broken")
+
+
+def test_a_gain_that_is_not_known_says_why() -> None:
+    [finding] = reports.full().findings
+    why = finding.model_copy(update={"gain": Gain(basis="cannot be predicted: not measured")})
+    text = _drawn(reports.minimal(findings=[why]))
+    assert _line(text, "gain").split(maxsplit=1)[1].strip() == "cannot be predicted: not measured"
+    old = finding.model_copy(update={"gain": None})
+    assert "gain" not in _drawn(reports.minimal(findings=[old]))
 
 
 @pytest.mark.parametrize("report", [reports.minimal(), reports.full()], ids=["minimal", "full"])

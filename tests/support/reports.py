@@ -11,11 +11,13 @@ from blobdiag.reporting.model import (
     Check,
     Event,
     Finding,
+    Gain,
     Gpu,
     IdleGap,
     Interval,
     Machine,
     Metric,
+    NetworkRate,
     Phase,
     Report,
     Role,
@@ -220,6 +222,7 @@ def full(**changes: Any) -> Report:
             throughput(
                 "cuda:0",
                 search_health=health(mean_kl_nats=None, reason="random weights"),
+                bare_network=[NetworkRate(rows=256, evaluations_per_second=61_000.0)],
             ),
         ],
         "metrics": [Metric(name="VRAM", value=3.4, unit="GB", samples=51), unknown],
@@ -231,6 +234,12 @@ def full(**changes: Any) -> Report:
             check(Status.NOT_APPLICABLE, name="policy not uniform"),
             check(Status.FAIL, valid=False, name="GPU not starved"),
         ],
+        "validity": [
+            Validity(rule="steady rate", observed="± 1.2%", needed="within ± 10%", ok=True),
+            Validity(
+                rule="no busy neighbour", observed="others: 1.9 cores", needed="≤ 0.2", ok=False
+            ),
+        ],
         "findings": [
             Finding(
                 name="device-not-propagated",
@@ -238,6 +247,9 @@ def full(**changes: Any) -> Report:
                 cause="A state dict carries no device.",
                 evidence=["worker 1 (pid 4000002): parameters on cpu, bfloat16"],
                 remedy="network.to(device) after load_state_dict",
+                gain=Gain(
+                    minutes_per_iteration=3.2, self_play_factor=1.9, basis="measured in this run"
+                ),
             )
         ],
         "plan": plan(500, 10_000, 4.0, gpu_rate, 24.0, trainer, {"start-up": 3.2}),

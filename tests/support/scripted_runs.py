@@ -22,12 +22,12 @@ from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import (
     Block,
     Gpu,
-    Hold,
     Interval,
     Machine,
     Metric,
     NetworkRate,
     Phase,
+    Plan,
     PrecisionProbe,
     Report,
     Series,
@@ -320,7 +320,7 @@ class Run:
         seen = Metric(name="each example trained on", value=self.reuse, unit="times")
         return [seen, _examples_per_second(74_115.0 if self.on_cuda else 9_900.0)]
 
-    def _plan(self, report: Report) -> object:
+    def _plan(self, report: Report) -> Plan:
         games = report.throughput[-1].games_per_minute
         trained = report.metrics[-1]
         return plan(500, 10_000, self.reuse, games, 15.5, trained, {"weight refresh": 0.2})
@@ -465,7 +465,9 @@ def _replayed(report: Report, rng: np.random.Generator) -> Report:
         one.model_copy(
             update={
                 "values": [
-                    v if v is None or (change := noise.get(one.name.rpartition("/")[2])) is None
+                    v
+                    if v is None
+                    or (change := noise.get(one.name.rpartition("/")[2])) is None
                     # The host stays as busy as it was: what a process lost, a neighbour took.
                     or one.name == "host/cpu"
                     else max(0.0, change(v))
@@ -534,7 +536,6 @@ CPU = Run(
     stages=CPU_STAGES,
 )
 GPU = Run()
-HOLD = Hold(phase="self-play", where="selfplay.py:10 save", seconds=2.9, share=0.97)
 
 SICK: dict[str, dict[str, Run]] = {
     "device-not-propagated": {
@@ -644,10 +645,24 @@ SICK: dict[str, dict[str, Run]] = {
             stages={"select": 0.15, "python": 0.1, "wait": 0.75},
         ),
         "8 workers, batches of 10": replace(
-            GPU, workers=8, threads=1, server_rows=10.0, stages={"select": 0.4, "wait": 0.6}
+            GPU,
+            workers=8,
+            threads=1,
+            server_rows=10.0,
+            mean_batch=10.0,
+            utilisation=40.0,
+            rate=15_000.0,
+            stages={"select": 0.4, "wait": 0.6},
         ),
         "4 workers, batches of 13": replace(
-            GPU, workers=4, threads=1, server_rows=13.0, stages={"select": 0.1, "wait": 0.9}
+            GPU,
+            workers=4,
+            threads=1,
+            server_rows=13.0,
+            mean_batch=13.0,
+            utilisation=60.0,
+            rate=20_000.0,
+            stages={"select": 0.1, "wait": 0.9},
         ),
     },
     "cpu-oversubscription": {
