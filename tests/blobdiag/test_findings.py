@@ -168,7 +168,9 @@ SEVERITY: dict[str, Callable[[float], Run]] = {
         server_rows=100 - 95 * x,
         stages={"select": 1 - 0.9 * x, "wait": 0.9 * x},
     ),
-    "cpu-oversubscription": lambda x: replace(CPU, intra_op_threads=round(1 + 15 * x)),
+    "cpu-oversubscription": lambda x: replace(
+        CPU, intra_op_threads=round(1 + 15 * x), rate=40_000 * (1 - 0.95 * x)
+    ),
     "idle-gap-between-phases": lambda x: replace(CPU, command="iteration", gap_seconds=5 * x),
     "search-collapsed": lambda x: replace(CPU, distinct=1 - x),
     "same-games": lambda x: replace(CPU, same_deals=round(32 * x)),
@@ -250,6 +252,12 @@ def test_a_lost_worker_and_its_replacement_are_one() -> None:
 def test_small_batches_that_cost_nothing_are_healthy() -> None:
     small = replace(CPU, mean_batch=15.0, bare={15: 40_000.0, 192: 44_000.0})
     assert find_all(small.report()) == []
+
+
+def test_threads_that_take_turns_at_no_cost_are_healthy() -> None:
+    assert find_all(replace(CPU, threads=2).report()) == []
+    unmeasured = replace(CPU, threads=2, bare={})
+    assert _names(unmeasured.report()) == {"cpu-oversubscription"}
 
 
 def test_tiny_batches_predict_by_what_the_network_takes_of_the_time() -> None:

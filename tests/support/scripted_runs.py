@@ -669,10 +669,10 @@ SICK: dict[str, dict[str, Run]] = {
         "8 intra-op threads for each of 2 workers": replace(
             CPU, intra_op_threads=8, rate=1_500.0, process_percent=95.0
         ),
-        "3 workers on 2 cores": replace(CPU, workers=3),
+        "3 workers on 2 cores": replace(CPU, workers=3, rate=30_000.0),
         "2 intra-op threads": replace(CPU, intra_op_threads=2, rate=20_000.0),
         "32 threads keep 16 cores of a GPU machine": replace(
-            GPU, workers=2, threads=16, process_percent=790.0, host_percent=99.0
+            GPU, workers=2, threads=16, process_percent=790.0, host_percent=99.0, rate=250_000.0
         ),
     },
     "idle-gap-between-phases": {

@@ -27,6 +27,8 @@ from blobdiag.reporting.model import Finding, Gain, Report, Throughput, WorkerRe
 # Where the device is a GPU, threads of PyTorch that never compute do no harm: the cores must be
 # taken up too.
 CORES_TAKEN = 0.9
+# Four search threads of one intra-op thread each on two cores were as fast as two (1.01).
+COSTLY = 1.1
 # A process of so many threads that shares one lock uses one core; a healthy one uses several.
 GIL_THREADS = 4
 GIL_PERCENT = (60.0, 135.0)
@@ -47,7 +49,7 @@ MOST_POINTS = 120
 def cpu_oversubscription(report: Report) -> Finding | None:
     """More computing threads than cores: intra-op threads × threads, summed over the workers."""
     cores = report.machine.cores_usable
-    crowded = [arm for arm in arms(report) if _oversubscribes(report, arm)]
+    crowded = [a for a in arms(report) if _oversubscribes(report, a) and _costs(report, a)]
     arm = max(crowded, key=computing_threads, default=[])
     if not arm:
         return None
@@ -81,6 +83,12 @@ def _cores_used(report: Report, arm: Sequence[WorkerRecord]) -> float | None:
     means = [mean(report, [f"process/{w.pid}/cpu"], windows(report)) for w in arm]
     known = [value for value in means if value is not None]
     return sum(known) / 100 if known and len(known) == len(means) else None
+
+
+def _costs(report: Report, arm: Sequence[WorkerRecord]) -> bool:
+    """Whether taking turns costs anything; taken for granted where it was not measured."""
+    factor = _gain_of_own_cores(report, arm).self_play_factor
+    return factor is None or factor >= COSTLY
 
 
 def _switches(report: Report, worker: WorkerRecord) -> str:
