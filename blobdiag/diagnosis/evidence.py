@@ -77,10 +77,12 @@ def samples(report: Report, name: str, within: Sequence[Window]) -> list[tuple[f
     ]
 
 
-def mean(report: Report, names: Sequence[str], within: Sequence[Window]) -> float | None:
-    """Mean over all samples of all these metrics; None of fewer than MIN_SAMPLES."""
+def mean(
+    report: Report, names: Sequence[str], within: Sequence[Window], least: int = MIN_SAMPLES
+) -> float | None:
+    """Mean over all samples of all these metrics; None of fewer than `least`."""
     values = [value for name in names for _, value in samples(report, name, within)]
-    return sum(values) / len(values) if len(values) >= MIN_SAMPLES else None
+    return sum(values) / len(values) if len(values) >= least else None
 
 
 def gpus(report: Report, workers: Sequence[WorkerRecord]) -> list[str]:
@@ -89,11 +91,13 @@ def gpus(report: Report, workers: Sequence[WorkerRecord]) -> list[str]:
     return [gpu.uuid for gpu in report.gpus if not used or gpu.uuid in used]
 
 
-def gpu_mean(report: Report, throughput: Throughput, metric: str) -> float | None:
+def gpu_mean(
+    report: Report, throughput: Throughput, metric: str, least: int = MIN_SAMPLES
+) -> float | None:
     """Mean of a GPU's metric over the self-play of an arm, the first second of each left out."""
     names = [f"gpu/{uuid}/{metric}" for uuid in gpus(report, arm_of(report, throughput))]
     within = [(start + LOOK_BACK_S, end) for start, end in windows(report, throughput.device)]
-    return mean(report, names, within)
+    return mean(report, names, within, least)
 
 
 def gpu_busy(report: Report, throughput: Throughput) -> float | None:

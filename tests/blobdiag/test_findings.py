@@ -256,8 +256,9 @@ def test_small_batches_that_cost_nothing_are_healthy() -> None:
 
 def test_threads_that_take_turns_at_no_cost_are_healthy() -> None:
     assert find_all(replace(CPU, threads=2).report()) == []
-    unmeasured = replace(CPU, threads=2, bare={})
-    assert _names(unmeasured.report()) == {"cpu-oversubscription"}
+    assert find_all(replace(CPU, threads=2, bare={}, switches_per_s=340.0).report()) == []
+    off_cores = replace(CPU, threads=2, bare={}, switches_per_s=4_600.0)
+    assert _names(off_cores.report()) == {"cpu-oversubscription"}
 
 
 def test_tiny_batches_predict_by_what_the_network_takes_of_the_time() -> None:

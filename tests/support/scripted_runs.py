@@ -75,6 +75,8 @@ class Run:
     """CPU of each worker."""
     host_percent: float = 45.0
     stages: Mapping[str, float] = field(default_factory=lambda: CUDA_STAGES)
+    switches_per_s: float = 50.0
+    """Involuntary ones, of each worker."""
     leak_mib_per_s: float = 0.0
     distinct: float = 1.0
     reuse: float = 4.0
@@ -193,6 +195,9 @@ class Run:
             percent = self._level(rng, f"{prefix}/cpu", "%", host, self.process_percent, idle=0.0)
             known = [0.0 if t else v for t, v in zip(in_training, percent.values, strict=True)]
             yield percent.model_copy(update={"values": known})
+            slow = np.arange(1.0, self._end, 1.0)
+            counted = np.cumsum(rng.poisson(self.switches_per_s, len(slow)))
+            yield _series(f"{prefix}/involuntary_switches", "switches", slow, counted)
             settled = 420 + 28 * (1 - np.exp(-(host - START_UP_S).clip(0) / 1.5))
             leaked = self.leak_mib_per_s * (host - START_UP_S).clip(0)
             drift = np.cumsum(rng.exponential(0.02, len(host)))
@@ -667,7 +672,14 @@ SICK: dict[str, dict[str, Run]] = {
     },
     "cpu-oversubscription": {
         "8 intra-op threads for each of 2 workers": replace(
-            CPU, intra_op_threads=8, rate=1_500.0, process_percent=95.0
+            CPU,
+            intra_op_threads=8,
+            rate=25_000.0,
+            process_percent=95.0,
+            switches_per_s=4_600.0,
+        ),
+        "the network alone was disturbed too": replace(
+            CPU, intra_op_threads=8, rate=25_000.0, bare={192: 26_600.0}, switches_per_s=4_600.0
         ),
         "3 workers on 2 cores": replace(CPU, workers=3, rate=30_000.0),
         "2 intra-op threads": replace(CPU, intra_op_threads=2, rate=20_000.0),

@@ -150,10 +150,11 @@ def transfer_bound(report: Report) -> Finding | None:
     else:
         return None
     evidence = [f"{throughput.device}: {copying:.0%} of the workers' time in copies"]
-    for metric in ("pcie_rx", "pcie_tx"):
-        rate = gpu_mean(report, throughput, metric)
+    for metric in ("pcie_received", "pcie_sent"):
+        # Averages of the driver's own, read every few seconds: a few will do.
+        rate = gpu_mean(report, throughput, metric, least=1)
         if rate is not None:
-            evidence.append(f"{throughput.device}: {metric} {rate:,.0f} {_unit(report, metric)}")
+            evidence.append(f"{throughput.device}: {metric} {rate:,.0f} MiB/s")
     if (busy := gpu_busy(report, throughput)) is not None:
         evidence.append(f"{throughput.device}: utilisation {busy:.0f} %")
     return Finding(
@@ -172,10 +173,6 @@ def transfer_bound(report: Report) -> Finding | None:
             report, 1 / max(1 - copying, 0.01), "at most: the workers' time without the copies"
         ),
     )
-
-
-def _unit(report: Report, metric: str) -> str:
-    return next((s.unit for s in report.series if s.name.endswith(f"/{metric}")), "")
 
 
 def near_out_of_memory(report: Report) -> Finding | None:

@@ -138,9 +138,9 @@ def _gain_without(report: Report, gaps: list[IdleGap]) -> Gain:
     return Gain(
         minutes_per_iteration=between / 60 + (minutes or 0.0) * share,
         self_play_factor=factor,
-        basis=(
-            f"{between:.1f} s between phases, once an iteration, and {share:.1%} of self-play "
-            "inside it"
+        basis=" and ".join(
+            [f"{between:.1f} s outside self-play, once an iteration"] * bool(between)
+            + [f"{share:.0%} of self-play's time, which recurs with its games"] * bool(share)
         ),
     )
 
