@@ -261,19 +261,25 @@ def test_threads_that_take_turns_at_no_cost_are_healthy() -> None:
     assert _names(off_cores.report()) == {"cpu-oversubscription"}
 
 
-def test_tiny_batches_predict_by_what_the_network_takes_of_the_time() -> None:
-    run = replace(
-        CPU,
-        mean_batch=4.0,
-        rate=6_000.0,
-        bare={4: 6_500.0, 192: 39_000.0},
-        stages={"select": 0.05, "expand": 0.05, "network": 0.9},
-    )
-    gain = _found("tiny-batches", run.report()).gain
+def test_tiny_batches_predict_a_healthy_rate_in_large_batches() -> None:
+    run = replace(CPU, mean_batch=4.0, rate=6_000.0, bare={4: 6_500.0, 192: 40_000.0})
+    report = run.report()
+    rate = report.throughput[0]
+    gain = _found("tiny-batches", report).gain
     assert gain is not None
-    assert gain.self_play_factor == pytest.approx(1 / (0.1 + 0.9 / 6))
-    minutes = 10_000 / (run.report().throughput[0].games_per_minute.value or 0)
-    assert gain.minutes_per_iteration == pytest.approx(minutes * (1 - (0.1 + 0.9 / 6)))
+    # Two threads: 50 µs of the network and 6 of the host for each position.
+    factor = (2 / 56e-6) / (rate.evaluations_per_second.value or 0)
+    assert gain.self_play_factor == pytest.approx(factor)
+    minutes = 10_000 / (rate.games_per_minute.value or 0)
+    assert gain.minutes_per_iteration == pytest.approx(minutes * (1 - 1 / factor))
+
+
+def test_on_cuda_a_starved_gpu_is_predicted_to_reach_the_design_s_share() -> None:
+    report = SICK["busy-but-starved"]["99 % busy with a tenth of the work"].report()
+    gain = _found("busy-but-starved", report).gain
+    assert gain is not None
+    achieved = report.throughput[0].evaluations_per_second.value or 0
+    assert gain.self_play_factor == pytest.approx(0.6 * 640_000 / achieved)
 
 
 def test_fewer_workers_predict_by_what_was_measured() -> None:

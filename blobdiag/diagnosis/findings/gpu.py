@@ -7,7 +7,6 @@ from collections import Counter
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import (
     arm_of,
-    asked,
     bare_rate,
     bare_share,
     gpu_busy,
@@ -70,7 +69,7 @@ def busy_but_starved(report: Report) -> Finding | None:
             "Give the GPU more rows a call (--lanes) from fewer processes (--workers) with a "
             "thread for each core (--threads); blobdiag tune finds the numbers"
         ),
-        gain=_up_to_healthy(report, throughput, share),
+        gain=_up_to_healthy(report, throughput),
     )
 
 
@@ -96,7 +95,7 @@ def too_many_workers(report: Report) -> Finding | None:
         evidence.append(f"{better.workers} workers play {factor:.1f} × as many games/min")
         gain = gains.faster(report, factor, f"measured in this run with {better.workers} workers")
     else:
-        gain = _up_to_healthy(report, throughput, share)
+        gain = _up_to_healthy(report, throughput)
     return Finding(
         name="too-many-workers",
         title=f"{contexts} workers share one GPU and hold each other up",
@@ -211,11 +210,6 @@ def _share_line(report: Report, throughput: Throughput, share: float) -> str:
     )
 
 
-def _up_to_healthy(report: Report, throughput: Throughput, share: float | None) -> Gain:
-    if share is None:
-        return gains.unknown("the network alone was not measured")
-    if throughput is not asked(report):
-        return gains.unknown(f"the plan is for {report.device}, not for {throughput.device}")
-    healthy = gains.HEALTHY_SHARE["cuda"]
-    basis = f"a healthy engine reaches {healthy:.2f} of the network alone, this run {share:.2f}"
-    return gains.faster(report, healthy / max(share, 1e-6), basis)
+def _up_to_healthy(report: Report, throughput: Throughput) -> Gain:
+    bare = bare_rate(report, throughput)
+    return gains.up_to_healthy(report, throughput, bare, "at its best")

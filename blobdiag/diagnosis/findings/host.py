@@ -12,6 +12,7 @@ from blobdiag.diagnosis.evidence import (
     arm_of,
     arms,
     asked,
+    bare_rate,
     bare_share,
     computing_threads,
     gpu_busy,
@@ -117,15 +118,8 @@ def _gain_of_own_cores(report: Report, arm: Sequence[WorkerRecord]) -> Gain:
     throughput = asked(report)
     if throughput is None or kind(throughput.device) != kind(arm[0].device_asked):
         return gains.unknown(f"self-play on {report.device} was not measured with these workers")
-    share = bare_share(report, throughput)
-    if share is None:
-        return gains.unknown("the network alone was not measured")
-    healthy = gains.HEALTHY_SHARE.get(kind(throughput.device), 1.0)
-    basis = (
-        f"a healthy engine reaches {healthy:.2f} of the network alone, measured with one intra-op "
-        f"thread each, this run {share:.2f}"
-    )
-    return gains.faster(report, healthy / max(share, 1e-6), basis)
+    bare, what = bare_rate(report, throughput), "with one intra-op thread each"
+    return gains.up_to_healthy(report, throughput, bare, what)
 
 
 def cores_counted_wrong(report: Report) -> Finding | None:
@@ -220,9 +214,8 @@ def _device_is_the_limit(report: Report, throughput: Throughput) -> bool:
     if kind(throughput.device) != "cuda":
         return False
     busy, share = gpu_busy(report, throughput), bare_share(report, throughput)
-    healthy = gains.HEALTHY_SHARE["cuda"]
     if share is not None:
-        return share >= healthy / 2
+        return share >= gains.HEALTHY_SHARE_CUDA / 2
     # Without either figure nothing is known of the GPU, and so nothing of the threads.
     return busy is None or busy >= BUSY_GPU_PERCENT
 

@@ -79,27 +79,12 @@ def _small_and_large(throughput: Throughput) -> tuple[NetworkRate, NetworkRate] 
 
 
 def _gain_of_large(report: Report, throughput: Throughput) -> Gain:
-    measured, shares = _small_and_large(throughput), stage_shares(arm_of(report, throughput))
+    measured = _small_and_large(throughput)
     if measured is None:
         return gains.unknown("the network alone was not measured at this batch size and a large")
-    if throughput is not asked(report):
-        return gains.unknown(f"the plan is for {report.device}, not for {throughput.device}")
-    small, large = measured
-    ratio = large.evaluations_per_second / small.evaluations_per_second
-    if not shares:
-        return gains.faster(report, ratio, "the network alone, large batches ÷ these")
-    # Trees cost by the position, the network by its measured rates, the rest by the call.
-    trees = shares.get("select", 0.0) + shares.get("expand", 0.0)
-    # On CUDA the network's time is the wait for it; its call is only the launch.
-    network = shares.get("wait" if kind(throughput.device) == "cuda" else "network", 0.0)
-    calls = max(0.0, 1 - trees - network)
-    factor = 1 / (trees + network / ratio + calls * small.rows / large.rows)
-    return gains.faster(
-        report,
-        factor,
-        f"the network's share of the workers' time ({network:.0%}) at the rate of large batches, "
-        f"{ratio:.1f} × as fast, and the calls' ({calls:.0%}) by their number",
-    )
+    large = measured[1]
+    bare, what = large.evaluations_per_second, f"in batches of {large.rows:,}"
+    return gains.up_to_healthy(report, throughput, bare, what)
 
 
 def queue_bound_server(report: Report) -> Finding | None:
