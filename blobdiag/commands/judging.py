@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import torch
+
 from blobdiag.commands.session import Session
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
 from blobdiag.diagnosis.verdict import window_validity, with_validity
 from blobdiag.reporting.model import Check, Metric, Throughput, Validity
 from blobdiag.sampling.nvml import throttle_reasons
+from blobdiag.sampling.processes import listed, owners
+from blobdiag.sampling.visible import find
 from blobdiag.workload import Arm
 
 SELF_PLAY = "self-play"
 TRAINING = "training"
+MIB = 2**20
 
 
 def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list[Validity]:
@@ -43,21 +48,22 @@ def _throttled(session: Session, arm: Arm) -> list[str] | None:
 
 
 def _foreign(session: Session, arm: Arm) -> list[str] | None:
-    """Processes on the GPUs that are not ours; None when the driver shows none of ours either.
-
-    In a container the driver may list PIDs of the host, or none: nothing can be told then.
-    """
-    ours = {worker.pid for worker in arm.workers()} | {session.pid}
-    seen = {
-        int(name.split("/")[3])
-        for uuid in session.gpu_uuids
-        for name in session.trace.samples
-        if name.startswith(f"gpu/{uuid}/process/")
-        and any(session.trace.between(name, start, end) for start, end in arm.windows)
-    }
-    if not seen & ours:
-        return None
-    return [f"pid {pid}" for pid in sorted(seen - ours)]
+    """Processes on the GPUs that are not ours; None where that cannot be told."""
+    found: list[str] = []
+    for uuid in session.gpu_uuids:
+        ours = {
+            worker.pid: worker.gpu_memory_mib
+            for worker in arm.workers()
+            if (gpu := find(worker.device_uuid or "", session.recorder.gpus)) and gpu.uuid == uuid
+        }
+        if torch.cuda.is_initialized():
+            ours[session.pid] = torch.cuda.max_memory_reserved() / MIB
+        seen = owners(listed(session.trace, uuid, arm.windows), ours)
+        if seen.foreign is None:
+            return None
+        how = " (ours matched by memory)" if seen.by_memory else ""
+        found += [f"pid {pid}{how}" for pid in seen.foreign]
+    return found
 
 
 def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check]:
