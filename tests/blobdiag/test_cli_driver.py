@@ -6,6 +6,7 @@ The workers compute on the CPU: the GPUs beside them are played, and sampled all
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,13 @@ def test_driver_that_disappears(tmp_path: Path, code: int, text: str) -> None:
     events = [event.text for event in report.events if text in event.text]
     assert len(events) == 1, "told once"
     assert not any("sampler died" in event.text for event in report.events)
+
+
+def test_driver_that_takes_the_sampler_with_it(tmp_path: Path) -> None:
+    crash = {"function": "*", "code": -signal.SIGSEGV, "from": 3}
+    report = compared(tmp_path, {"devices": [gpu()], "errors": [crash]})
+    assert set(known(report, "utilization")) == {87}
+    assert any("killed by SIGSEGV" in event.text for event in report.events)
 
 
 def test_driver_without_most_of_its_functions(tmp_path: Path) -> None:

@@ -263,6 +263,16 @@ def test_library_without_what_nothing_goes_without(tmp_path: Path, missing: list
     assert answer(tmp_path, one() | {"missing": missing})["reason"]
 
 
+def test_library_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / LIBRARY).write_text("no library")
+    code = "from blobdiag.sampling.sampler import MachineSource; print(MachineSource().gpu_reason)"
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path), "LD_LIBRARY_PATH": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | paths
+    )
+    assert "NVML shared library not found" in run.stdout, run.stderr
+
+
 def test_no_gpu_at_all(tmp_path: Path) -> None:
     assert "offers no GPU: it lists none" in answer(tmp_path, {"devices": []})["reason"]
 

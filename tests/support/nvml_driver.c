@@ -4,6 +4,7 @@
  * it). Times are seconds since the library was loaded. What a device has no `value` for is not
  * supported. Signatures and layouts are those of nvml.h.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -110,8 +111,10 @@ static int fault(const char *function, Device *d) {
     double t = now();
     for (Fault *f = faults; f < faults + fault_count; f++)
         if ((!strcmp(f->function, function) || !strcmp(f->function, "*")) &&
-            (f->device < 0 || (d && d == &devices[f->device])) && t >= f->from && t < f->until)
+            (f->device < 0 || (d && d == &devices[f->device])) && t >= f->from && t < f->until) {
+            if (f->code < 0) raise(-f->code);
             return f->code;
+        }
     return SUCCESS;
 }
 #define ANSWER(device) \

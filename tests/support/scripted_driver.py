@@ -10,8 +10,8 @@ A scenario is JSON:
                   "processes": [{"pid": …, "memory": MiB or null, "sm": %, "from": s, "until": s,
                                  "listed": false}],
                   "mig": [devices, each with "gi" and "ci"]}],
-     "errors": [{"function": name or "*", "code": nvmlReturn_t, "device": number, "from": s,
-                 "until": s}],
+     "errors": [{"function": name or "*", "code": nvmlReturn_t or -signal that it dies of,
+                 "device": number, "from": s, "until": s}],
      "missing": [functions the library does not have]}
 
 METRIC is a name of NvmlReader's; without a value it is not supported. Seconds count from the moment
