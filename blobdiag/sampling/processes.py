@@ -18,6 +18,8 @@ MIB = 2**20
 # 250 MiB (Turing) to 600 MiB (Hopper), and cuBLAS workspaces; more is somebody else's memory.
 MOST_CONTEXT_MIB = 1024
 
+NO_LIST = "without the driver's list of processes its samples cannot be told from old ones"
+NO_SAMPLE = "the driver has no sample of any process that it lists"
 NO_MEMORY = "the driver does not say how much this process uses (Windows: WDDM manages it)"
 
 
@@ -27,30 +29,34 @@ class ProcessTable:
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml = nvml
         self._handle = handle
-        self._listed: set[int] = set()
+        self._listed: set[int] | None = None
         self._last_seen = 0
 
     def read(self) -> dict[int, float | str]:
         """MiB by PID, a text where the driver does not tell; raises NVMLError."""
-        self._listed = set()
+        self._listed = None
         # Where the driver lacks it, the name without a version raises what is no NVMLError.
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses_v3(self._handle)
         self._listed = {process.pid for process in running}
         return {process.pid: _memory(process.usedGpuMemory) for process in running}
 
-    def utilization(self) -> dict[int, float]:
-        """SM utilisation in % of the processes last listed; raises NVMLError.
+    def utilization(self) -> dict[int, float] | str:
+        """SM utilisation in % of the processes last listed, or why none; raises NVMLError.
 
         The driver gives a sample to "each process running, that had some non-zero utilization"
         (nvmlDeviceGetProcessUtilization), but its buffer may hold old ones, ones of processes
         that have ended, and rubbish: those are left out, and who has none is not known.
         """
+        if self._listed is None:
+            return NO_LIST
+        if not self._listed:
+            return {}
         samples = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, self._last_seen)
         newer = [s for s in samples if s.pid in self._listed and s.timeStamp > self._last_seen]
         sound = sorted((s.timeStamp, s.pid, s.smUtil) for s in newer if s.smUtil <= 100)
         self._last_seen = max((stamp for stamp, _, _ in sound), default=self._last_seen)
         # In order of time: the newest of each process stays.
-        return {pid: float(share) for _, pid, share in sound}
+        return {pid: float(share) for _, pid, share in sound} or NO_SAMPLE
 
 
 def _memory(used: int | None) -> float | str:

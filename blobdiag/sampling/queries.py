@@ -14,7 +14,6 @@ from blobdiag.sampling.source import Tier
 from blobdiag.sampling.trace import BIT_MASK
 
 MIB = 2**20
-NO_PROCESS_SAMPLE = "the driver has no sample of any process that it lists, or lists none"
 
 
 class Answer(NamedTuple):
@@ -125,11 +124,12 @@ def _processes(table: ProcessTable) -> list[Answer]:
 
 
 def _process_utilization(table: ProcessTable) -> list[Answer]:
-    """Of each listed process that the driver has a sample of, and their sum."""
+    """Of each listed process that the driver has a sample of, and their sum; none: no process."""
     shares = table.utilization()
-    total: Any = sum(shares.values()) if shares else NO_PROCESS_SAMPLE
+    if isinstance(shares, str):
+        return [Answer("process_utilization", "%", shares)]
     each = [Answer(f"process/{pid}/sm_utilization", "%", share) for pid, share in shares.items()]
-    return [Answer("process_utilization", "%", total), *each]
+    return [Answer("process_utilization", "%", sum(shares.values())), *each] if each else []
 
 
 def _one(name: str, unit: str, call: Callable[[], float]) -> Query:
