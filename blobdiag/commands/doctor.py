@@ -21,7 +21,9 @@ from rich.text import Text
 
 from blobdiag.reporting.model import Gpu
 from blobdiag.sampling import host
+from blobdiag.sampling.cgroup import cgroup_cpu_quota
 from blobdiag.sampling.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.visible import Visible, visible
 
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"
@@ -75,6 +77,8 @@ class Facts:
     mig: tuple[str, ...] | None
     """Names of GPUs that are split by MIG."""
     visible_devices: str | None
+    device_order: str | None
+    """CUDA_DEVICE_ORDER."""
     torch: str
     torch_cuda: str | None
     cuda_works: bool
@@ -228,19 +232,18 @@ def look_at_mig(facts: Facts) -> Line:
 
 
 def look_at_visible_devices(facts: Facts) -> Line:
-    """CUDA shows devices up to the first entry that is invalid, none where one is repeated.
-
-    Source: CUDA Programming Guide, "CUDA Environment Variables".
-    """
+    """CUDA shows devices up to the first entry that is invalid, none where one is repeated."""
     subject = "CUDA_VISIBLE_DEVICES"
     if facts.visible_devices is None:
-        return Line(subject, "not set: all GPUs are visible", State.OK)
+        order = _in_order(_visible(facts)) if facts.gpus else ""
+        return Line(subject, f"not set: all GPUs are visible{order}", State.OK)
     shown = f"'{facts.visible_devices}'"
     if facts.hardware is False:
         return Line(subject, f"{shown}, without effect: no GPU", State.OK)
-    fault, hides = _fault_of_visible_devices(facts)
+    seen = _visible(facts)
+    fault, hides = seen.fault, seen.hides_all
     if fault is None:
-        return Line(subject, shown, State.OK)
+        return Line(subject, shown + _in_order(seen), State.OK)
     remedy = "unset it, or name indices or UUIDs as listed by: nvidia-smi -L"
     if facts.cuda_works and hides:
         return Line(subject, f"{shown}: {fault}, yet CUDA works", State.UNKNOWN, remedy)
@@ -344,35 +347,20 @@ def _major(version: str) -> int:
     return int(version.split(".")[0])
 
 
-def _fault_of_visible_devices(facts: Facts) -> tuple[str | None, bool]:
-    """(what is wrong or None, whether it hides every GPU)."""
-    entries = [entry.strip() for entry in (facts.visible_devices or "").split(",")]
-    if entries == [""]:
-        return "empty, which hides every GPU", True
-    found: list[str] = []
-    for entry in entries:
-        device = _device_named(entry, facts.gpus)
-        if device is None:
-            rest = f"only {len(found)} before it can be seen" if found else "no GPU can be seen"
-            return f"{entry or 'an empty entry'} names no GPU here, so {rest}", not found
-        if device in found:
-            return f"{entry} is repeated, so no GPU can be seen", True
-        found.append(device)
-    return None, False
+def _visible(facts: Facts) -> Visible:
+    variables = {
+        "CUDA_VISIBLE_DEVICES": facts.visible_devices,
+        "CUDA_DEVICE_ORDER": facts.device_order,
+    }
+    environment = {name: value for name, value in variables.items() if value is not None}
+    return visible(environment, facts.gpus)
 
 
-def _device_named(entry: str, gpus: tuple[Gpu, ...]) -> str | None:
-    """What an entry stands for, None: nothing; where NVML lists no GPU it cannot be checked."""
-    if entry.startswith("MIG-"):
-        return entry
-    if entry.startswith("GPU-"):
-        named = [gpu.uuid for gpu in gpus if gpu.uuid.startswith(entry)]
-        return entry if not gpus else (named[0] if len(named) == 1 else None)
-    # CUDA reads the digits an entry begins with, as strtoul does.
-    number = re.match(r"\d+", entry)
-    if number is None or (gpus and int(number[0]) >= len(gpus)):
-        return None
-    return str(int(number[0]))
+def _in_order(seen: Visible) -> str:
+    """Which GPU is cuda:0, cuda:1, …, or why that is not known; nothing where there is no GPU."""
+    if seen.uuids is None:
+        return f" ({seen.reason})"
+    return "".join(f"; cuda:{index} is {uuid}" for index, uuid in enumerate(seen.uuids))
 
 
 def collect() -> Facts:
@@ -400,13 +388,14 @@ def collect() -> Facts:
         driver_cuda=driver[1],
         mig=mig,
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        device_order=os.environ.get("CUDA_DEVICE_ORDER"),
         torch=host.package_version("torch"),
         torch_cuda=host.torch_cuda(),
         cuda_works=works,
         cuda_error=error,
         cores_usable=host.usable_cores(),
         cores_total=os.cpu_count() or 1,
-        cpu_quota=host.cgroup_cpu_quota(),
+        cpu_quota=cgroup_cpu_quota(),
         kernel_cache=_kernel_cache(),
     )
 
@@ -450,10 +439,10 @@ def _nvml() -> tuple[NvmlReader | None, str | None]:
 
 
 def _split_by_mig(reader: NvmlReader) -> tuple[str, ...] | None:
-    split = [reader.mig_enabled(gpu.uuid) for gpu in reader.gpus]
-    if None in split:
+    whole = [gpu for gpu in reader.gpus if gpu.mig is None]
+    if any(gpu.mig_enabled is None for gpu in whole):
         return None
-    return tuple(gpu.name for gpu, is_split in zip(reader.gpus, split, strict=True) if is_split)
+    return tuple(gpu.name for gpu in whole if gpu.mig_enabled)
 
 
 def _try_cuda() -> tuple[bool, str | None]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from statistics import fmean
 
+import torch
+
 from blobdiag.commands.session import Session
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
@@ -17,9 +19,12 @@ from blobdiag.diagnosis.verdict import RATE_RULES, Neighbours, window_validity, 
 from blobdiag.reporting.model import Check, IdleGap, Metric, Throughput, Validity
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.nvml import throttle_reasons
+from blobdiag.sampling.processes import listed, owners
+from blobdiag.sampling.visible import find
 from blobdiag.workload import Arm
 
 WARM_UP = "warm-up"
+MIB = 2**20
 
 
 def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list[Validity]:
@@ -92,21 +97,22 @@ def _throttled(session: Session, arm: Arm) -> list[str] | None:
 
 
 def _foreign(session: Session, arm: Arm) -> list[str] | None:
-    """Processes on the GPUs that are not ours; None when the driver shows none of ours either.
-
-    In a container the driver may list PIDs of the host, or none: nothing can be told then.
-    """
-    ours = {worker.pid for worker in arm.workers()} | {session.pid}
-    seen = {
-        int(name.split("/")[3])
-        for uuid in session.gpu_uuids
-        for name in session.trace.samples
-        if name.startswith(f"gpu/{uuid}/process/")
-        and any(session.trace.between(name, start, end) for start, end in arm.windows)
-    }
-    if not seen & ours:
-        return None
-    return [f"pid {pid}" for pid in sorted(seen - ours)]
+    """Processes on the GPUs that are not ours; None where that cannot be told."""
+    found: list[str] = []
+    for uuid in session.gpu_uuids:
+        ours = {
+            worker.pid: worker.gpu_memory_mib
+            for worker in arm.workers()
+            if (gpu := find(worker.device_uuid or "", session.recorder.gpus)) and gpu.uuid == uuid
+        }
+        if torch.cuda.is_initialized():
+            ours[session.pid] = torch.cuda.max_memory_reserved() / MIB
+        seen = owners(listed(session.trace, uuid, arm.windows), ours)
+        if seen.foreign is None:
+            return None
+        how = " (ours matched by memory)" if seen.by_memory else ""
+        found += [f"pid {pid}{how}" for pid in seen.foreign]
+    return found
 
 
 def idle_gaps_of(session: Session, gpu_uuids: list[str]) -> list[IdleGap]:

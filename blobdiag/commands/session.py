@@ -34,6 +34,7 @@ from blobdiag.reporting.live import LiveView
 from blobdiag.reporting.model import (
     Check,
     Event,
+    Gpu,
     IdleGap,
     Metric,
     NetworkRate,
@@ -45,9 +46,12 @@ from blobdiag.reporting.model import (
     Validity,
 )
 from blobdiag.reporting.terminal import render
+from blobdiag.sampling.energy import energy
 from blobdiag.sampling.host import machine, software
-from blobdiag.sampling.recorder import Recorder, shortest_visible_gap
+from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.resolution import shortest_visible_gap
 from blobdiag.sampling.trace import Span, Trace
+from blobdiag.sampling.visible import find, visible
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
 from blobdiag.workload import Arm, check_workload, hold_records, load_network
@@ -166,8 +170,9 @@ class Session:
     @property
     def gpu_uuids(self) -> list[str]:
         """The GPUs that the workers computed on, by UUID; all sampled ones if none said so."""
-        used = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
-        return [g.uuid for g in self.recorder.gpus if not used or g.uuid in used]
+        told = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
+        used = [find(uuid, self.recorder.gpus) for uuid in told if uuid is not None]
+        return [gpu.uuid for gpu in self.recorder.gpus if not told or gpu in used]
 
     def report(self, judgement: Judgement, interrupted: int | None) -> Report:
         """Everything the run came to; `interrupted` is the exit code of a signal."""
@@ -196,14 +201,14 @@ class Session:
             software=software(self.recorder.driver),
             phases=timeline.phases(self.trace, self.gpu_uuids),
             series=self.trace.to_series(),
-            unsupported=self.trace.unsupported,
+            unsupported=self.trace.unsupported | self._unordered(),
             pid=self.pid,
             workers=[record for arm in self.arms for record in arm.workers()],
             weights_hash=self.arms[-1].engine.weights_hash if self.arms else None,
             weights_version=self.arms[-1].engine.weights_version if self.arms else None,
             holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
-            metrics=[self._sampler_cost(), self._watch_cost(), *judgement.metrics],
+            metrics=[self._sampler_cost(), self._watch_cost(), *self._energy(), *judgement.metrics],
             idle_gaps=judgement.idle_gaps,
             validity=judgement.validity,
             checks=judgement.checks,
@@ -220,16 +225,33 @@ class Session:
         probes = self.probes.get(arm.device, Probes([], None))
         return arm.throughput().model_copy(update=probes._asdict())
 
-    def _gpus(self) -> list:
-        indices = {
-            w.device_uuid: int(w.output_device[5:])
-            for arm in self.arms
-            for w in arm.workers()
-            if w.device_uuid is not None and w.output_device.startswith("cuda:")
+    def _gpus(self) -> list[Gpu]:
+        """The GPUs with their CUDA ordinals: as the workers say, else as the environment does."""
+        gpus = self.recorder.gpus
+        seen = visible(os.environ, gpus).uuids or []
+        indices = {uuid: index for index, uuid in enumerate(seen)}
+        for record in (w for arm in self.arms for w in arm.workers()):
+            if record.device_uuid is not None and record.output_device.startswith("cuda:"):
+                device = find(record.device_uuid, gpus)
+                if device is not None:
+                    indices[device.uuid] = int(record.output_device[5:])
+        return [gpu.model_copy(update={"cuda_index": indices.get(gpu.uuid)}) for gpu in gpus]
+
+    def _unordered(self) -> dict[str, str]:
+        """Why GPUs have no CUDA ordinal in the report."""
+        seen = visible(os.environ, self.recorder.gpus)
+        reason = seen.reason or seen.fault or "CUDA does not show it to this process"
+        return {
+            f"gpu/{gpu.uuid}/cuda_index": reason for gpu in self._gpus() if gpu.cuda_index is None
         }
+
+    def _energy(self) -> list[Metric]:
+        by_uuid = {gpu.uuid: gpu for gpu in self.recorder.gpus}
         return [
-            gpu.model_copy(update={"cuda_index": indices.get(gpu.uuid, gpu.cuda_index)})
-            for gpu in self.recorder.gpus
+            energy(self.trace, uuid, f"energy of GPU {by_uuid[uuid].nvml_index}")
+            for uuid in self.gpu_uuids
+            # A MIG instance has no power of its own.
+            if by_uuid[uuid].mig is None
         ]
 
     def _sampler_cost(self) -> Metric:

@@ -79,13 +79,24 @@ class Machine(Model):
     container: str | None = Field(default=None, description="docker, podman, kubernetes, wsl, …")
 
 
+class MigInstance(Model):
+    """Which part of which GPU a MIG instance is."""
+
+    parent_uuid: str
+    gpu_instance: int | None = None
+    compute_instance: int | None = None
+
+
 class Gpu(Model):
-    """One GPU as the driver and, where it can see it, torch name it."""
+    """One GPU, or one MIG instance of it, as the driver and torch name it."""
 
     uuid: str
     name: str
     nvml_index: int | None = None
     cuda_index: int | None = None
+    pci_bus_id: str | None = None
+    mig_enabled: bool | None = Field(default=None, description="split by MIG; None: not told")
+    mig: MigInstance | None = Field(default=None, description="None: it is a whole GPU")
     memory_mib: float | None = None
     compute_capability: str | None = None
 
@@ -181,6 +192,9 @@ class WorkerRecord(Model):
     )
     holds: list[Hold] = Field(default_factory=list)
     stacks: str | None = Field(default=None, description="stacks of a stalled worker")
+    gpu_memory_mib: float | None = Field(
+        default=None, description="torch's own figure: most memory reserved on the worker's device"
+    )
 
     @property
     def mean_batch(self) -> float | None:

@@ -20,6 +20,7 @@ import psutil  # type: ignore[import-untyped]
 
 from blobdiag import __version__
 from blobdiag.reporting.model import Machine, Software
+from blobdiag.sampling.cgroup import cgroup_cpu_quota, cpu_limit, lines
 from blobdiag.sampling.source import Reading, Tier
 
 MIB = 2**20
@@ -32,13 +33,16 @@ class HostReader:
     - HOST: `host/cpu` in % of all cores of the host (a container's quota is not considered);
       `process/<pid>/cpu` in % of one core since the previous reading, `rss` MiB, `threads`.
     - SLOW: `process/<pid>/voluntary_switches` and `involuntary_switches`: context switches of all
-      threads now alive, counted from their start.
+      threads now alive, counted from their start. `cgroup/throttled_periods`: CPU periods in
+      which this process's control group had used up its quota, and `cgroup/throttled_seconds`
+      it stood still, both counted from the group's start.
     """
 
     def __init__(self) -> None:
         self.unsupported: dict[str, str] = {}
         self._processes: dict[int, psutil.Process] = {}
         self._events: list[str] = []
+        self._cpu_limit = cpu_limit()
         # psutil measures since the previous call, so the first answer is a meaningless 0.0.
         psutil.cpu_percent()
 
@@ -60,11 +64,22 @@ class HostReader:
             yield from self._read_each(self._load)
         elif tier is Tier.SLOW:
             yield from self._read_each(self._switches)
+            yield from self._throttling()
 
     def take_events(self) -> list[str]:
         """Processes that vanished since the last call, one line each."""
         events, self._events = self._events, []
         return events
+
+    def _throttling(self) -> Iterator[Reading]:
+        counters = self._cpu_limit.throttling() if self._cpu_limit else None
+        if counters is None:
+            reason = "the kernel does not count it" if self._cpu_limit else "no CPU quota is set"
+            names = ("cgroup/throttled_periods", "cgroup/throttled_seconds")
+            self.unsupported |= dict.fromkeys(names, reason)
+            return
+        yield Reading("cgroup/throttled_periods", "periods", counters.periods)
+        yield Reading("cgroup/throttled_seconds", "s", counters.seconds)
 
     def _read_each(self, read: Callable[[psutil.Process], list[Reading]]) -> Iterator[Reading]:
         for pid, process in list(self._processes.items()):
@@ -120,55 +135,6 @@ def _context_switches(process: psutil.Process) -> tuple[float, float]:
     return float(voluntary), float(involuntary)
 
 
-def cgroup_cpu_quota(root: Path = Path("/")) -> float | None:
-    """Cores that the cgroup of this process may use, None: no limit found.
-
-    The strictest limit from the process's own group up to the mount counts. v2: `cpu.max`; v1:
-    `cpu.cfs_quota_us` ÷ `cpu.cfs_period_us` (Linux, Documentation/admin-guide/cgroup-v2 and
-    Documentation/scheduler/sched-bwc). Inside a container the path may not exist below the
-    mount; then only the mount itself has a limit to read.
-    """
-    mount = root / "sys/fs/cgroup"
-    limits: list[float | None] = []
-    for line in _lines(root / "proc/self/cgroup"):
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            # Where v1 is mounted too, v2 lies one folder deeper.
-            for base in (mount, mount / "unified"):
-                limits += [_limit_v2(folder) for folder in _upwards(base, path)]
-        elif "cpu" in controllers.split(","):
-            for base in (mount / "cpu", mount / controllers):
-                limits += [_limit_v1(folder) for folder in _upwards(base, path)]
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _upwards(base: Path, path: str) -> list[Path]:
-    folder = base / path.lstrip("/")
-    # A path with .. leads out of the mount: a group outside this container's namespace.
-    inside = ".." not in folder.parts
-    return [folder, *(p for p in folder.parents if p.is_relative_to(base))] if inside else [base]
-
-
-def _limit_v2(folder: Path) -> float | None:
-    words = " ".join(_lines(folder / "cpu.max")).split()
-    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
-
-
-def _limit_v1(folder: Path) -> float | None:
-    quota = " ".join(_lines(folder / "cpu.cfs_quota_us"))
-    period = " ".join(_lines(folder / "cpu.cfs_period_us"))
-    # -1 means unlimited.
-    return int(quota) / int(period) if quota and period and int(quota) > 0 else None
-
-
-def _lines(path: Path) -> list[str]:
-    """A file's lines, none where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-
-
 def affinity() -> int:
     """Cores that this process may be scheduled on; all of them where the system has no say."""
     if hasattr(os, "sched_getaffinity"):
@@ -195,7 +161,7 @@ def container(
     `release` is the kernel's, this machine's where None. By the marks each leaves: kubelet's
     variable, /.dockerenv, /run/.containerenv, group names, and Microsoft's kernel name.
     """
-    groups = " ".join(_lines(root / "proc/self/cgroup"))
+    groups = " ".join(lines(root / "proc/self/cgroup"))
     if "KUBERNETES_SERVICE_HOST" in environment or "kubepods" in groups:
         return "kubernetes"
     if (root / ".dockerenv").exists() or "/docker" in groups:
@@ -227,7 +193,7 @@ def machine(label: str | None = None) -> Machine:
 
 
 def _cpu_name() -> str:
-    for line in _lines(Path("/proc/cpuinfo")):
+    for line in lines(Path("/proc/cpuinfo")):
         key, _, value = line.partition(":")
         if key.strip() == "model name":
             return value.strip()
@@ -260,16 +226,28 @@ def package_version(package: str) -> str:
 
 
 def torch_cuda() -> str | None:
-    """The CUDA version torch was built for, None: CPU build, or no torch.
+    """The CUDA version torch was built for, None: CPU build, AMD build, or no torch."""
+    return _torch_version("cuda")
 
-    Read from torch/version.py unless torch is loaded already: to import it takes seconds.
-    """
+
+def other_gpu() -> str | None:
+    """Why a GPU that torch may compute on is none of NVML's; None where torch is for NVIDIA's."""
+    hip = _torch_version("hip")
+    if hip is not None:
+        return f"torch is built for AMD GPUs (ROCm {hip}), and NVML samples only NVIDIA's"
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "this is an Apple GPU, and NVML samples only NVIDIA's"
+    return None
+
+
+def _torch_version(name: str) -> str | None:
+    """`torch.version.<name>`, from the file unless torch is loaded: to import it takes seconds."""
     if "torch" in sys.modules:
-        return sys.modules["torch"].version.cuda
+        return getattr(sys.modules["torch"].version, name, None)
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
-    return _assigned("cuda", "\n".join(_lines(Path(spec.origin).parent / "version.py")))
+    return _assigned(name, "\n".join(lines(Path(spec.origin).parent / "version.py")))
 
 
 def _assigned(name: str, source: str) -> str | None:

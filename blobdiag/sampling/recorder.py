@@ -9,9 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import pairwise
 from multiprocessing.connection import Connection, wait
-from statistics import median
 from time import monotonic
 from types import ModuleType
 from typing import NamedTuple
@@ -23,10 +21,6 @@ from blobdiag.sampling.trace import Trace
 
 # How long stop() waits for the last batch, then after each harder request.
 PATIENCE_SECONDS = 3.0
-
-# NVML: "Each sample period may be between 1 second and 1/6 second, depending on the product"
-# (nvmlUtilization_t). Which one, the driver does not say.
-LONGEST_AVERAGE_SECONDS = 1.0
 
 
 class Cost(NamedTuple):
@@ -166,29 +160,11 @@ class Recorder:
         for name, unit, time, value in batch.samples:
             self._trace.add(name, unit, time, value)
             self._latest[name] = value
-        self._trace.unsupported.update(batch.unsupported)
+        if batch.unsupported is not None:
+            self._trace.unsupported = batch.unsupported
         self.events += [(monotonic(), event) for event in batch.events]
         self.cost = Cost(batch.cpu_seconds, batch.wall_seconds)
         self._finished = batch.last
-
-
-def shortest_visible_gap(trace: Trace, gpu: str) -> float | None:
-    """Seconds a GPU (its UUID) must be idle for a sample of 0 to be certain; None: not sampled.
-
-    The average behind a sample must lie wholly inside the gap, and a sample must be taken while
-    it does: averaging window + sampling interval (the median of this run). `sm_activity`, where
-    it was sampled, is averaged by GPM over exactly one interval; `utilization` over 1/6 to 1 s,
-    "depending on the product" (NVML, nvmlUtilization_t), of which the longest is taken.
-    """
-    for metric, window in (("sm_activity", None), ("utilization", LONGEST_AVERAGE_SECONDS)):
-        samples = trace.samples.get(f"gpu/{gpu}/{metric}")
-        if samples is None:
-            continue
-        known = [t for t, v in zip(samples.times, samples.values, strict=False) if v is not None]
-        if len(known) > 1:
-            interval = median(later - earlier for earlier, later in pairwise(known))
-            return interval + (interval if window is None else window)
-    return None
 
 
 @contextmanager

@@ -8,14 +8,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import time
+import time as clock
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Any, NamedTuple
 
 from blobdiag.reporting.model import Gpu
-from blobdiag.sampling.host import HostReader
+from blobdiag.sampling.host import HostReader, other_gpu
 from blobdiag.sampling.nvml import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import TICK_SECONDS, Reading, Source, Tier
 
@@ -31,11 +31,12 @@ class Ready(NamedTuple):
 class Batch(NamedTuple):
     """What was read since the last message: samples as (name, unit, monotonic time, value).
 
-    `cpu_seconds` and `wall_seconds` are the sampler's own, since it said it was ready.
+    `unsupported` is None where it is as it was. `cpu_seconds` and `wall_seconds` are the sampler's
+    own, since it said it was ready.
     """
 
     samples: list[tuple[str, str, float, float | None]]
-    unsupported: dict[str, str]
+    unsupported: dict[str, str] | None
     events: list[str]
     cpu_seconds: float
     wall_seconds: float
@@ -53,7 +54,7 @@ class MachineSource:
         try:
             self._nvml = open_nvml(binding)
         except NvmlUnavailable as error:
-            self.gpu_reason = str(error)
+            self.gpu_reason = other_gpu() or str(error)
 
     @property
     def gpus(self) -> list[Gpu]:
@@ -109,6 +110,7 @@ def _sample(connection: Connection, source: Source) -> None:
     orders = _Orders(connection, source)
     cost = _Cost()
     tick, running = 0, True
+    told: dict[str, str] = {}
     while running:
         running = orders.obey_until(cost.start + (tick + 1) * TICK_SECONDS)
         last, tick = tick, int((monotonic() - cost.start) / TICK_SECONDS)
@@ -116,8 +118,10 @@ def _sample(connection: Connection, source: Source) -> None:
         samples = [sample for tier in due for sample in _stamped(source.read(tier))]
         if Tier.SLOW in due:
             samples.append(("sampler/cpu", "%", monotonic(), cost.percent()))
-        events = source.take_events()
-        connection.send(Batch(samples, source.unsupported, events, *cost.total(), not running))
+        now, events = source.unsupported, source.take_events()
+        news = None if now == told else now
+        connection.send(Batch(samples, news, events, *cost.total(), not running))
+        told = now
 
 
 def _due(last: int, now: int) -> list[Tier]:
@@ -126,8 +130,8 @@ def _due(last: int, now: int) -> list[Tier]:
 
 
 def _stamped(readings: Iterator[Reading]) -> Iterator[tuple[str, str, float, float | None]]:
-    for name, unit, value in readings:
-        yield name, unit, monotonic(), value
+    for name, unit, value, time in readings:
+        yield name, unit, monotonic() if time is None else time, value
 
 
 class _Orders:
@@ -170,15 +174,15 @@ class _Cost:
 
     def __init__(self) -> None:
         self.start = self._wall = monotonic()
-        self._cpu_start = self._cpu = time.process_time()
+        self._cpu_start = self._cpu = clock.process_time()
 
     def total(self) -> tuple[float, float]:
         """CPU and wall seconds since the start."""
-        return time.process_time() - self._cpu_start, monotonic() - self.start
+        return clock.process_time() - self._cpu_start, monotonic() - self.start
 
     def percent(self) -> float:
         """CPU time in % of one core since the previous call."""
-        cpu, wall = time.process_time(), monotonic()
+        cpu, wall = clock.process_time(), monotonic()
         share = (cpu - self._cpu) / (wall - self._wall)
         self._cpu, self._wall = cpu, wall
         return 100 * share

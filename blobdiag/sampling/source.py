@@ -25,11 +25,15 @@ class Tier(Enum):
 
 
 class Reading(NamedTuple):
-    """One value as read, in `unit`; None: not known this time."""
+    """One value as read, in `unit`; None: not known this time.
+
+    `time` is in monotonic seconds, None: that of the reading.
+    """
 
     name: str
     unit: str
     value: float | None
+    time: float | None = None
 
 
 class Source(Protocol):
@@ -48,7 +52,7 @@ class Source(Protocol):
 
     @property
     def unsupported(self) -> dict[str, str]:
-        """Metrics that will never have a value here, each with its reason."""
+        """Metrics that have no value, for ever or at their last reading, each with its reason."""
 
     def watch(self, pids: Iterable[int]) -> None:
         """Sample these processes too, from now on."""

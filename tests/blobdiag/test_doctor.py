@@ -11,7 +11,10 @@ from blobdiag.commands import doctor as module
 from blobdiag.commands.doctor import Facts, Line, State, collect, conclude, diagnose, doctor
 from blobdiag.reporting.model import Gpu
 
-GPUS = tuple(Gpu(uuid=f"GPU-{letter * 8}-1111", name="NVIDIA Scripted") for letter in "ab")
+GPUS = tuple(
+    Gpu(uuid=f"GPU-{letter * 8}-1111", name="NVIDIA Scripted", pci_bus_id=f"0:{place}:0")
+    for letter, place in (("a", 2), ("b", 1))
+)
 
 WORKING = Facts(
     pci_nvidia=True,
@@ -26,6 +29,7 @@ WORKING = Facts(
     driver_cuda="12.9",
     mig=(),
     visible_devices=None,
+    device_order="PCI_BUS_ID",
     torch="2.13.0+cu128",
     torch_cuda="12.8",
     cuda_works=True,

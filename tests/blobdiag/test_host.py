@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from blobdiag.sampling import host
-from blobdiag.sampling.host import HostReader, cgroup_cpu_quota, container, usable_cores
+from blobdiag.sampling.cgroup import CpuLimit, Throttling, cgroup_cpu_quota, cpu_limit
+from blobdiag.sampling.host import HostReader, container, usable_cores
 from blobdiag.sampling.source import Tier
 
 
@@ -213,6 +214,63 @@ class TestQuota:
             assert usable_cores() == 1
         finally:
             os.sched_setaffinity(0, before)
+
+
+class TestThrottling:
+    V2 = "usage_usec 9\nnr_periods 40\nnr_throttled 7\nthrottled_usec 2500000\n"
+    V1 = "nr_periods 40\nnr_throttled 7\nthrottled_time 2500000000\n"
+
+    @pytest.mark.parametrize("stat", [V2, V1])
+    def test_counts_of_the_group_that_limits(self, tmp_path: Path, stat: str) -> None:
+        write(tmp_path, proc__self__cgroup="0::/job\n")
+        group = tmp_path / "sys/fs/cgroup/job"
+        write(group, cpu_dot_max="150000 100000\n", cpu_dot_stat=stat)
+        limit = cpu_limit(tmp_path)
+        assert limit is not None
+        assert limit.throttling() == Throttling(7.0, 2.5)
+
+    def test_no_limit(self, tmp_path: Path) -> None:
+        assert cpu_limit(tmp_path) is None
+
+    @pytest.mark.parametrize("stat", ["", "usage_usec 9\n", "nr_throttled 7\n"])
+    def test_not_counted(self, tmp_path: Path, stat: str) -> None:
+        (tmp_path / "cpu.stat").write_text(stat)
+        assert CpuLimit(1.0, tmp_path / "cpu.stat").throttling() is None
+
+    def test_reader_gives_counts_or_a_reason(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        names = {"cgroup/throttled_periods", "cgroup/throttled_seconds"}
+        (tmp_path / "cpu.stat").write_text(self.V2)
+        for limit, values in ((CpuLimit(1.5, tmp_path / "cpu.stat"), {7.0, 2.5}), (None, set())):
+            monkeypatch.setattr(host, "cpu_limit", lambda limit=limit: limit)
+            reader = HostReader()
+            seen = read(reader, Tier.SLOW)
+            assert {seen[name] for name in names & seen.keys()} == values
+            assert names & reader.unsupported.keys() == (set() if values else names)
+
+
+class TestOtherGpu:
+    def test_amd_is_told_from_torchs_files(self, tmp_path: Path) -> None:
+        code = "from blobdiag.sampling.host import other_gpu; print(other_gpu())"
+        write(tmp_path / "torch", version_dot_py="cuda = None\nhip: str | None = '6.4.43'\n")
+        (tmp_path / "torch/__init__.py").write_text("raise SystemExit('imported')")
+        paths = os.pathsep.join([str(tmp_path), *sys.path])
+        answer = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": paths},
+        )
+        assert answer.stdout.startswith("torch is built for AMD GPUs (ROCm 6.4.43)"), answer.stderr
+
+    def test_apple(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(host.platform, "system", lambda: "Darwin")
+        monkeypatch.setattr(host.platform, "machine", lambda: "arm64")
+        assert "Apple" in (host.other_gpu() or "")
+
+    def test_none_of_these(self) -> None:
+        assert host.other_gpu() is None
 
 
 class TestContainer:

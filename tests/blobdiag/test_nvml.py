@@ -1,4 +1,4 @@
-"""The NVML reader against a scripted binding that raises the real binding's errors."""
+"""What a driver cannot script: how often it is asked, and when (see test_nvml_driver for it)."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ from types import ModuleType
 
 import pynvml
 import pytest
-from scripted_nvml import MIB, ScriptedNvml, Turns, process
+from scripted_nvml import ScriptedNvml, Turns
 
-from blobdiag.sampling import nvml as module
+from blobdiag.sampling import gpm as module
+from blobdiag.sampling import nvml_errors
 from blobdiag.sampling.nvml import NvmlReader, NvmlUnavailable, open_nvml, throttle_reasons
 from blobdiag.sampling.source import Tier
-
-TRANSIENT = [
-    pynvml.NVMLError_Timeout,
-    pynvml.NVMLError_Unknown,
-    pynvml.NVMLError_InUse,
-    pynvml.NVMLError_NoData,
-    pynvml.NVMLError_IrqIssue,
-]
 
 
 @pytest.fixture(autouse=True)
@@ -47,61 +40,12 @@ def reason(reader: NvmlReader, metric: str) -> str | None:
     return reader.unsupported.get(f"gpu/{reader.gpus[0].uuid}/{metric}")
 
 
-def test_every_metric_in_its_unit() -> None:
-    reader = open_nvml(ScriptedNvml())
-    assert read(reader, Tier.FAST) == {
-        "utilization": 93,
-        "memory_utilization": 41,
-        "memory_used": 3072,
-        "sm_activity": 71.5,
-        "sm_occupancy": 33.25,
-        "tensor_activity": 12,
-        "dram_activity": 48,
-    }
-    assert read(reader, Tier.SLOW) == {
-        "power": 350.5,
-        "sm_clock": 1980,
-        "memory_clock": 2619,
-        "temperature": 61,
-        "clocks_event_reasons": 4,
-        "energy": 123_456_789,
-    }
-    assert read(reader, Tier.HOST) == {}
-    assert reader.unsupported == {}
-
-
-def test_identity() -> None:
-    reader = open_nvml(ScriptedNvml(gpus=2))
-    assert [gpu.nvml_index for gpu in reader.gpus] == [0, 1]
-    assert len({gpu.uuid for gpu in reader.gpus}) == 2
-    assert reader.gpus[1].name == "NVIDIA Scripted"
-    assert reader.gpus[1].memory_mib == 81920
-    assert reader.gpus[1].compute_capability == "9.0"
-    assert (reader.driver, reader.cuda_driver) == ("575.51.03", "12.9")
-
-
 def test_handles_are_fetched_once() -> None:
     binding = ScriptedNvml(gpus=3)
     reader = open_nvml(binding)
     for tier in Tier:
         list(reader.read(tier))
     assert binding.calls["nvmlDeviceGetHandleByIndex"] == 3
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (pynvml.NVMLError_LibraryNotFound, "no NVIDIA driver is visible"),
-        (pynvml.NVMLError_DriverNotLoaded, "not loaded"),
-        (pynvml.NVMLError_NoPermission, "no permission"),
-        (pynvml.NVMLError_LibRmVersionMismatch, "differ in version"),
-        (pynvml.NVMLError_Unknown, "Unknown Error"),
-    ],
-)
-def test_no_driver_is_one_line(error: type[Exception], text: str) -> None:
-    with pytest.raises(NvmlUnavailable, match=text) as caught:
-        open_nvml(ScriptedNvml(nvmlInit=error))
-    assert "\n" not in str(caught.value)
 
 
 def test_real_binding_without_a_driver_gives_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,27 +98,6 @@ def test_unsupported_is_probed_once_and_never_a_zero(error: type[Exception], tex
     assert binding.calls["nvmlDeviceGetPowerUsage"] == 1
 
 
-def test_one_call_for_two_metrics_fails_for_both() -> None:
-    binding = ScriptedNvml(nvmlDeviceGetUtilizationRates=pynvml.NVMLError_NotSupported)
-    reader = open_nvml(binding)
-    assert reason(reader, "utilization")
-    assert reason(reader, "memory_utilization")
-    assert "utilization" not in read(reader, Tier.FAST)
-
-
-@pytest.mark.parametrize("error", TRANSIENT)
-def test_transient_error_is_none_then_retried(error: type[Exception]) -> None:
-    reader = open_nvml(ScriptedNvml(nvmlDeviceGetPowerUsage=Turns([1000, error, error, 2000])))
-    assert [read(reader, Tier.SLOW)["power"] for _ in range(3)] == [None, None, 2.0]
-    assert reader.unsupported == {}
-
-
-def test_transient_error_at_the_probe_condemns_nothing() -> None:
-    turns = Turns([pynvml.NVMLError_Timeout, 61])
-    reader = open_nvml(ScriptedNvml(nvmlDeviceGetTemperature=turns))
-    assert read(reader, Tier.SLOW)["temperature"] == 61
-
-
 def test_support_may_end_later() -> None:
     turns = Turns([1000, 1000, pynvml.NVMLError_NotSupported])
     reader = open_nvml(ScriptedNvml(nvmlDeviceGetPowerUsage=turns))
@@ -183,39 +106,7 @@ def test_support_may_end_later() -> None:
     assert reason(reader, "power")
 
 
-def test_lost_gpu_is_one_event_and_none_from_then_on() -> None:
-    turns = Turns([1000, pynvml.NVMLError_GpuIsLost])
-    binding = ScriptedNvml(gpus=2, nvmlDeviceGetPowerUsage=Turns([*[1000] * 2, *turns[1:], 1000]))
-    reader = open_nvml(binding)
-    assert read(reader, Tier.SLOW)["power"] is None
-    calls = binding.calls["nvmlDeviceGetUtilizationRates"]
-    fast = read(reader, Tier.FAST)
-    assert fast.keys() >= {"utilization", "memory_used"}
-    assert set(fast.values()) == {None}
-    assert read(reader, Tier.PROCESSES) == {"processes": None}
-    assert binding.calls["nvmlDeviceGetUtilizationRates"] == calls + 1, "only the other GPU"
-    assert read(reader, Tier.FAST, gpu=1)["utilization"] == 93
-    (event,) = reader.take_events()
-    assert "GPU is lost" in event
-    assert reader.gpus[0].uuid in event
-    assert reader.unsupported == {}
-
-
 class TestGpm:
-    def test_unsupported_gpu(self) -> None:
-        reader = open_nvml(ScriptedNvml(gpm=False))
-        assert read(reader, Tier.FAST).keys() == {
-            "utilization",
-            "memory_utilization",
-            "memory_used",
-        }
-        assert reason(reader, "sm_activity")
-
-    def test_driver_without_the_symbol(self) -> None:
-        missing = pynvml.NVMLError_FunctionNotFound
-        reader = open_nvml(ScriptedNvml(nvmlGpmQueryDeviceSupport=missing))
-        assert reason(reader, "dram_activity")
-
     def test_samples_closer_than_100_ms_are_not_taken(
         self, monkeypatch: pytest.MonkeyPatch, clock: list[float]
     ) -> None:
@@ -252,7 +143,7 @@ class TestGpm:
         assert "tensor_activity" not in values
         assert reason(reader, "tensor_activity")
         assert values["dram_activity"] is None
-        assert reason(reader, "dram_activity") is None
+        assert reason(reader, "dram_activity") == "NVML: Timeout, at the last reading"
         assert values["sm_occupancy"] is None, "a NaN is no value"
         assert values["sm_activity"] == 71.5
 
@@ -261,50 +152,6 @@ class TestGpm:
         open_nvml(binding).close()
         assert binding.calls["nvmlGpmSampleFree"] == 2
         assert binding.calls["nvmlShutdown"] == 1
-
-
-class TestProcesses:
-    def test_memory_of_each(self) -> None:
-        running = [process(10, 3072 * MIB), process(11, None)]
-        reader = open_nvml(ScriptedNvml(nvmlDeviceGetComputeRunningProcesses=running))
-        assert read(reader, Tier.PROCESSES) == {
-            "processes": 2,
-            "process/10/memory": 3072,
-            "process/11/memory": None,
-        }
-        assert reason(reader, "process/11/memory")
-        assert reason(reader, "process/10/memory") is None
-
-    def test_none_running_is_a_measured_zero(self) -> None:
-        assert read(open_nvml(ScriptedNvml()), Tier.PROCESSES) == {"processes": 0}
-
-    def test_not_supported(self) -> None:
-        error = pynvml.NVMLError_NotSupported
-        binding = ScriptedNvml(nvmlDeviceGetComputeRunningProcesses=error)
-        reader = open_nvml(binding)
-        assert read(reader, Tier.PROCESSES) == {}
-        assert reason(reader, "processes")
-        assert binding.calls["nvmlDeviceGetComputeRunningProcesses"] == 1
-
-    def test_transient(self) -> None:
-        turns = Turns([[], pynvml.NVMLError_InsufficientSize, []])
-        reader = open_nvml(ScriptedNvml(nvmlDeviceGetComputeRunningProcesses=turns))
-        counts = [read(reader, Tier.PROCESSES)["processes"] for _ in range(2)]
-        assert counts == [None, 0]
-
-
-@pytest.mark.parametrize(
-    ("mode", "split"),
-    [
-        ([1, 1], True),
-        ([0, 1], False),
-        (pynvml.NVMLError_NotSupported, False),
-        (pynvml.NVMLError_Timeout, None),
-    ],
-)
-def test_mig(mode: object, split: bool | None) -> None:
-    reader = open_nvml(ScriptedNvml(nvmlDeviceGetMigMode=mode))
-    assert reader.mig_enabled(reader.gpus[0].uuid) is split
 
 
 def test_throttle_reasons_leave_out_idle_and_application_clocks() -> None:
@@ -322,17 +169,24 @@ def test_throttle_reasons_leave_out_idle_and_application_clocks() -> None:
 
 
 def test_codes_are_those_of_the_binding() -> None:
-    assert module._NEVER.keys() >= {
+    known = {
+        value
+        for name, value in vars(pynvml).items()
+        if name.startswith("NVML_ERROR_") and isinstance(value, int)
+    }
+    assert nvml_errors.NEVER.keys() | nvml_errors.LOST.keys() <= known
+    assert not nvml_errors.NEVER.keys() & nvml_errors.LOST.keys()
+    assert nvml_errors.NEVER.keys() >= {
         pynvml.NVML_ERROR_NOT_SUPPORTED,
         pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
         pynvml.NVML_ERROR_NO_PERMISSION,
     }
-    assert module._LOST.keys() == {
+    assert nvml_errors.LOST.keys() >= {
         pynvml.NVML_ERROR_GPU_IS_LOST,
         pynvml.NVML_ERROR_RESET_REQUIRED,
         pynvml.NVML_ERROR_GPU_NOT_FOUND,
     }
-    assert module._GPM == {
+    assert module.METRICS == {
         "sm_activity": pynvml.NVML_GPM_METRIC_SM_UTIL,
         "sm_occupancy": pynvml.NVML_GPM_METRIC_SM_OCCUPANCY,
         "tensor_activity": pynvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL,

@@ -27,7 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "nvmlDeviceGetCurrentClocksEventReasons": 0x4,
     "nvmlDeviceGetTotalEnergyConsumption": 123_456_789,
     "nvmlDeviceGetMigMode": [0, 0],
-    "nvmlDeviceGetComputeRunningProcesses": [],
+    "nvmlDeviceGetComputeRunningProcesses_v3": [],
     "nvmlGpmSampleFree": None,
 }
 
