@@ -35,9 +35,7 @@ def worker() -> Any:
     spec = WorkerSpec(worker=0, device="cpu", network=NetworkConfig(), dtype=dtype, threads=1)
     compile_kernels()
     made = SelfPlayWorker(spec, weights_of(network), lambda message: None)
-    made.play(
-        PlayOrder(SearchConfig(), temperature_table(None, 5), LANES, spread=False, endless=True)
-    )
+    made.play(PlayOrder(SearchConfig(), temperature_table(None, 5), LANES, endless=True))
     made.take_games(range(1_000_000))
     sleep(2.0)
     yield made

@@ -147,9 +147,7 @@ def played(seconds: float, games: int, send: Callable[[Any], None]) -> SelfPlayW
     config = NetworkConfig(32, 2, 4, 64)
     spec = WorkerSpec(worker=0, device="cpu", network=config, dtype="float32", threads=1)
     worker = SelfPlayWorker(spec, weights_of(build_network(config, "cpu")), send)
-    order = PlayOrder(
-        SearchConfig(simulations=8), temperature_table(None, 5), 8, spread=False, endless=True
-    )
+    order = PlayOrder(SearchConfig(simulations=8), temperature_table(None, 5), 8, endless=True)
     compile_kernels()
     worker.play(order)
     worker.take_games(range(games))
