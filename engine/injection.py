@@ -88,6 +88,11 @@ class Injection(NamedTuple):
         return (TrainModeNet if self.name == TRAIN_MODE else InferenceNet)(network)
 
     @property
+    def needs_gradients(self) -> bool:
+        """Whether the network keeps a graph for gradients; no CUDA graph then."""
+        return self.name == TRAIN_MODE
+
+    @property
     def has_gap(self) -> bool:
         return self.name == PHASE_GAP
 

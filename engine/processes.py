@@ -52,14 +52,14 @@ class Paused(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """Run the bare network, or matrix products, for so long; only while paused.
+    """Run the bare network, the search alone, or matrix products; only while paused.
 
     Answered by Measured.
     """
 
-    what: Literal["network", "multiply"]
+    what: Literal["network", "trees", "multiply"]
     size: int
-    """Rows of a batch, or of a square matrix."""
+    """Rows of a batch, lanes of a thread, or rows of a square matrix."""
     seconds: float
 
 
@@ -124,7 +124,11 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.pause()
             worker.send(Paused(os.getpid()))
         elif isinstance(order, Measure):
-            measure = worker.measure_network if order.what == "network" else worker.measure_multiply
+            measure = {
+                "network": worker.measure_network,
+                "trees": worker.measure_trees,
+                "multiply": worker.measure_multiply,
+            }[order.what]
             worker.send(Measured(os.getpid(), measure(order.size, order.seconds)))
         elif isinstance(order, Stop):
             return

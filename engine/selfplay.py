@@ -102,7 +102,7 @@ class SelfPlayEngine:
     `lanes` are games in progress a worker. `temperature_schedule` maps the mover's own move
     number (its bid is 0, its n-th card n) to a temperature. `injection` is a fault on purpose; no
     worker is refused for what it does. `cores` are those to plan for: by default the process's
-    affinity, to be lowered where a quota holds.
+    affinity, to be lowered where a quota holds. `graphs` makes the network one launch on CUDA.
 
     Raises ValueError for bad arguments, DeviceError for a malformed device, DeviceUnavailable
     for an absent one; `start` raises DeviceMismatch and WorkerFailed.
@@ -126,6 +126,7 @@ class SelfPlayEngine:
         stall_seconds: float = 120.0,
         injection: Injection = HEALTHY,
         cores: int | None = None,
+        graphs: bool = True,
     ) -> None:
         _check_shapes(network, encoder, masker)
         _check_positive(
@@ -170,6 +171,7 @@ class SelfPlayEngine:
                 dtype=dtype,
                 threads=threads,
                 injection=injection,
+                graphs=graphs,
             )
             for worker, its_device in enumerate(worker_devices(device, workers))
         ]
@@ -319,8 +321,20 @@ class SelfPlayEngine:
     @property
     def full_batch(self) -> int:
         """Rows of a batch that a thread's lanes keep full."""
+        return batch_rows(self._lanes_of_a_batch, self.search.determinizations)
+
+    @property
+    def _lanes_of_a_batch(self) -> int:
         groups = self.specs[0].threads * groups_on(torch.device(self.device))
-        return batch_rows(-(-self.lanes_each // groups), self.search.determinizations)
+        return -(-self.lanes_each // groups)
+
+    def measure_trees(self, seconds: float = 1.0) -> float:
+        """Evaluations per second of the search alone, all workers at once, of the last order's.
+
+        The network costs nothing and is indifferent. Raises WorkerFailed when a worker does not
+        answer, or has had no order.
+        """
+        return self._measure(Measure("trees", self._lanes_of_a_batch, seconds))
 
     def measure_multiply(self, size: int, seconds: float = 1.0) -> float:
         """Floating-point operations per second of square matrix products in the same threads.

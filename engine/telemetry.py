@@ -52,9 +52,12 @@ class CallModes:
 
     grad_enabled: bool = False
     train_mode: bool = False
+    seen: bool = False
+    """Whether there was a call at all."""
 
     def note(self, module: nn.Module, arguments: object) -> None:
         """A forward pre-hook, called inside the call for the network and each of its modules."""
+        self.seen = True
         self.grad_enabled |= torch.is_grad_enabled()
         self.train_mode |= module.training
 

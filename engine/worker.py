@@ -23,7 +23,7 @@ from torch import Tensor
 
 from engine.devices import device_uuid
 from engine.encoding import STATE_DIM
-from engine.evaluator import Evaluator, batch_rows, new_batch
+from engine.evaluator import Evaluator, NetworkGraph, batch_rows, new_batch
 from engine.injection import HEALTHY, Injection
 from engine.lanes import (
     Group,
@@ -68,6 +68,8 @@ class WorkerSpec(NamedTuple):
     dtype: str
     """float32 or bfloat16."""
     threads: int
+    graphs: bool = True
+    """On CUDA: the network as one launch, not a launch a kernel."""
     weights_version: int = 0
     """How often the engine had replaced the weights that it is started with."""
     injection: Injection = HEALTHY
@@ -106,13 +108,15 @@ class SearchThread:
             )
             group = new_group(order.search, share, order.temperatures, batch)
             self.groups.append(group)
-            self.evaluators.append(Evaluator(worker.inference, batch))
+            # A CUDA graph repeats the calls it was made of: they are looked into here.
+            with modes_of_calls() as modes:
+                self.evaluators.append(Evaluator(worker.inference, batch, worker.graphs))
             if order.endless:
                 open_midway(group, order.search)
         self.rows = [0] * count
         self.batches = [0] * 64
         """By the bits of (rows - 1): batches of 2^(k - 1) < rows ≤ 2^k."""
-        self.modes: CallModes | None = None
+        self.modes: CallModes | None = modes if modes.seen else None
         self.deals_seen = [0] * count
         self.games_seen = [0] * count
         self.finished: list[tuple[int, int]] = []
@@ -300,6 +304,7 @@ class SelfPlayWorker:
         self.waiting: deque[int] = deque()
         self.order: PlayOrder | None = None
         self.searches: list[SearchThread] = []
+        self.graphs = spec.graphs and not injection.needs_gradients
         self.watch = StackWatch(self._held)
         self.error: BaseException | None = None
 
@@ -380,11 +385,54 @@ class SelfPlayWorker:
     def measure_network(self, rows: int, seconds: float) -> float:
         """Evaluations per second of the bare network in as many threads as search; while paused.
 
-        Batches of `rows` positions that lie on the device already: no copies, no search.
+        Batches of `rows` positions that lie on the device already: no copies, no search. On CUDA
+        the better of eager and graphed, each measured for so long.
         """
         weight = self.inference.embedding.weight
         states = torch.zeros(rows, STATE_DIM, device=self.device, dtype=weight.dtype)
-        return self._in_threads(lambda: self.inference(states), rows, seconds)
+        rate = self._in_threads(lambda stream: lambda: self.inference(states), rows, seconds)
+        if self.device.type == "cuda" and self.graphs:
+            rate = max(rate, self._in_threads(self._graphed(rows), rows, seconds))
+        return rate
+
+    def _graphed(self, rows: int) -> Callable[[Any], Callable[[], Tensor]]:
+        def prepare(stream: torch.cuda.Stream) -> Callable[[], Tensor]:
+            graph = NetworkGraph(self.inference, rows, stream)
+
+            def call() -> Tensor:
+                graph.replay()
+                return graph.answers
+
+            return call
+
+        return prepare
+
+    def measure_trees(self, lanes: int, seconds: float) -> float:
+        """Evaluations per second of the search alone, in the same threads; while paused.
+
+        Of `lanes` games in progress a thread, whose network is indifferent and costs nothing.
+        """
+        if self.order is None:
+            raise RuntimeError("the search to measure is the last order's, and there was none")
+        order = self.order
+
+        def loop() -> float:
+            batch = new_batch(batch_rows(lanes, order.search.determinizations), pinned=False)
+            group = new_group(order.search, lanes, order.temperatures, batch)
+            open_midway(group, order.search)
+            tally = group.tally[0]
+            done, start = 0, perf_counter()
+            while perf_counter() < start + seconds:
+                missing = lanes - int(group.grants_made[0] - tally["games"])
+                grant(group, range(int(group.grants_made[0]), int(group.grants_made[0]) + missing))
+                scatter(group, order.search, gather(group, order.search))
+                if group.output_used[0] > len(group.output.game) // 2:
+                    take_output(group)
+                if not done and tally["settled"] == lanes:  # the rest is measured
+                    done, start = int(tally["evaluations"]), perf_counter()
+            return (int(tally["evaluations"]) - done) / (perf_counter() - start)
+
+        return self._on_threads(loop)
 
     def measure_multiply(self, size: int, seconds: float) -> float:
         """Floating-point operations per second of square matrix products in the same threads.
@@ -395,16 +443,22 @@ class SelfPlayWorker:
             layer = FoldedLinear(size, size).to(self.inference.embedding.weight.dtype)
             matrix = torch.zeros(size, size, dtype=layer.weight.dtype)
         layer.pack()
-        return self._in_threads(lambda: layer(matrix), 2 * size**3, seconds)
+        return self._in_threads(lambda stream: lambda: layer(matrix), 2 * size**3, seconds)
 
-    def _in_threads(self, call: Callable[[], Tensor], amount: float, seconds: float) -> float:
-        """Call over and over in every thread; `amount` a call, per second, all together."""
+    def _in_threads(
+        self, prepare: Callable[[Any], Callable[[], Tensor]], amount: float, seconds: float
+    ) -> float:
+        """Call over and over in every thread; `amount` a call, per second, all together.
+
+        `prepare` makes a thread's call, given the stream it will be made on (CUDA; else None).
+        """
         on_cuda = self.device.type == "cuda"
 
         @torch.inference_mode()
         def loop() -> float:
             # A stream of its own, as a search thread has.
             stream = torch.cuda.Stream(self.device) if on_cuda else None
+            call = prepare(stream)
             with torch.cuda.stream(stream) if on_cuda else nullcontext():
                 call()[:1].cpu()
                 done, start = 0.0, perf_counter()
@@ -413,6 +467,10 @@ class SelfPlayWorker:
                     done += amount
             return done / (perf_counter() - start)
 
+        return self._on_threads(loop)
+
+    def _on_threads(self, loop: Callable[[], float]) -> float:
+        """The sum of what `loop` returns in as many threads as search."""
         threads = self.spec.threads
         with ThreadPoolExecutor(threads, "bare", torch.set_num_threads, (1,)) as pool:
             return sum(future.result() for future in [pool.submit(loop) for _ in range(threads)])

@@ -29,6 +29,7 @@ BARE_ROWS = (64, 128, 192, 256, 384, 512, 1024)
 CUDA_BARE_ROWS = (1024, 2048, 4096, 8192, 16384, 32768)
 MULTIPLY_SIZE = {"cpu": 512, "cuda": 8192}
 SHORT_SECONDS = 0.5
+TREES_SECONDS = 2.0
 
 
 class Chain(NamedTuple):
@@ -41,6 +42,9 @@ class Chain(NamedTuple):
     bare: list[float]
     """Evaluations per second of the bare network at its best batch, a round each."""
     bare_rows: int
+    trees: float
+    """Evaluations per second of the search alone, its network free."""
+    on_cuda: bool
     played: list[float]
     """Evaluations per second of self-play, a round each."""
     useful: float
@@ -86,6 +90,7 @@ def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str
     rates = {rows: arm.engine.measure_network(SHORT_SECONDS, rows) for rows in rows_tried}
     best_rows = max(rates, key=lambda rows: rates[rows])
     each = seconds / (2 * ROUNDS)
+    trees = arm.engine.measure_trees(TREES_SECONDS)
     before, stages = arm.engine.tally, stage_seconds(arm)
     bare = []
     for _ in range(ROUNDS):
@@ -104,6 +109,8 @@ def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str
         operations=operations(network),
         bare=bare,
         bare_rows=best_rows,
+        trees=trees,
+        on_cuda=kind == "cuda",
         played=played,
         useful=int(done["distinct"]) / max(1, int(done["computed"])),
         evaluations_per_game=health.evaluations_per_game,
@@ -177,14 +184,20 @@ def chain_table(chain: Chain) -> Table:
     drawn.add_row(
         "bare network ÷ peak",
         f"{attained / chain.peak:.2f}",
-        f"{bare:,.0f} evals/s in batches of {chain.bare_rows}, eager",
+        f"{bare:,.0f} evals/s in batches of {chain.bare_rows}, "
+        f"{'eager or graphed' if chain.on_cuda else 'eager'}",
     )
+    drawn.add_row("search alone", "", f"{chain.trees:,.0f} evals/s, its network free")
     drawn.add_row(
         "self-play ÷ bare",
         f"{median(ratios):.2f}",
         f"{played:,.0f} evals/s, ratio {ratios.min():.2f} to {ratios.max():.2f} in "
         f"{len(ratios)} rounds",
     )
+    if chain.on_cuda:
+        # On the CPU the same thread does both; here they run side by side, and one is the limit.
+        limit = min(bare, chain.trees)
+        drawn.add_row("self-play ÷ limit", f"{played / limit:.2f}", "the lower of those two")
     drawn.add_row("useful ÷ computed", f"{chain.useful:.2f}", "distinct, without padding")
     drawn.add_row(
         "evaluations a game",

@@ -16,7 +16,7 @@ from blobdiag.reporting.model import Report, Status
 from engine.devices import device_uuid
 from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
-from engine.precision import answers, difference, probe_states
+from engine.precision import difference, policies_and_values, probe_states
 from engine.replay import ReplayBuffer
 from engine.selfplay import DeviceMismatch, SelfPlayEngine, SelfPlayResult
 from engine.training import NetworkTrainer
@@ -58,7 +58,7 @@ def test_float32_answers_are_those_of_the_cpu(config: NetworkConfig) -> None:
     assert {p.device.type for p in on_gpu.parameters()} == {"cuda"}
     assert max(difference(on_cpu, on_gpu, states)) < FLOAT32_TOLERANCE
     # Answers that are all alike would agree whatever the device computes.
-    policy, value = answers(on_gpu, states)
+    policy, value = policies_and_values(on_gpu, states)
     assert policy.std(0).max() > FLOAT32_TOLERANCE
     assert value.std(0).max() > FLOAT32_TOLERANCE
 
