@@ -336,6 +336,7 @@ def worker_record(status: WorkerStatus) -> WorkerRecord:
         deals=status.deals,
         weights_version=handshake.weights_version,
         holds=hold_records(status.holds),
+        gpu_memory_mib=status.gpu_memory_mib,
         stacks=None if status.stacks is None else mask_text(status.stacks),
     )
 

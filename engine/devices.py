@@ -78,3 +78,10 @@ def device_uuid(device: torch.device) -> str | None:
     if device.type != "cuda":
         return None
     return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def memory_reserved(device: torch.device) -> float | None:
+    """The most MiB that torch has reserved on a GPU for this process; None elsewhere."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.max_memory_reserved(device) / 2**20

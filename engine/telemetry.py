@@ -106,6 +106,8 @@ class ThreadProgress(NamedTuple):
     """Where the worker's threads were while the device waited for them, seconds since it began."""
     watch_cpu_seconds: float = 0.0
     """What finding that out has cost the worker."""
+    gpu_memory_mib: float | None = None
+    """The most that torch had reserved on the worker's GPU; None on the CPU."""
 
 
 class WorkerError(NamedTuple):
@@ -136,6 +138,7 @@ class WorkerStatus:
     """Of the newest network call that was looked into."""
     holds: Mapping[Place, float] = field(default_factory=dict)
     watch_cpu_seconds: float = 0.0
+    gpu_memory_mib: float | None = None
 
     def begin_order(self) -> None:
         """Lanes are made anew, and their counters begin at 0."""
@@ -149,6 +152,7 @@ class WorkerStatus:
         self.deals = [*self.deals, *message.deals][:FIRST_DEALS]
         self.modes = message.modes or self.modes
         self.holds, self.watch_cpu_seconds = message.holds, message.watch_cpu_seconds
+        self.gpu_memory_mib = message.gpu_memory_mib
 
     @property
     def tally(self) -> NDArray[np.void]:

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.devices import device_uuid
+from engine.devices import device_uuid, memory_reserved
 from engine.encoding import STATE_DIM
 from engine.evaluator import Evaluator, NetworkGraph, batch_rows, new_batch
 from engine.injection import HEALTHY, Injection
@@ -270,6 +270,7 @@ class SearchThread:
                 modes=self.modes,
                 holds=self.worker.watch.seconds.copy(),
                 watch_cpu_seconds=self.worker.watch.cpu_seconds,
+                gpu_memory_mib=memory_reserved(self.worker.device),
             )
         )
         self.finished.clear()

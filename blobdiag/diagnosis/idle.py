@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from blobdiag.diagnosis.timeline import end_of, utilization
 from blobdiag.reporting.model import IdleGap
+from blobdiag.sampling.resolution import finest_metric
 from blobdiag.sampling.trace import Samples, Span, Trace
 
 # Between two samples further apart than this nothing is known: a gap does not reach across.
@@ -23,10 +24,10 @@ SAME_TICK_S = 0.15
 def idle_gaps(
     trace: Trace, gpu_uuids: Sequence[str], spans: Sequence[Span], threshold: float
 ) -> list[IdleGap]:
-    """Stretches of 0 % utilisation longer than `threshold` seconds, in order of their start.
+    """Stretches of 0 % longer than `threshold` seconds, in the metric that shows the shortest.
 
-    They are looked for from the first span's start to the last one's end: `spans` are the phases
-    in which the GPU should work. A gap reaches from its first sample of 0 % to its last, so it is
+    In order of their start. They are looked for from the first span's start to the last one's
+    end: `spans` are the phases in which the GPU should work. A gap reaches from its first sample of 0 % to its last, so it is
     at least as long as said; a sample that is not known ends it. Times are on the run's own clock.
     """
     if not spans:
@@ -103,7 +104,9 @@ def longest_hole(trace: Trace, gpu_uuids: Sequence[str], spans: Sequence[Span]) 
 def _samples(
     trace: Trace, uuid: str, start: float, end: float
 ) -> Iterator[tuple[float, float | None]]:
-    samples = trace.samples.get(utilization(uuid))
+    finest = finest_metric(trace, uuid)
+    name = f"gpu/{uuid}/{finest[0]}" if finest else utilization(uuid)
+    samples = trace.samples.get(name)
     if samples is None:
         return
     for time, value in zip(samples.times, samples.values, strict=False):

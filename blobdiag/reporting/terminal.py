@@ -190,7 +190,7 @@ def _idle_gaps(report: Report) -> RenderableType | None:
     names = {gpu.uuid: gpu.name for gpu in report.gpus}
     title = "Idle gaps"
     if report.seconds_shortest_visible_gap is not None:
-        title += f" (visible from {report.seconds_shortest_visible_gap:.1f} s up)"
+        title += f" (visible from {figure(report.seconds_shortest_visible_gap)} s up)"
     table = _table(title)
     table.add_column("device", overflow="fold")
     for head in ("from s", "to s", "seconds"):

@@ -30,7 +30,15 @@ from engine.replay import ReplayBuffer, empty_examples
 from engine.training import NetworkTrainer
 
 DEFAULT, SMALL = NetworkConfig(), NetworkConfig(128, 1, 4, 128)
-LANES, ROWS = 80, 176
+CURVE = [
+    SMALL,
+    NetworkConfig(128, 2, 4, 512),
+    NetworkConfig(256, 2, 8, 512),
+    NetworkConfig(256, 4, 8, 1024),
+    DEFAULT,
+]
+"""From where the trees are most of the work to where the network is."""
+LANES, ROWS = 128, 288
 DTYPES = ("float32", "bfloat16")
 
 
@@ -43,6 +51,22 @@ def note(benchmark: BenchmarkFixture, what: str, items: float) -> None:
     """Items per second at the median, beside the seconds."""
     if benchmark.stats is not None:
         benchmark.extra_info[what] = round(items / benchmark.stats.stats.median)
+
+
+def note_health(benchmark: BenchmarkFixture, tally: np.void) -> None:
+    """Search health beside the rate, and games per minute where games were finished."""
+    with_room = int(tally["simulations"] - tally["shallow_ends"])
+    benchmark.extra_info.update(
+        distinct_share=round(float(tally["distinct"] / tally["evaluations"]), 4),
+        deep_share=round(int(tally["deep"]) / with_room, 3),
+        mean_kl_nats=round(float(tally["kl"] / max(1, tally["decisions"])), 4),
+    )
+    rate = benchmark.extra_info.get("evaluations_per_second")
+    if tally["games"] >= LANES and rate is not None:
+        per_game = int(tally["game_evaluations"]) / int(tally["games"])
+        benchmark.extra_info.update(
+            evaluations_per_game=round(per_game), games_per_minute=round(60 * rate / per_game)
+        )
 
 
 def full_lanes(steps: int, evaluator: Evaluator | None = None) -> tuple[Group, SearchConfig]:
@@ -87,7 +111,7 @@ def test_tree_work(benchmark: BenchmarkFixture) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("config", [DEFAULT, SMALL], ids=str)
+@pytest.mark.parametrize("config", CURVE, ids=str)
 def test_bare_network(benchmark: BenchmarkFixture, config: NetworkConfig, dtype: str) -> None:
     """The inference form alone, on a batch such as the lanes make."""
     network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype)).pack()
@@ -98,16 +122,17 @@ def test_bare_network(benchmark: BenchmarkFixture, config: NetworkConfig, dtype:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("config", [DEFAULT, SMALL], ids=str)
+@pytest.mark.parametrize("config", CURVE, ids=str)
 def test_self_play(benchmark: BenchmarkFixture, config: NetworkConfig, dtype: str) -> None:
     """One search thread: trees and network together, healthy search."""
     network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype)).pack()
     group, search = full_lanes(0)
     evaluator = Evaluator(network, group.batch)
-    for _ in range(40):
+    # A game takes about 500 steps: as many again, and all lanes have finished one.
+    for _ in range(1000 if benchmark.enabled and config != DEFAULT else 40):
         take_step(group, search, evaluator)
     before = group.tally[0].copy()
-    rounds, steps = 10, 20
+    rounds, steps = 10, 20 if config == DEFAULT else 50
 
     def run() -> None:
         for _ in range(steps):
@@ -117,6 +142,7 @@ def test_self_play(benchmark: BenchmarkFixture, config: NetworkConfig, dtype: st
     tally = group.tally[0]
     evaluations = int(tally["evaluations"] - before["evaluations"])
     note(benchmark, "evaluations_per_second", evaluations / (rounds + 1))
+    note_health(benchmark, tally)
     assert tally["distinct"] == tally["evaluations"]
     assert tally["deep"] >= 0.5 * (tally["simulations"] - tally["shallow_ends"])
 
