@@ -53,6 +53,10 @@ class Injection(NamedTuple):
         """Where a worker builds its network: torch's default is the bug this project is about."""
         return "cpu" if self.name == DEVICE else asked
 
+    def lanes(self, healthy: int) -> int:
+        """Games in progress a search thread: no more than small batches have use for."""
+        return min(healthy, int(self.dose)) if self.name == TINY_BATCHES else healthy
+
     def room(self, batch: Batch) -> Batch:
         """The batch with room for as many rows as may be sent at once."""
         if self.name != TINY_BATCHES:

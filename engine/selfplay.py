@@ -148,7 +148,7 @@ class SelfPlayEngine:
         cores = cores or usable_cores()
         workers = num_workers or (visible if device == "cuda" else 1 if on_cuda else cores)
         threads = threads or (max(2, cores // workers) if on_cuda else 1)
-        lanes = lanes or threads * (CUDA_LANES if on_cuda else CPU_LANES)
+        lanes = lanes or threads * injection.lanes(CUDA_LANES if on_cuda else CPU_LANES)
         if simulations_per_determinization > MAX_SIMULATIONS:
             raise ValueError(
                 f"simulations_per_determinization must be at most {MAX_SIMULATIONS:,}, not "
