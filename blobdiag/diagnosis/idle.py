@@ -27,8 +27,9 @@ def idle_gaps(
     """Stretches of 0 % longer than `threshold` seconds, in the metric that shows the shortest.
 
     In order of their start. They are looked for from the first span's start to the last one's
-    end: `spans` are the phases in which the GPU should work. A gap reaches from its first sample of 0 % to its last, so it is
-    at least as long as said; a sample that is not known ends it. Times are on the run's own clock.
+    end: `spans` are the phases in which the GPU should work. A gap reaches from its first sample
+    of 0 % to its last, so it is at least as long as said; a sample that is not known ends it. Times
+    are on the run's own clock.
     """
     if not spans:
         return []
