@@ -9,11 +9,9 @@ import torch
 from blobdiag.commands.session import Probes, Session
 from blobdiag.reporting.model import NetworkRate, PrecisionProbe
 from blobdiag.workload import Arm
-from engine.evaluator import batch_rows
 from engine.network import BlobNet, InferenceNet
 from engine.precision import PROBE_ROWS, difference, probe_states, seconds_per_batch
 from engine.selfplay import WorkerFailed
-from engine.worker import groups_on
 
 PHASE = "bare network"
 SECONDS = 0.4
@@ -44,7 +42,7 @@ def probe(session: Session, arm: Arm) -> None:
 
 def _rates(arm: Arm) -> list[NetworkRate]:
     mean = arm.throughput().mean_batch
-    sizes = {PROBE_ROWS[torch.device(arm.device).type], _full_rows(arm)}
+    sizes = {PROBE_ROWS[torch.device(arm.device).type], arm.engine.full_batch}
     if mean and not any(abs(log(rows / mean)) < NEAR for rows in sizes):
         sizes.add(max(1, round(mean)))
     best = dict.fromkeys(sorted(sizes), 0.0)
@@ -52,13 +50,6 @@ def _rates(arm: Arm) -> list[NetworkRate]:
         for rows in best:
             best[rows] = max(best[rows], arm.engine.measure_network(SECONDS, rows))
     return [NetworkRate(rows=r, evaluations_per_second=v) for r, v in best.items() if v > 0]
-
-
-def _full_rows(arm: Arm) -> int:
-    """Rows of a batch that all of a search thread's lanes fill."""
-    engine = arm.engine
-    groups = engine.specs[0].threads * groups_on(torch.device(arm.device))
-    return batch_rows(-(-engine.lanes_each // groups), engine.search.determinizations)
 
 
 @torch.inference_mode()
