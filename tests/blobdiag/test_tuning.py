@@ -114,7 +114,8 @@ def test_a_broken_file_is_one_line(config: Path, settings: Settings) -> None:
 
 
 def test_the_tables_add_up() -> None:
-    chain = Chain(2e11, 7_000_000, [20_000.0] * 3, 192, [18_000.0] * 3, 0.98, 1100.0, 72.0)
+    bare, played = [20_000.0] * 3, [18_000.0] * 3
+    chain = Chain(2e11, 7_000_000, bare, 192, 5e5, False, played, 0.98, 1100.0, 72.0)
     assert chain.games_per_minute == pytest.approx(60 * 18_000 / 1100)
     rows = [str(cell) for column in chain_table(chain).columns for cell in column.cells]
     assert "0.70" in rows
