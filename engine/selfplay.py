@@ -54,7 +54,7 @@ from engine.worker import PlayOrder, WorkerSpec, groups_on
 
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0
-CPU_LANES = 128
+CPU_LANES = 96
 """Games in progress per search thread on the CPU; see docs/performance.md."""
 CUDA_LANES = 1024
 """Games in progress per search thread on CUDA; not yet tuned."""

@@ -41,10 +41,11 @@ def probe(session: Session, arm: Arm) -> None:
 
 
 def _rates(arm: Arm) -> list[NetworkRate]:
-    mean = arm.throughput().mean_batch
-    sizes = {PROBE_ROWS[torch.device(arm.device).type], arm.engine.full_batch}
-    if mean and not any(abs(log(rows / mean)) < NEAR for rows in sizes):
-        sizes.add(max(1, round(mean)))
+    mean = arm.throughput().mean_batch or 0
+    sizes: list[int] = []
+    for rows in (arm.engine.full_batch, PROBE_ROWS[torch.device(arm.device).type], round(mean)):
+        if rows and not any(abs(log(rows / size)) < NEAR for size in sizes):
+            sizes.append(rows)
     best = dict.fromkeys(sorted(sizes), 0.0)
     for _ in range(ROUNDS):
         for rows in best:
