@@ -14,6 +14,7 @@ import torch
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report, Status
 from engine.devices import device_uuid
+from engine.evaluator import Evaluator, new_batch
 from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
 from engine.precision import difference, policies_and_values, probe_states
@@ -70,6 +71,33 @@ def test_bfloat16_answers_lie_within_the_stated_tolerance() -> None:
     seen = difference(exact, fast, states)
     assert seen.within_tolerance
     assert max(seen) > 0
+
+
+def evaluated(inference: InferenceNet, states: np.ndarray, graphs: bool) -> np.ndarray:
+    """[rows, ANSWERS] through an evaluator, whose batch has more room than there are rows."""
+    batch = new_batch(len(states) + 32, pinned=True)
+    batch.states[: len(states)] = states
+    evaluator = Evaluator(inference, batch, graphs)
+    evaluator.submit(len(states))
+    evaluator.wait()
+    return batch.answers[: len(states)].copy()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_graph_gives_the_eager_answers_and_those_of_new_weights(dtype: torch.dtype) -> None:
+    old, new = (build_network(NetworkConfig(), "cuda", seed=seed) for seed in (1, 2))
+    inference, states = InferenceNet(old).to(dtype), probe_states(512).numpy()
+    batch = new_batch(512, pinned=True)
+    batch.states[:] = states
+    evaluator = Evaluator(inference, batch)
+    for network in (old, new):
+        inference.refold(network)
+        torch.cuda.synchronize()
+        evaluator.submit(512)
+        evaluator.wait()
+        eager = evaluated(inference, states, graphs=False)
+        np.testing.assert_allclose(batch.answers, eager, atol=FLOAT32_TOLERANCE)
+        assert batch.answers.std(0).max() > FLOAT32_TOLERANCE
 
 
 # Self-play
