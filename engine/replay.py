@@ -66,8 +66,8 @@ class GameSlots:
     def put(self, game: int, examples: Examples) -> None:
         """File the examples of the game with this index; again: in the place of the first."""
         start, rows = game * self._longest, examples.rows
-        for mine, theirs in zip(self._examples, examples, strict=True):
-            mine[start : start + rows] = theirs
+        for name in Examples._fields:
+            getattr(self._examples, name)[start : start + rows] = getattr(examples, name)
         self._rows[game] = rows
 
     def close(self) -> Examples:
