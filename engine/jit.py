@@ -58,7 +58,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` in nopython mode, releasing the GIL, cached between processes.
 
     A kernel makes no arrays: numba's reference counts are off, which are atomic, one to an array
-    and call, and took two thirds of the search's time.
+    and call, and took more than half of the search's time.
     """
     return _compiled(function, inline="never")
 

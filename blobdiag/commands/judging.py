@@ -22,9 +22,9 @@ from blobdiag.sampling.nvml import throttle_reasons
 from blobdiag.sampling.processes import listed, owners
 from blobdiag.sampling.visible import find
 from blobdiag.workload import Arm
+from engine.devices import memory_reserved
 
 WARM_UP = "warm-up"
-MIB = 2**20
 
 
 def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list[Validity]:
@@ -106,7 +106,7 @@ def _foreign(session: Session, arm: Arm) -> list[str] | None:
             if (gpu := find(worker.device_uuid or "", session.recorder.gpus)) and gpu.uuid == uuid
         }
         if torch.cuda.is_initialized():
-            ours[session.pid] = torch.cuda.max_memory_reserved() / MIB
+            ours[session.pid] = memory_reserved(torch.device("cuda"))
         seen = owners(listed(session.trace, uuid, arm.windows), ours)
         if seen.foreign is None:
             return None

@@ -92,7 +92,7 @@ def iterated(tmp_path_factory: pytest.TempPathFactory) -> Run:
     20 simulations make self-play, and a reuse of 300 training, a matter of seconds.
     """
     folder = tmp_path_factory.mktemp("iteration")
-    longer = ("--games", "60", "--simulations", "20", "--reuse", "300")
+    longer = ("--games", "150", "--simulations", "20", "--reuse", "300")
     return measured(folder, "iteration", *SMALL, *longer)
 
 
@@ -222,7 +222,7 @@ def test_an_iteration_accounts_for_all_of_its_time(iterated: Run) -> None:
     for earlier, later in zip(report.phases, report.phases[1:], strict=False):
         assert earlier.end_s <= later.start_s
     for name in ("self-play", "training"):
-        assert next(p for p in report.phases if p.name == name).seconds > 0.2
+        assert next(p for p in report.phases if p.name == name).seconds > 0.5
 
 
 def test_an_iteration_plans_with_what_it_measured(iterated: Run) -> None:
@@ -240,12 +240,12 @@ def test_an_iteration_plans_with_what_it_measured(iterated: Run) -> None:
     examples, speed = figures["examples made"], figures["examples per second"]
     assert examples is not None
     assert speed is not None
-    assert terms["training"] == pytest.approx(10_000 * examples / 60 * 300 / speed / 60)
+    assert terms["training"] == pytest.approx(10_000 * examples / 150 * 300 / speed / 60)
 
 
 def test_an_iteration_trains_and_hands_the_weights_on(iterated: Run) -> None:
     figures = {metric.name: metric.value or 0.0 for metric in iterated.report.metrics}
-    assert figures["games played"] == 60
+    assert figures["games played"] == 150
     assert figures["each example trained on"] == pytest.approx(300, rel=0.01)
     assert figures["loss of the last tenth"] < figures["loss of the first tenth"]
     [newest] = {worker.weights_hash for worker in iterated.report.workers}
