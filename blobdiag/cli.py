@@ -148,7 +148,17 @@ def _measuring(
 
 @app.command("check-gpu")
 @_measuring(games=20)
-def check_gpu(settings: "Settings") -> int:
+def check_gpu(
+    settings: "Settings",
+    verify_fix: Annotated[
+        bool,
+        _option(
+            "Apply the remedy of tiny batches or too many threads, and measure again",
+            JUDGEMENT,
+            "--verify-fix",
+        ),
+    ] = False,
+) -> int:
     """Do my self-play workers use the GPU?
 
     Starts real workers, asks each where its network is, plays for a while under a sampler and
@@ -159,7 +169,7 @@ def check_gpu(settings: "Settings") -> int:
     """
     from blobdiag.commands.check_gpu import check_gpu
 
-    return check_gpu(settings)
+    return check_gpu(settings, verify_fix)
 
 
 @app.command("compare")

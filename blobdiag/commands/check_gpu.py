@@ -12,6 +12,7 @@ from blobdiag.commands.judging import (
 )
 from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
+from blobdiag.commands.verify_fix import verify_fix
 from blobdiag.diagnosis.checks import device_reaches_workers, starved, unknown
 from blobdiag.diagnosis.evidence import SELF_PLAY
 from blobdiag.diagnosis.verdict import with_validity
@@ -24,8 +25,11 @@ COMMAND = "check-gpu"
 META = "meta"
 
 
-def check_gpu(settings: Settings) -> int:
-    """Measure a window of self-play on the GPU and judge it; the exit code."""
+def check_gpu(settings: Settings, verify: bool = False) -> int:
+    """Measure a window of self-play on the GPU and judge it; the exit code.
+
+    `verify` has the costliest finding's remedy applied and measured.
+    """
     device = "cuda" if settings.device == "auto" else settings.device
 
     def measure(session: Session) -> None:
@@ -42,6 +46,8 @@ def check_gpu(settings: Settings) -> int:
             with session.phase(SELF_PLAY, device):
                 arm.measure(settings.min_seconds, settings.games, session.show_games)
             probe(session, arm)
+        if verify:
+            verify_fix(session, arm, session.report(judge(session), None).findings)
 
     return sessions.run(COMMAND, device, settings, measure, judge)
 

@@ -44,6 +44,7 @@ from blobdiag.reporting.model import (
     Status,
     Throughput,
     Validity,
+    Verification,
 )
 from blobdiag.reporting.terminal import render
 from blobdiag.sampling.energy import energy
@@ -110,6 +111,7 @@ class Session:
         self.at_work: list[Working] = []
         """Whatever may be at work on the device: while it is, this process holds nothing up."""
         self.watch = StackWatch(self._held)
+        self.verification: Verification | None = None
         self.failure: str | None = None
         """Why the measurement ended before its end: no such device, workers that failed, …"""
 
@@ -212,6 +214,7 @@ class Session:
             idle_gaps=judgement.idle_gaps,
             validity=judgement.validity,
             checks=judgement.checks,
+            verification=self.verification,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(

@@ -74,6 +74,17 @@ def speed_ratio(fast: Throughput, slow: Throughput, seed: int = SEED) -> Metric:
     return _metric("speed-up", "×", _quotient(numerator, denominator), samples)
 
 
+def evaluations_ratio(after: Sequence[Block], before: Sequence[Block], seed: int = SEED) -> Metric:
+    """Evals/s of some blocks ÷ those of others, both resampled; dimensionless (×)."""
+    rng = np.random.default_rng(seed)
+    numerator, denominator = (
+        _rate([b.evaluations for b in blocks], [b.seconds for b in blocks], rng)
+        for blocks in (after, before)
+    )
+    samples = min(len(after), len(before))
+    return _metric("realised gain", "×", _quotient(numerator, denominator), samples)
+
+
 def _lengths(throughput: Throughput) -> Mapping[int, int] | float:
     mean = throughput.search_health.evaluations_per_game
     return throughput.games_by_evaluations or (mean if mean is not None else {})

@@ -309,6 +309,17 @@ class Finding(Model):
     gain: Gain | None = Field(default=None, description="None: by a blobdiag that did not predict")
 
 
+class Verification(Model):
+    """A finding's remedy, applied and measured: what was predicted of it, and what it brought."""
+
+    finding: str
+    remedy: str = Field(description="what was applied")
+    predicted: float | None = Field(description="self-play's rate with it ÷ without; None: not")
+    before: Metric
+    after: Metric
+    realised: Metric = Field(description="after ÷ before")
+
+
 class IdleGap(Model):
     """A stretch in which a device that should have worked did not."""
 
@@ -402,6 +413,9 @@ class Report(Model):
     )
     checks: list[Check] = Field(default_factory=list)
     findings: list[Finding] = Field(default_factory=list)
+    verification: Verification | None = Field(
+        default=None, description="of the costliest finding's remedy, where that was asked for"
+    )
     plan: Plan | None = None
     events: list[Event] = Field(default_factory=list)
     seconds_shortest_visible_gap: float | None = None

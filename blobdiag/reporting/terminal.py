@@ -261,6 +261,23 @@ def _finding(finding: Finding) -> RenderableType:
     return table
 
 
+def _verification(report: Report) -> RenderableType | None:
+    seen = report.verification
+    if seen is None:
+        return None
+    table = _table(f"Fix verified: {seen.finding}", header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("applied", _text(seen.remedy))
+    table.add_row("before", _text(f"{_with_unit(seen.before)} {_interval(seen.before)}"))
+    table.add_row("after", _text(f"{_with_unit(seen.after)} {_interval(seen.after)}"))
+    predicted = _known(seen.predicted, "it could not be predicted")
+    table.add_row("predicted", _text(f"self-play {predicted} × as fast"))
+    realised = _text(f"{_with_unit(seen.realised)} {_interval(seen.realised)}", style="bold")
+    table.add_row("realised", realised)
+    return table
+
+
 def _gain(gain: Gain) -> str:
     predicted = []
     if gain.minutes_per_iteration is not None:
@@ -404,6 +421,7 @@ _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
     _checks,
     _validity,
     _findings,
+    _verification,
     _plan,
     _environment,
     _events,
