@@ -1,33 +1,30 @@
-"""The error rate of the diagnosis, counted on real runs: injected causes and healthy ones.
+"""The error rate of the diagnosis, counted: injected causes, other architectures, healthy runs.
 
-    python tests/proof/confusion_table.py FOLDER --runs 5 --healthy 60
+    python tests/proof/confusion_table.py FOLDER --runs 6 --healthy 60
 
-Each run is a `blobdiag` command of its own, whose report stays in FOLDER; what is there already is
-not run again, so that a long count can go on where it stopped. The table is judged anew from the
-reports: a changed threshold needs no new runs.
+Each real run is a `blobdiag` command of its own, or a program of tests/programs, whose report stays
+in FOLDER; what is there already is not run again. The table is judged anew from the reports: a
+changed threshold needs no new runs. The first half of each row was there while thresholds were
+set; the second half is held out: its errors are counted apart.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from runs import PROGRAM, SMALL, Run, found, play_all, played, upper_bound
+from scripted_runs import healthy_replays, healthy_runs, sick_runs
 
-from blobdiag.diagnosis.findings import find_all
 from blobdiag.injections import FAULTS
-from blobdiag.reporting.files import read_report
 
-WINDOW = ("--games", "5", "--min-seconds", "3", "--quiet")
-SMALL = ("--network", "128-1-4-128")
-HEALTHY = {
+HEALTHY: dict[str, tuple[str, ...]] = {
     "default": (),
     "small network": SMALL,
     "64 lanes": ("--lanes", "64"),
@@ -38,125 +35,94 @@ HEALTHY = {
 """Configurations in which nothing is wrong."""
 NEIGHBOUR_EVERY = 4
 """Of so many healthy runs one has a busy process beside it."""
-SECONDS = 180
-"""More than any run takes."""
+PROGRAMS = {
+    "8 threads, one lock": (("threads_gil", "--threads", "8"), "gil-bound-threads"),
+    "queue-bound server": (("queue_server",), "queue-bound-server"),
+    "1 thread, no server": (("threads_gil", "--threads", "1"), None),
+}
+"""Programs of other architectures, and what must be found in them."""
+SCRIPTED = 200
+"""Healthy runs made up, and as many real ones replayed with other rates and new noise."""
 
 
-class Run(NamedTuple):
-    """One command to be run, and what it must be found to have."""
+class Judged(NamedTuple):
+    """One run's answer beside the right one."""
 
     row: str
-    number: int
-    command: tuple[str, ...]
     expected: str | None
-    busy_neighbour: bool = False
+    found: list[str]
+    held_out: bool | None
+    """None: a scripted run, of which there are no halves."""
 
     @property
-    def report(self) -> str:
-        """Name of its report's file."""
-        return f"{self.row}-{self.number}.json".replace(" ", "_").replace("×", "x")
+    def wrong(self) -> bool:
+        return self.found != ([self.expected] if self.expected else [])
 
 
 def planned(runs: int, healthy: int) -> Iterator[Run]:
-    """`runs` of each fault, then `healthy` ones, the configurations taking turns."""
+    """`runs` of each fault and program, then `healthy` ones, the configurations taking turns."""
     for number in range(runs):
         for fault in FAULTS:
             command = "check-gpu" if fault.name == "device-not-propagated" else "compare"
             seeded = ("--seed", str(number), "--inject", fault.name)
             yield Run(fault.name, number, (command, *seeded), fault.finding)
+        for name, (program, finding) in PROGRAMS.items():
+            yield Run(name, number, (PROGRAM, *program), finding)
     for number in range(healthy):
         name, options = list(HEALTHY.items())[number % len(HEALTHY)]
         command = ("compare", "--seed", str(1000 + number), *options)
         yield Run(name, number, command, None, number % NEIGHBOUR_EVERY == NEIGHBOUR_EVERY - 1)
 
 
-@contextmanager
-def neighbour(wanted: bool) -> Iterator[None]:
-    """A process that keeps a core busy, where one is wanted."""
-    if not wanted:
-        yield
-        return
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        yield
-    finally:
-        busy.kill()
-        busy.wait()
+def judged(runs: int, healthy: int, folder: Path) -> Iterator[Judged]:
+    """Every answer: real runs that are there, then scripted ones."""
+    for run, report in played(list(planned(runs, healthy)), folder):
+        half = healthy // 2 if run.row in HEALTHY else runs // 2
+        yield Judged(run.row, run.expected, found(report), run.number >= half)
+    for finding, _, scripted in sick_runs():
+        yield Judged(f"scripted: {finding}", finding, found(scripted.report()), None)
+    for _, report in healthy_runs(SCRIPTED):
+        yield Judged("scripted: healthy", None, found(report), None)
+    for _, report in healthy_replays(SCRIPTED):
+        yield Judged("replayed: healthy", None, found(report), None)
 
 
-def play(run: Run, folder: Path) -> None:
-    """Run it, unless its report is there. Raises CalledProcessError where it left none."""
-    path = folder / run.report
-    if path.exists():
-        return
-    command = [sys.executable, "-m", "blobdiag", *run.command, *WINDOW, "--output", str(path)]
-    with neighbour(run.busy_neighbour):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    if not path.exists():
-        raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+def table(answers: list[Judged]) -> Table:
+    """The confusion table: a row a cause or healthy configuration."""
+    drawn = Table("run", "n", "found", "errors", "held out", "95 % bound", box=None)
+    drawn.title = "Findings by cause"
+    for row in dict.fromkeys(answer.row for answer in answers):
+        _add(drawn, row, [answer for answer in answers if answer.row == row])
+    for name, expected in (("all healthy, real", False), ("all with a cause, real", True)):
+        real = [a for a in answers if a.held_out is not None and bool(a.expected) == expected]
+        if real:
+            _add(drawn, name, real)
+    return drawn
 
 
-def upper_bound(errors: int, runs: int) -> float:
-    """The 95 % upper bound (Clopper and Pearson 1934, one-sided) of an error rate.
-
-    Where no error was seen it is 1 - 0.05^(1/n), about 3 ÷ n.
-    """
-    low, high = errors / runs, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(errors, runs, middle) > 0.05 else (low, middle)
-    return high
-
-
-def _at_most(errors: int, runs: int, rate: float) -> float:
-    """The probability of so many errors or fewer, each run erring with `rate`."""
-    term = total = (1 - rate) ** runs
-    for k in range(errors):
-        if rate == 1:
-            return 0.0
-        term *= (runs - k) / (k + 1) * rate / (1 - rate)
-        total += term
-    return total
-
-
-def table(runs: list[Run], folder: Path) -> tuple[Table, int]:
-    """The confusion table, and how many runs were judged wrongly."""
-    drawn = Table("run", "n", "found", "errors", "95 % bound", title="Findings by cause", box=None)
-    wrong = 0
-    for row in dict.fromkeys(run.row for run in runs):
-        seen = Counter[str]()
-        mine = [run for run in runs if run.row == row and (folder / run.report).exists()]
-        errors = 0
-        for run in mine:
-            found = [finding.name for finding in find_all(read_report(folder / run.report))]
-            seen.update(found or ["nothing"])
-            errors += found != ([run.expected] if run.expected else [])
-        if mine:
-            wrong += errors
-            counts = ", ".join(f"{name} {count}" for name, count in seen.most_common())
-            bound = f"{upper_bound(errors, len(mine)):.0%}"
-            drawn.add_row(row, str(len(mine)), counts, str(errors), bound)
-    return drawn, wrong
+def _add(drawn: Table, name: str, answers: list[Judged]) -> None:
+    seen = Counter(finding for a in answers for finding in (a.found or ["nothing"]))
+    counts = ", ".join(f"{finding} {count}" for finding, count in seen.most_common())
+    errors = sum(a.wrong for a in answers)
+    out = [a.wrong for a in answers if a.held_out]
+    bound = f"{upper_bound(errors, len(answers)):.1%}"
+    held_out = f"{sum(out)} of {len(out)}" if out else "–"
+    drawn.add_row(name, str(len(answers)), counts, str(errors), held_out, bound)
 
 
 def main() -> int:
     """Run what is missing and print the table; 1 where any run was judged wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--runs", type=int, default=5, help="of each injected cause")
+    parser.add_argument("--runs", type=int, default=6, help="of each injected cause and program")
     parser.add_argument("--healthy", type=int, default=60)
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    runs, console = list(planned(arguments.runs, arguments.healthy)), Console(width=110)
-    try:
-        for k, run in enumerate(runs):
-            console.print(f"{k + 1}/{len(runs)} {' '.join(run.command)}", highlight=False)
-            play(run, arguments.folder)
-    except KeyboardInterrupt:
-        console.print("interrupted: what has been run is counted, the rest goes on next time")
-    drawn, wrong = table(runs, arguments.folder)
-    console.print(drawn)
-    return 1 if wrong else 0
+    console = Console(width=120)
+    runs = list(planned(arguments.runs, arguments.healthy))
+    play_all(runs, arguments.folder, console)
+    answers = list(judged(arguments.runs, arguments.healthy, arguments.folder))
+    console.print(table(answers))
+    return 1 if any(answer.wrong for answer in answers) else 0
 
 
 if __name__ == "__main__":
