@@ -153,3 +153,32 @@ def test_weights_that_stay_behind_are_in_the_report(tmp_path: Path) -> None:
     assert (stale.weights_version, fresh.weights_version) == (0, 1)
     assert fresh.weights_hash == report.weights_hash != stale.weights_hash
     assert "stale-weights" in {finding.name for finding in report.findings}
+
+
+def test_a_remedy_is_applied_and_measured(tmp_path: Path) -> None:
+    report = measured(
+        tmp_path, "check-gpu", "--verify-fix", "--inject", "tiny-batches:2", "--min-seconds", "2"
+    )
+    seen = report.verification
+    assert seen is not None
+    assert (seen.finding, report.findings[0].name) == ("tiny-batches", "tiny-batches")
+    before, after = seen.before.value, seen.after.value
+    assert before == report.throughput[0].evaluations_per_second.value
+    assert after is not None
+    assert seen.realised.value == pytest.approx(after / before)
+    assert seen.realised.value > 2
+    gain = report.findings[0].gain
+    assert gain is not None
+    assert seen.predicted == gain.self_play_factor
+    # What was measured with the remedy is not taken for the run that was asked about.
+    assert len(report.throughput) == 1
+    assert len(report.workers) == 2
+    assert "self-play, remedied" in {phase.name for phase in report.phases}
+
+
+def test_without_a_finding_there_is_nothing_to_verify(tmp_path: Path) -> None:
+    enough = ("--lanes", "96", "--min-seconds", "1")
+    report = measured(tmp_path, "check-gpu", "--verify-fix", *enough)
+    assert report.verification is None
+    [event] = [event for event in report.events if event.kind == "not-verified"]
+    assert "nothing to verify" in event.text

@@ -38,7 +38,7 @@ GIL_THREADS = 4
 # What numpy and torch do without the lock comes on top: up to 135 % was seen of eight threads.
 GIL_PERCENT = (60.0, 160.0)
 # Of its time, outside trees, copies and the network's own work.
-GIL_WAITING_SHARE = 0.5
+WAITING_SHARE = 0.5
 # Busier than this, and the cores rather than the lock may hold the threads up.
 IDLE_CORES_PERCENT = 90.0
 BUSY_GPU_PERCENT = EXPECTATIONS["self-play-gpu"].low or 70.0
@@ -75,9 +75,9 @@ def cpu_oversubscription(report: Report) -> Finding | None:
 
 def _oversubscribes(report: Report, arm: Sequence[WorkerRecord]) -> bool:
     cores = report.machine.cores_usable
-    # Threads that wait for each other, or for a server, do not take turns on the cores.
+    # Threads that mostly wait, for each other's lock or for a server, do not compete for cores.
     waiting = stage_shares(arm).get("wait", 0.0)
-    if computing_threads(arm) * (1 - waiting) <= cores:
+    if computing_threads(arm) <= cores or waiting >= WAITING_SHARE:
         return False
     # Workers whose networks are on the CPU compute there, whatever was asked for.
     on_cpu = any("cpu" in worker.parameter_devices for worker in arm)
@@ -202,7 +202,7 @@ def _gil_percent(report: Report, throughput: Throughput, worker: WorkerRecord) -
     low, high = GIL_PERCENT
     one_core = used is not None and low <= used <= high
     cores_idle = host is not None and host <= IDLE_CORES_PERCENT
-    waits = not worker.stage_seconds or _waiting(worker) >= GIL_WAITING_SHARE
+    waits = not worker.stage_seconds or _waiting(worker) >= WAITING_SHARE
     return used if worker.threads >= GIL_THREADS and one_core and cores_idle and waits else None
 
 
