@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from engine.evaluator import compile_kernels
 from engine.network import Weights
-from engine.telemetry import WorkerError, WorkerStatus
+from engine.telemetry import ThreadProgress, WorkerError, WorkerStatus
 from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -209,6 +209,28 @@ class WorkerProcess:
         self.in_flight.clear()
         if self.status is not None:
             self.status.begin_order()
+
+    def grant(self, games: list[int]) -> None:
+        """Send it games to play, behind those granted before."""
+        if not self.in_flight:
+            self.moved = monotonic()
+        self.in_flight.update(dict.fromkeys(games))
+        self.send(Grant(tuple(games)))
+
+    def take(self, message: ThreadProgress) -> list[int]:
+        """Take in a search thread's message; the games it finished that were still in flight.
+
+        A game that was granted again may be finished twice: the second time it is in no list.
+        """
+        assert self.status is not None
+        self.status.take(message)
+        finished = [game for game, _ in message.finished if game in self.in_flight]
+        for game in finished:
+            del self.in_flight[game]
+        batches = int(self.status.tally["batches"])
+        if batches > self.batches or not self.in_flight:
+            self.batches, self.moved = batches, monotonic()
+        return finished
 
     def send(self, order: object) -> None:
         """Send an order, behind those sent before. One that comes too late is dropped."""
