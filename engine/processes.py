@@ -22,6 +22,7 @@ from time import monotonic, sleep
 from typing import Literal, NamedTuple
 
 from engine.evaluator import compile_kernels
+from engine.measuring import measure_multiply, measure_network, measure_trees
 from engine.network import Weights
 from engine.telemetry import ThreadProgress, WorkerError, WorkerStatus
 from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
@@ -125,11 +126,11 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.send(Paused(os.getpid()))
         elif isinstance(order, Measure):
             measure = {
-                "network": worker.measure_network,
-                "trees": worker.measure_trees,
-                "multiply": worker.measure_multiply,
+                "network": measure_network,
+                "trees": measure_trees,
+                "multiply": measure_multiply,
             }[order.what]
-            worker.send(Measured(os.getpid(), measure(order.size, order.seconds)))
+            worker.send(Measured(os.getpid(), measure(worker, order.size, order.seconds)))
         elif isinstance(order, Stop):
             return
         elif isinstance(order, UpdateWeights):
