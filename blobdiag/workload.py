@@ -276,13 +276,13 @@ class Arm:
         """What watching its own stacks has cost each worker, as a share of its time."""
         return [
             status.watch_cpu_seconds * status.handshake.threads / seconds
-            for status in self.engine.statuses
+            for status in self.engine.pool.statuses
             if (seconds := sum(status.stage_seconds.values()))
         ]
 
     def workers(self) -> list[WorkerRecord]:
         """What each worker process there ever was said of itself."""
-        return [worker_record(status) for status in self.engine.statuses]
+        return [worker_record(status) for status in self.engine.pool.statuses]
 
 
 def search_health(tally: np.ndarray, trained: bool) -> SearchHealth:

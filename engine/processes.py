@@ -22,8 +22,9 @@ from time import monotonic, sleep
 from typing import Literal, NamedTuple
 
 from engine.evaluator import compile_kernels
+from engine.measuring import measure_multiply, measure_network, measure_trees
 from engine.network import Weights
-from engine.telemetry import WorkerError, WorkerStatus
+from engine.telemetry import ThreadProgress, WorkerError, WorkerStatus
 from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -125,11 +126,11 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.send(Paused(os.getpid()))
         elif isinstance(order, Measure):
             measure = {
-                "network": worker.measure_network,
-                "trees": worker.measure_trees,
-                "multiply": worker.measure_multiply,
+                "network": measure_network,
+                "trees": measure_trees,
+                "multiply": measure_multiply,
             }[order.what]
-            worker.send(Measured(os.getpid(), measure(order.size, order.seconds)))
+            worker.send(Measured(os.getpid(), measure(worker, order.size, order.seconds)))
         elif isinstance(order, Stop):
             return
         elif isinstance(order, UpdateWeights):
@@ -209,6 +210,28 @@ class WorkerProcess:
         self.in_flight.clear()
         if self.status is not None:
             self.status.begin_order()
+
+    def grant(self, games: list[int]) -> None:
+        """Send it games to play, behind those granted before."""
+        if not self.in_flight:
+            self.moved = monotonic()
+        self.in_flight.update(dict.fromkeys(games))
+        self.send(Grant(tuple(games)))
+
+    def take(self, message: ThreadProgress) -> list[int]:
+        """Take in a search thread's message; the games it finished that were still in flight.
+
+        A game that was granted again may be finished twice: the second time it is in no list.
+        """
+        assert self.status is not None
+        self.status.take(message)
+        finished = [game for game, _ in message.finished if game in self.in_flight]
+        for game in finished:
+            del self.in_flight[game]
+        batches = int(self.status.tally["batches"])
+        if batches > self.batches or not self.in_flight:
+            self.batches, self.moved = batches, monotonic()
+        return finished
 
     def send(self, order: object) -> None:
         """Send an order, behind those sent before. One that comes too late is dropped."""

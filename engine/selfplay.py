@@ -7,12 +7,10 @@ number) alone, so a worker that dies costs time, never a deal: its games are gra
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from queue import Empty, SimpleQueue
+from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -23,20 +21,9 @@ from engine.encoding import ActionMasker, StateEncoder
 from engine.evaluator import batch_rows, compile_kernels
 from engine.injection import HEALTHY, NAMES, Injection
 from engine.lanes import Schedule, SearchConfig, temperature_table
-from engine.network import BlobNet, weights_hash, weights_of
-from engine.processes import (
-    Grant,
-    Inbox,
-    Measure,
-    Measured,
-    Pause,
-    Paused,
-    Play,
-    Stop,
-    UpdateWeights,
-    WorkerProcess,
-    without_interrupts,
-)
+from engine.network import BlobNet, weights_of
+from engine.pool import WorkerPool
+from engine.processes import Measure
 from engine.replay import Examples, GameSlots, empty_examples
 from engine.rules import check_setting
 from engine.search import MAX_SIMULATIONS
@@ -45,36 +32,15 @@ from engine.telemetry import (
     Handshake,
     Progress,
     ThreadProgress,
-    WorkerError,
-    WorkerStatus,
     subtract_tallies,
     sum_tallies,
 )
 from engine.worker import PlayOrder, WorkerSpec, groups_on
 
-POLL_SECONDS = 0.1
-START_SECONDS = 120.0
 CPU_LANES = 96
 """Games in progress per search thread on the CPU; see docs/performance.md."""
 CUDA_LANES = 1024
 """Games in progress per search thread on CUDA; not yet tuned."""
-
-
-class WorkerFailed(RuntimeError):
-    """Workers failed beyond what replaying their games can mend; the message says how."""
-
-
-class DeviceMismatch(RuntimeError):
-    """A worker's network is not on the device that was asked for."""
-
-    def __init__(self, handshakes: list[Handshake]) -> None:
-        rows = [
-            f"  worker {h.worker} (pid {h.pid}): asked {h.device_asked}, parameters on "
-            f"{', '.join(h.parameter_devices)}, output on {h.output_device}"
-            for h in handshakes
-        ]
-        super().__init__("the device did not reach every worker:\n" + "\n".join(rows))
-        self.handshakes = handshakes
 
 
 class SelfPlayResult(NamedTuple):
@@ -162,7 +128,6 @@ class SelfPlayEngine:
         )
         self.injection = injection
         self.device, self.schedule = device, temperature_schedule
-        self.stall_seconds = stall_seconds
         self.specs = [
             WorkerSpec(
                 worker=worker,
@@ -177,32 +142,16 @@ class SelfPlayEngine:
         ]
         self.lanes_each = lanes
         """Games in progress a worker; a new number counts from the next order on."""
-        self.weights = weights_of(network)
-        self.weights_hash = weights_hash(self.weights)
-        self.weights_version = 0
-        """How often they were replaced."""
-        self.at_work = False
-        """Whether the workers have been told to play, or to measure."""
-        self.workers: list[WorkerProcess] = []
-        self.gone: list[WorkerStatus] = []
-        """Workers that were lost or stalled."""
-        self.events: list[EngineEvent] = []
-        self.order: PlayOrder | None = None
-        self._stalled_games: set[int] = set()
-        self._stalled_workers: set[int] = set()
-        """Workers, by number, that stalled in the order at hand."""
-        self._replaced: set[int] = set()
+        self.pool = WorkerPool(
+            self.specs, weights_of(network), stall_seconds, self._take, self._play_again
+        )
         self._next_game = 0
         self._waiting: deque[int] = deque()
         self._kept: GameSlots | None = None
         """Where the examples of the call under way go; None: they are not kept."""
         self._first_game = 0
         """The first game of the call under way."""
-        self._inbox: Inbox = SimpleQueue()
-        self._paused: set[int] = set()
-        """PIDs that have answered the last request to pause."""
         self._finished = 0
-        self._rates: dict[int, float] = {}
         self._on_message: MessageCallback | None = None
 
     # -- life of the workers ------------------------------------------------------------------
@@ -225,90 +174,33 @@ class SelfPlayEngine:
         Raises DeviceMismatch, with the workers ended, unless `refuse_mismatch` is False;
         WorkerFailed when one does not come up.
         """
-        if not self.workers:
-            if self.device != "meta":
-                compile_kernels()  # once, here: sixteen workers would each do it
-            try:
-                for spec in self.specs:
-                    self._spawn(spec)
-                self._await_handshakes(START_SECONDS)
-                if refuse_mismatch and not all(h.on_its_device for h in self.handshakes):
-                    raise DeviceMismatch(self.handshakes)
-            except BaseException:
-                self.close()
-                raise
-        return self.handshakes
-
-    def _spawn(self, spec: WorkerSpec) -> WorkerProcess:
-        with without_interrupts():
-            spec = spec._replace(weights_version=self.weights_version)
-            self.workers.append(WorkerProcess(spec, self.weights, self._inbox))
-        return self.workers[-1]
+        if self.device != "meta" and not self.pool.workers:
+            compile_kernels()  # once, here: sixteen workers would each do it
+        return self.pool.start(refuse_mismatch=refuse_mismatch)
 
     def close(self) -> None:
         """End all workers; what is known of them stays."""
-        for worker in self.workers:
-            if worker.status is not None and worker.status.state == "running":
-                self.gone.append(worker.status)
-                worker.status.state = "finished"
-            worker.send(Stop())  # to all first, so that they end side by side
-        while self.workers:
-            self.workers[-1].stop()
-            self.workers.pop()
-
-    @property
-    def handshakes(self) -> list[Handshake]:
-        return [w.status.handshake for w in self.workers if w.status is not None]
-
-    @property
-    def statuses(self) -> list[WorkerStatus]:
-        """All workers there ever were, the lost ones first."""
-        # While workers are being ended, or where that was interrupted, they are among both.
-        there = [w.status for w in self.workers if w.status is not None]
-        return self.gone + [status for status in there if status.state == "running"]
-
-    @property
-    def lanes(self) -> int:
-        """Games in progress, all workers together."""
-        return self.lanes_each * len(self.specs)
-
-    def _await_handshakes(self, seconds: float) -> None:
-        deadline = monotonic() + seconds
-        while any(worker.status is None for worker in self.workers):
-            # Asked before listening: what a worker said before it died is then all taken in.
-            dead = [w for w in self.workers if not w.process.is_alive()]
-            self._listen()
-            for worker in dead:
-                if worker.status is None:
-                    name = f"worker {worker.spec.worker}"
-                    raise WorkerFailed(f"{name} ended before its handshake{_cause(worker)}")
-            if monotonic() > deadline:
-                raise WorkerFailed(f"no handshake from every worker within {seconds:.0f} s")
+        self.pool.close()
 
     def update_weights(self, network: BlobNet) -> str:
         """Give every worker the network's weights; returns their hash, checked in each.
 
         Raises WorkerFailed when a worker's hash differs from it afterwards.
         """
-        self.weights = weights_of(network)
-        self.weights_hash = weights_hash(self.weights)
-        self.weights_version += 1
-        self._pause()
-        for worker in self.workers:
-            worker.send(UpdateWeights(self.weights, self.weights_version))
-        deadline = monotonic() + START_SECONDS
-        while stale := [w.spec.worker for w in self.workers if not self._is_fresh(w)]:
-            self._listen()
-            self._replace_lost()
-            if monotonic() > deadline:
-                raise WorkerFailed(f"workers {stale} still play with other weights than the newest")
-        return self.weights_hash
+        self.pool.update_weights(weights_of(network))
+        return self.pool.weights_hash
 
-    def _is_fresh(self, worker: WorkerProcess) -> bool:
-        if self.injection.keeps_weights(worker.spec.worker):
-            return True
-        status = worker.status
-        return status is not None and status.handshake.weights_hash == self.weights_hash
+    @property
+    def lanes(self) -> int:
+        """Games in progress, all workers together."""
+        return self.lanes_each * len(self.specs)
+
+    @property
+    def tally(self) -> NDArray[np.void]:
+        """[] of dtype TALLY: all workers since they started, dead ones included."""
+        return sum_tallies(status.tally for status in self.pool.statuses)
+
+    # -- measuring ----------------------------------------------------------------------------
 
     def measure_network(self, seconds: float = 1.0, rows: int | None = None) -> float:
         """Evaluations per second of the bare network, all workers at once, without any search.
@@ -316,7 +208,7 @@ class SelfPlayEngine:
         `rows` a batch: by default as many as a thread's lanes can send.
         Raises WorkerFailed when a worker does not answer.
         """
-        return self._measure(Measure("network", rows or self.full_batch, seconds))
+        return self.pool.measure(Measure("network", rows or self.full_batch, seconds))
 
     @property
     def full_batch(self) -> int:
@@ -334,28 +226,14 @@ class SelfPlayEngine:
         The network costs nothing and is indifferent. Raises WorkerFailed when a worker does not
         answer, or has had no order.
         """
-        return self._measure(Measure("trees", self._lanes_of_a_batch, seconds))
+        return self.pool.measure(Measure("trees", self._lanes_of_a_batch, seconds))
 
     def measure_multiply(self, size: int, seconds: float = 1.0) -> float:
         """Floating-point operations per second of square matrix products in the same threads.
 
         Raises WorkerFailed when a worker does not answer.
         """
-        return self._measure(Measure("multiply", size, seconds))
-
-    def _measure(self, order: Measure) -> float:
-        self._pause()
-        self._rates.clear()
-        self._send_all(order)
-        asked = {worker.pid for worker in self.workers}
-        deadline = monotonic() + order.seconds + START_SECONDS
-        with self._working():
-            while asked - self._rates.keys():
-                self._listen()
-                self._replace_lost()
-                if monotonic() > deadline or asked - {worker.pid for worker in self.workers}:
-                    raise WorkerFailed("a worker did not answer a measurement")
-        return sum(self._rates.values())
+        return self.pool.measure(Measure("multiply", size, seconds))
 
     # -- playing ------------------------------------------------------------------------------
 
@@ -404,12 +282,12 @@ class SelfPlayEngine:
         if not self._goes_on(num_players, cards_to_deal):
             self._new_order(num_players, cards_to_deal, None)
         else:
-            self._send_all(Play(None))
+            self.pool.go_on()
         return self._play(enough, progress_callback, on_message, None)
 
     def _goes_on(self, players: int, cards: int) -> bool:
         """Whether the workers' lanes, as they are, suit a call of `play_until`."""
-        order = self.order
+        order = self.pool.order
         if order is None or not order.endless:
             return False
         return (order.search.players, order.search.cards, order.lanes) == (
@@ -422,23 +300,13 @@ class SelfPlayEngine:
         check_setting(players, cards)
         temperatures = temperature_table(self.schedule, cards)
         self.start()
-        self._pause()
         search = self.search._replace(players=players, cards=cards)
-        self.order = PlayOrder(search, temperatures, self.lanes_each, games is None)
-        self._stalled_workers.clear()
-        for worker in self.workers:
-            worker.begin_order()
+        self.pool.begin(PlayOrder(search, temperatures, self.lanes_each, games is None))
         self._waiting.clear()
         if games is not None:
             self._first_game = self._next_game
             self._waiting.extend(range(self._next_game, self._next_game + games))
             self._next_game += games
-        self._send_all(Play(self.order))
-
-    def _send_all(self, order: object) -> None:
-        for worker in self.workers:
-            worker.moved = monotonic()
-            worker.send(order)
 
     def _play(
         self,
@@ -447,51 +315,36 @@ class SelfPlayEngine:
         on_message: MessageCallback | None,
         wanted: int | None,
     ) -> SelfPlayResult:
-        start, before, events = monotonic(), self.tally, len(self.events)
+        start, before, events = monotonic(), self.tally, len(self.pool.events)
         self._finished, self._on_message = 0, on_message
-        with self._working():
+        with self.pool.working():
             while not enough(progress := self._progress(wanted)):
                 if callback is not None:
                     callback(progress)
                 self._grant(wanted is None)
-                self._listen()
-                self._replace_lost()
-                self._end_stalled()
+                self.pool.tend()
             if callback is not None:
                 callback(progress)
-            self._pause()
+            self.pool.pause()
         self._on_message = None
         return SelfPlayResult(
             examples=empty_examples(0) if self._kept is None else self._kept.close(),
             games=self._finished,
             seconds=monotonic() - start,
             tally=subtract_tallies(self.tally, before),
-            events=self.events[events:],
+            events=self.pool.events[events:],
         )
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        self.at_work = True
-        try:
-            yield
-        finally:
-            self.at_work = False
 
     def stand_still(self) -> None:
         """The injected gap in the middle of a call: all workers wait for their parent."""
-        self._pause()
-        self.at_work = False
+        self.pool.pause()
+        self.pool.at_work = False
         self.injection.gap()
-        self.at_work = True
-        self._send_all(Play(None))
-
-    @property
-    def tally(self) -> NDArray[np.void]:
-        """[] of dtype TALLY: all workers since they started, dead ones included."""
-        return sum_tallies(status.tally for status in self.statuses)
+        self.pool.at_work = True
+        self.pool.go_on()
 
     def _progress(self, wanted: int | None) -> Progress:
-        settled = sum(w.status.settled for w in self.workers if w.status is not None)
+        settled = sum(w.status.settled for w in self.pool.workers if w.status is not None)
         return Progress(
             time=monotonic(),
             games=self._finished,
@@ -506,7 +359,7 @@ class SelfPlayEngine:
         Evenly, so that few games are spread over all workers.
         """
         most = self.lanes_each + max(2, self.lanes_each // 4)
-        takers = [w for w in self.workers if w.status is not None and len(w.in_flight) < most]
+        takers = [w for w in self.pool.workers if w.status is not None and len(w.in_flight) < most]
         takers.sort(key=lambda worker: len(worker.in_flight))
         if endless:
             missing = sum(most - len(w.in_flight) for w in takers) - len(self._waiting)
@@ -517,77 +370,20 @@ class SelfPlayEngine:
             games = [
                 self._waiting.popleft() for _ in range(min(share, most - len(worker.in_flight)))
             ]
-            if not games:
-                continue
-            if not worker.in_flight:
-                worker.moved = monotonic()
-            worker.in_flight.update(dict.fromkeys(games))
-            worker.send(Grant(tuple(games)))
+            if games:
+                worker.grant(games)
 
-    def _pause(self) -> None:
-        """Stop every worker after its step and take in all that it has done."""
-        asked = [worker for worker in self.workers if worker.status is not None]
-        self._paused.clear()
-        for worker in asked:
-            worker.moved = monotonic()
-            worker.send(Pause())
-        while silent := [w for w in asked if w in self.workers and w.pid not in self._paused]:
-            self._listen()
-            self._replace_lost()
-            for worker in silent:
-                if worker in self.workers and worker.pid not in self._paused:
-                    self._end_if_stalled(worker)
+    # -- what the pool brings -----------------------------------------------------------------
 
-    # -- messages and failures ----------------------------------------------------------------
-
-    def _listen(self) -> None:
-        """Take in what has come, or comes within POLL_SECONDS."""
-        timeout = POLL_SECONDS
-        try:
-            while True:
-                worker, message = self._inbox.get(timeout=timeout)
-                timeout = 0.0
-                self._take(worker, message)
-        except Empty:
-            return
-
-    def _take(self, worker: WorkerProcess, message: object) -> None:
-        if isinstance(message, Handshake):
-            if worker.status is None:
-                worker.status = WorkerStatus(message)
-            else:
-                worker.status.handshake = message
-        elif isinstance(message, Paused):
-            self._paused.add(message.pid)
-        elif isinstance(message, WorkerError):
-            self._event(
-                "worker-error", f"worker {message.worker} (pid {message.pid}): {message.error}"
-            )
-            worker.error = message.error
-            if worker.status is not None:
-                worker.status.stacks = message.error
-        elif isinstance(message, Measured):
-            self._rates[message.pid] = message.rate
-        elif isinstance(message, ThreadProgress):
-            self._take_progress(worker, message)
-
-    def _take_progress(self, worker: WorkerProcess, message: ThreadProgress) -> None:
-        assert worker.status is not None
-        worker.status.take(message)
-        # A game that was granted again may come twice; the one no longer in flight is dropped.
-        fresh = [game for game, _ in message.finished if game in worker.in_flight]
-        for game in fresh:
-            del worker.in_flight[game]
-        self._finished += len(fresh)
-        if message.examples is not None and self._kept is not None and fresh:
-            self._keep(self._kept, message.examples, fresh)
-        if fresh:
-            self._replaced.discard(worker.spec.worker)
-        batches = int(worker.status.tally["batches"])
-        if batches > worker.batches or not worker.in_flight:
-            worker.batches, worker.moved = batches, monotonic()
+    def _take(self, message: ThreadProgress, finished: list[int]) -> None:
+        self._finished += len(finished)
+        if message.examples is not None and self._kept is not None and finished:
+            self._keep(self._kept, message.examples, finished)
         if self._on_message is not None:
             self._on_message(message)
+
+    def _play_again(self, games: list[int]) -> None:
+        self._waiting.extendleft(reversed(games))
 
     def _keep(self, kept: GameSlots, examples: Examples, games: list[int]) -> None:
         """File examples by game; a game's rows lie side by side."""
@@ -599,66 +395,6 @@ class SelfPlayEngine:
             if game in wanted:
                 rows = Examples._make(column[start:end] for column in examples)
                 kept.put(game - self._first_game, rows)
-
-    def _event(self, kind: str, text: str) -> None:
-        self.events.append(EngineEvent(monotonic(), kind, text))
-
-    def _replace_lost(self) -> None:
-        """Start a new worker for each that died, and have its games played again."""
-        for worker in list(self.workers):
-            if not worker.process.is_alive():
-                code = worker.process.exitcode
-                self._replace(worker, "lost", f"ended unasked (exit code {code})")
-
-    def _end_stalled(self) -> None:
-        """End workers that have games and stand still, or that never came up."""
-        for worker in list(self.workers):
-            if worker.status is None:
-                if monotonic() - worker.moved > START_SECONDS:
-                    raise WorkerFailed(f"worker {worker.spec.worker} sent no handshake")
-            elif worker.in_flight:
-                self._end_if_stalled(worker)
-
-    def _end_if_stalled(self, worker: WorkerProcess) -> None:
-        """End a worker that has stood still too long, after writing down where it stood."""
-        still = monotonic() - worker.moved
-        if still < self.stall_seconds or worker.status is None:
-            return
-        worker.status.stacks = worker.dump_stacks()
-        number, games = worker.spec.worker, worker.in_flight.keys()
-        again = number in self._stalled_workers or bool(games & self._stalled_games)
-        self._stalled_workers.add(number)
-        self._stalled_games |= games
-        self._replace(worker, "stalled", f"took no step for {still:.1f} s")
-        if again:
-            raise WorkerFailed(
-                f"worker {number}, or games it had, stalled a second time; see its stacks"
-            )
-
-    def _replace(self, worker: WorkerProcess, state: Literal["lost", "stalled"], why: str) -> None:
-        name = f"worker {worker.spec.worker} (pid {worker.pid})"
-        worker.kill()
-        self._listen()  # the last it sent: what is finished need not be played again
-        games = list(worker.in_flight)
-        worker.in_flight.clear()
-        self.workers.remove(worker)
-        if worker.status is not None:
-            worker.status.state = state
-            self.gone.append(worker.status)
-        why += _cause(worker)
-        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are played again")
-        if worker.spec.worker in self._replaced and state == "lost":
-            raise WorkerFailed(f"{name} {why}: its second failure without a finished game between")
-        self._replaced.add(worker.spec.worker)
-        self._waiting.extendleft(reversed(games))
-        fresh = self._spawn(worker.spec)
-        if self.order is not None:
-            fresh.send(Play(self.order))
-
-
-def _cause(worker: WorkerProcess) -> str:
-    """What a worker said before it ended, as the end of a sentence."""
-    return f" ({worker.error.strip().splitlines()[-1]})" if worker.error else ""
 
 
 def _visible_gpus(device: str) -> int:

@@ -10,8 +10,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from queue import SimpleQueue
 from time import monotonic, perf_counter, sleep
 from typing import Any, NamedTuple
@@ -19,11 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from engine.devices import device_uuid, memory_reserved
 from engine.encoding import STATE_DIM
-from engine.evaluator import Evaluator, NetworkGraph, batch_rows, new_batch
+from engine.evaluator import Evaluator, batch_rows, new_batch
 from engine.injection import HEALTHY, Injection
 from engine.lanes import (
     Group,
@@ -37,7 +34,6 @@ from engine.lanes import (
 )
 from engine.network import (
     BlobNet,
-    FoldedLinear,
     NetworkConfig,
     Weights,
     load_weights,
@@ -382,99 +378,6 @@ class SelfPlayWorker:
             # Raised again where orders are taken; `pause` must not wait for this thread.
             self.error = error
             search.parked.set()
-
-    def measure_network(self, rows: int, seconds: float) -> float:
-        """Evaluations per second of the bare network in as many threads as search; while paused.
-
-        Batches of `rows` positions that lie on the device already: no copies, no search. On CUDA
-        the better of eager and graphed, each measured for so long.
-        """
-        weight = self.inference.embedding.weight
-        states = torch.zeros(rows, STATE_DIM, device=self.device, dtype=weight.dtype)
-        rate = self._in_threads(lambda stream: lambda: self.inference(states), rows, seconds)
-        if self.device.type == "cuda" and self.graphs:
-            rate = max(rate, self._in_threads(self._graphed(rows), rows, seconds))
-        return rate
-
-    def _graphed(self, rows: int) -> Callable[[Any], Callable[[], Tensor]]:
-        def prepare(stream: torch.cuda.Stream) -> Callable[[], Tensor]:
-            graph = NetworkGraph(self.inference, rows, stream)
-
-            def call() -> Tensor:
-                graph.replay()
-                return graph.answers
-
-            return call
-
-        return prepare
-
-    def measure_trees(self, lanes: int, seconds: float) -> float:
-        """Evaluations per second of the search alone, in the same threads; while paused.
-
-        Of `lanes` games in progress a thread, whose network is indifferent and costs nothing.
-        """
-        if self.order is None:
-            raise RuntimeError("the search to measure is the last order's, and there was none")
-        order = self.order
-
-        def loop() -> float:
-            batch = new_batch(batch_rows(lanes, order.search.determinizations), pinned=False)
-            group = new_group(order.search, lanes, order.temperatures, batch)
-            open_midway(group, order.search)
-            tally = group.tally[0]
-            done, start = 0, perf_counter()
-            while perf_counter() < start + seconds:
-                missing = lanes - int(group.grants_made[0] - tally["games"])
-                grant(group, range(int(group.grants_made[0]), int(group.grants_made[0]) + missing))
-                scatter(group, order.search, gather(group, order.search))
-                if group.output_used[0] > len(group.output.game) // 2:
-                    take_output(group)
-                if not done and tally["settled"] == lanes:  # the rest is measured
-                    done, start = int(tally["evaluations"]), perf_counter()
-            return (int(tally["evaluations"]) - done) / (perf_counter() - start)
-
-        return self._on_threads(loop)
-
-    def measure_multiply(self, size: int, seconds: float) -> float:
-        """Floating-point operations per second of square matrix products in the same threads.
-
-        By the network's own layer: what multiplies fastest differs between CPUs.
-        """
-        with torch.device(self.device):
-            layer = FoldedLinear(size, size).to(self.inference.embedding.weight.dtype)
-            matrix = torch.zeros(size, size, dtype=layer.weight.dtype)
-        layer.pack()
-        return self._in_threads(lambda stream: lambda: layer(matrix), 2 * size**3, seconds)
-
-    def _in_threads(
-        self, prepare: Callable[[Any], Callable[[], Tensor]], amount: float, seconds: float
-    ) -> float:
-        """Call over and over in every thread; `amount` a call, per second, all together.
-
-        `prepare` makes a thread's call, given the stream it will be made on (CUDA; else None).
-        """
-        on_cuda = self.device.type == "cuda"
-
-        @torch.inference_mode()
-        def loop() -> float:
-            # A stream of its own, as a search thread has.
-            stream = torch.cuda.Stream(self.device) if on_cuda else None
-            call = prepare(stream)
-            with torch.cuda.stream(stream) if on_cuda else nullcontext():
-                call()[:1].cpu()
-                done, start = 0.0, perf_counter()
-                while perf_counter() < start + seconds:
-                    call()[:1].cpu()  # waits for the device, as a search would
-                    done += amount
-            return done / (perf_counter() - start)
-
-        return self._on_threads(loop)
-
-    def _on_threads(self, loop: Callable[[], float]) -> float:
-        """The sum of what `loop` returns in as many threads as search."""
-        threads = self.spec.threads
-        with ThreadPoolExecutor(threads, "bare", torch.set_num_threads, (1,)) as pool:
-            return sum(future.result() for future in [pool.submit(loop) for _ in range(threads)])
 
     def pause(self) -> None:
         """Park the search threads after their step; every lane keeps its game."""

@@ -123,7 +123,7 @@ def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str
 def stage_seconds(arm: Arm) -> dict[str, float]:
     """Seconds by stage of all search threads together."""
     total: dict[str, float] = {}
-    for status in arm.engine.statuses:
+    for status in arm.engine.pool.statuses:
         for stage, seconds in status.stage_seconds.items():
             total[stage] = total.get(stage, 0.0) + seconds
     return total

@@ -10,8 +10,8 @@ from blobdiag.commands.session import Probes, Session
 from blobdiag.reporting.model import NetworkRate, PrecisionProbe
 from blobdiag.workload import Arm
 from engine.network import BlobNet, InferenceNet
+from engine.pool import WorkerFailed
 from engine.precision import PROBE_ROWS, difference, probe_states, seconds_per_batch
-from engine.selfplay import WorkerFailed
 
 PHASE = "bare network"
 SECONDS = 0.4

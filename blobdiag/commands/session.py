@@ -86,7 +86,7 @@ class Probes(NamedTuple):
 
 
 class Working(Protocol):
-    """An engine, or a trainer."""
+    """A pool of workers, or a trainer."""
 
     at_work: bool
 
@@ -131,7 +131,7 @@ class Session:
     def playing(self, arm: Arm) -> Iterator[Arm]:
         """Start an arm's workers, sample them, and end them whatever happens."""
         self.arms.append(arm)
-        self.at_work.append(arm.engine)
+        self.at_work.append(arm.engine.pool)
         try:
             with self.phase("start-up", arm.device):
                 handshakes = arm.engine.start(refuse_mismatch=False)
@@ -206,8 +206,8 @@ class Session:
             unsupported=self.trace.unsupported | self._unordered(),
             pid=self.pid,
             workers=[record for arm in self.arms for record in arm.workers()],
-            weights_hash=self.arms[-1].engine.weights_hash if self.arms else None,
-            weights_version=self.arms[-1].engine.weights_version if self.arms else None,
+            weights_hash=self.arms[-1].engine.pool.weights_hash if self.arms else None,
+            weights_version=self.arms[-1].engine.pool.weights_version if self.arms else None,
             holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
             metrics=[self._sampler_cost(), self._watch_cost(), *self._energy(), *judgement.metrics],
@@ -280,7 +280,7 @@ class Session:
     def _events(self) -> list[Event]:
         seen = list(self.events)
         seen += [(time, "sampler", text) for time, text in self.recorder.events]
-        seen += [(e.time, e.kind, e.text) for arm in self.arms for e in arm.engine.events]
+        seen += [(e.time, e.kind, e.text) for arm in self.arms for e in arm.engine.pool.events]
         if self.recorder.death is not None:
             seen.append((monotonic(), "sampler", f"the sampler died: {self.recorder.death}"))
         return [

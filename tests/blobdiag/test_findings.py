@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from healthy_runs import healthy_replays, healthy_run, healthy_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_runs import CPU, GPU, SICK, Run, healthy_replays, healthy_run, healthy_runs, sick_runs
+from scripted_runs import CPU, GPU, Run
+from sick_runs import SICK, sick_runs
 
 import reports
 from blobdiag.diagnosis.findings import CATALOGUE, find_all

@@ -52,7 +52,7 @@ def run(network: BlobNet, injection: Injection = faults.HEALTHY) -> Run:
     ) as engine:
         result = engine.generate_games(GAMES)
         assert set(result.examples.game) == set(range(GAMES)), "no game is lost by any fault"
-        return Run(result, engine.statuses, engine)
+        return Run(result, engine.pool.statuses, engine)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_healthy_run_shows_none_of_them(healthy: Run) -> None:
     assert healthy.distinct_share == 1.0
     for worker in healthy.workers:
         assert worker.handshake.intra_op_threads == 1
-        assert worker.handshake.weights_hash == healthy.engine.weights_hash
+        assert worker.handshake.weights_hash == healthy.engine.pool.weights_hash
         assert worker.handshake.weights_version == 0
         assert worker.modes is not None
         assert (worker.modes.grad_enabled, worker.modes.train_mode) == (False, False)
@@ -119,10 +119,10 @@ def test_stale_weights(network: BlobNet) -> None:
         with SelfPlayEngine(network, num_workers=2, injection=Injection(name)) as engine:
             assert engine.update_weights(newer) == weights_hash(weights_of(newer))
             engine.generate_games(4)
-            hashes[name] = [h.weights_hash for h in engine.handshakes]
-            versions = [h.weights_version for h in engine.handshakes]
+            hashes[name] = [h.weights_hash for h in engine.pool.handshakes]
+            versions = [h.weights_version for h in engine.pool.handshakes]
             assert versions == ([1, 1] if name is None else [0, 1])
-            assert engine.weights_version == 1
+            assert engine.pool.weights_version == 1
     newest = weights_hash(weights_of(newer))
     assert hashes[None] == [newest, newest]
     stale, fresh = hashes[faults.STALE_WEIGHTS]

@@ -31,7 +31,7 @@ def test_an_iteration_plays_trains_and_refreshes() -> None:
         buffer, trainer = ReplayBuffer(10_000), NetworkTrainer(network, batch_size=64)
         pipeline = TrainingPipeline(engine, trainer, buffer, reuse=2)
         results = [pipeline.run_iteration(20, phase=phase) for _ in range(2)]
-        hashes = {h.weights_hash for h in engine.handshakes}
+        hashes = {h.weights_hash for h in engine.pool.handshakes}
     assert phases == [SELF_PLAY, BUFFER, TRAINING, WEIGHTS] * 2
     assert [r.self_play.games for r in results] == [20, 20]
     assert len(buffer) == sum(r.self_play.examples.rows for r in results)

@@ -18,7 +18,8 @@ from engine.devices import DeviceError, DeviceUnavailable
 from engine.encoding import ActionMasker, StateEncoder
 from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
-from engine.selfplay import DeviceMismatch, SelfPlayEngine, SelfPlayResult, WorkerFailed
+from engine.pool import DeviceMismatch, WorkerFailed
+from engine.selfplay import SelfPlayEngine, SelfPlayResult
 from engine.telemetry import Progress
 
 SMALL = NetworkConfig(32, 2, 4, 64)
@@ -82,7 +83,7 @@ def test_counters_go_on_over_orders_and_nobody_stalls(network: BlobNet) -> None:
     ) as engine:
         # Long enough that the second order's steps stay below the first's beyond the limit.
         results = [engine.generate_games(200) for _ in range(2)]
-        statuses = engine.statuses
+        statuses = engine.pool.statuses
         tally = engine.tally
     assert [r.games for r in results] == [200, 200]
     assert [r.events for r in results] == [[], []]
@@ -108,12 +109,14 @@ def test_a_window_keeps_its_lanes_between_calls(network: BlobNet) -> None:
 
 def test_the_handshake_tells_where_the_network_is(network: BlobNet) -> None:
     with SelfPlayEngine(network, num_workers=2, device="meta") as engine:
-        assert [h.parameter_devices for h in engine.handshakes] == [("meta",), ("meta",)]
-        assert [h.output_device for h in engine.handshakes] == ["meta", "meta"]
-        assert len({h.pid for h in engine.handshakes} | {os.getpid()}) == 3
+        assert [h.parameter_devices for h in engine.pool.handshakes] == [("meta",), ("meta",)]
+        assert [h.output_device for h in engine.pool.handshakes] == ["meta", "meta"]
+        assert len({h.pid for h in engine.pool.handshakes} | {os.getpid()}) == 3
     with SelfPlayEngine(network, num_workers=1) as engine:
-        handshake = engine.handshakes[0]
-        assert handshake.weights_hash == weights_hash(weights_of(network)) == engine.weights_hash
+        handshake = engine.pool.handshakes[0]
+        assert (
+            handshake.weights_hash == weights_hash(weights_of(network)) == engine.pool.weights_hash
+        )
         assert (handshake.intra_op_threads, handshake.dtype) == (1, "float32")
 
 
@@ -133,7 +136,7 @@ def test_new_weights_reach_every_worker(network: BlobNet) -> None:
     ) as engine:
         old = engine.generate_games(6)
         assert engine.update_weights(newer) == weights_hash(weights_of(newer))
-        assert {h.weights_hash for h in engine.handshakes} == {weights_hash(weights_of(newer))}
+        assert {h.weights_hash for h in engine.pool.handshakes} == {weights_hash(weights_of(newer))}
         assert engine.generate_games(6).games == old.games == 6
 
 
@@ -141,17 +144,17 @@ def test_a_killed_worker_s_games_are_played_again(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=8, simulations_per_determinization=20, seed=2
     ) as engine:
-        victim = engine.handshakes[0].pid
+        victim = engine.pool.handshakes[0].pid
 
         def kill_once(progress: Progress) -> None:
             if progress.games >= 5 and psutil.pid_exists(victim):
                 os.kill(victim, signal.SIGKILL)
 
         result = engine.generate_games(80, progress_callback=kill_once)
-        states = [(s.handshake.pid, s.state) for s in engine.statuses]
+        states = [(s.handshake.pid, s.state) for s in engine.pool.statuses]
         engine.update_weights(network)
-        assert len(engine.handshakes) == 2
-        assert victim not in {h.pid for h in engine.handshakes}
+        assert len(engine.pool.handshakes) == 2
+        assert victim not in {h.pid for h in engine.pool.handshakes}
     assert result.games == 80
     assert set(result.examples.game) == set(range(80))
     assert [event.kind for event in result.events] == ["worker-lost"]
@@ -163,7 +166,7 @@ def test_a_lone_worker_that_is_killed_is_replaced(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=1, lanes=8, simulations_per_determinization=20
     ) as engine:
-        victim = engine.handshakes[0].pid
+        victim = engine.pool.handshakes[0].pid
 
         def kill_once(progress: Progress) -> None:
             if progress.games >= 3 and psutil.pid_exists(victim):
@@ -180,7 +183,7 @@ def test_a_worker_that_dies_at_every_start_ends_the_run(network: BlobNet) -> Non
         dead: set[int] = set()
 
         def kill_each(progress: Progress) -> None:
-            for handshake in engine.handshakes:
+            for handshake in engine.pool.handshakes:
                 if handshake.pid not in dead:
                     dead.add(handshake.pid)
                     os.kill(handshake.pid, signal.SIGKILL)
@@ -193,7 +196,7 @@ def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=8, simulations_per_determinization=20, stall_seconds=1.5
     ) as engine:
-        victim = engine.handshakes[1].pid
+        victim = engine.pool.handshakes[1].pid
         stopped: list[int] = []
 
         def stop_once(progress: Progress) -> None:
@@ -202,7 +205,7 @@ def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
                 os.kill(victim, signal.SIGSTOP)
 
         result = engine.generate_games(60, progress_callback=stop_once)
-        stalled = [s for s in engine.statuses if s.state == "stalled"]
+        stalled = [s for s in engine.pool.statuses if s.state == "stalled"]
     assert set(result.examples.game) == set(range(60))
     assert [s.handshake.pid for s in stalled] == [victim]
     assert "search-0" in (stalled[0].stacks or "") or "worker.py" in (stalled[0].stacks or "")
@@ -215,7 +218,7 @@ def test_games_that_stall_twice_end_the_run(network: BlobNet) -> None:
     ) as engine:
 
         def stop_all(progress: Progress) -> None:
-            for handshake in engine.handshakes:
+            for handshake in engine.pool.handshakes:
                 os.kill(handshake.pid, signal.SIGSTOP)
 
         with pytest.raises(WorkerFailed, match="second time"):
@@ -260,7 +263,7 @@ def test_an_error_in_the_callback_leaves_no_worker_behind(network: BlobNet) -> N
         raise KeyboardInterrupt
 
     with SelfPlayEngine(network, num_workers=2, lanes=4) as engine:
-        pids += [h.pid for h in engine.handshakes]
+        pids += [h.pid for h in engine.pool.handshakes]
         with pytest.raises(KeyboardInterrupt):
             engine.generate_games(100, progress_callback=fail)
     assert len(pids) == 2
@@ -285,7 +288,7 @@ def test_bad_arguments_are_named_in_one_line(network: BlobNet) -> None:
         engine.generate_games(1, num_players=9)
     with pytest.raises(ValueError, match="cards"):
         engine.generate_games(1, cards_to_deal=14)
-    assert not engine.workers
+    assert not engine.pool.workers
 
 
 def test_an_absent_gpu_is_not_a_malformed_one(network: BlobNet) -> None:

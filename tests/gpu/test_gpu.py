@@ -17,9 +17,10 @@ from engine.devices import device_uuid
 from engine.evaluator import Evaluator, new_batch
 from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
+from engine.pool import DeviceMismatch
 from engine.precision import difference, policies_and_values, probe_states
 from engine.replay import ReplayBuffer
-from engine.selfplay import DeviceMismatch, SelfPlayEngine, SelfPlayResult
+from engine.selfplay import SelfPlayEngine, SelfPlayResult
 from engine.training import NetworkTrainer
 
 pytestmark = pytest.mark.gpu
@@ -113,7 +114,7 @@ def test_the_handshake_names_a_gpu_that_nvml_knows(network: BlobNet) -> None:
     finally:
         pynvml.nvmlShutdown()
     with engine_on("cuda", network) as engine:
-        [handshake] = engine.handshakes
+        [handshake] = engine.pool.handshakes
     assert handshake.device_asked == "cuda:0"
     assert handshake.parameter_devices == ("cuda:0",)
     assert handshake.output_device == "cuda:0"
@@ -145,7 +146,7 @@ def test_a_network_left_on_the_cpu_is_refused(network: BlobNet) -> None:
     )
     with pytest.raises(DeviceMismatch, match=r"asked cuda:\d+, parameters on cpu"):
         engine.start()
-    assert engine.workers == []
+    assert engine.pool.workers == []
 
 
 def test_the_bare_network_is_measured_on_the_gpu(network: BlobNet) -> None:
@@ -170,7 +171,7 @@ def test_training_on_the_gpu_reduces_the_loss(dtype: str) -> None:
         losses = [loss.total for loss in result.losses]
         assert np.mean(losses[-20:]) < 0.95 * np.mean(losses[:20])
         # Trained on the GPU, played on the CPU: the weights must find their way.
-        assert engine.update_weights(network) == engine.handshakes[0].weights_hash
+        assert engine.update_weights(network) == engine.pool.handshakes[0].weights_hash
 
 
 # The commands
