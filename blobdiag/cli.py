@@ -251,7 +251,7 @@ def show(file: ReportFile) -> None:
     """Draw a saved report, without running anything."""
     from blobdiag.commands.report import show
 
-    raise typer.Exit(show(file))
+    show(file)
 
 
 @report_app.command("validate")
@@ -259,7 +259,7 @@ def validate(file: ReportFile) -> None:
     """Say whether a file is a valid report."""
     from blobdiag.commands.report import validate
 
-    raise typer.Exit(validate(file))
+    validate(file)
 
 
 def _version(wanted: bool) -> None:
