@@ -262,6 +262,19 @@ def validate(file: ReportFile) -> None:
     validate(file)
 
 
+@report_app.command("trace")
+def trace(
+    file: ReportFile,
+    output: Annotated[
+        Path | None, typer.Option(help="Trace file; else FILE's name with .trace.json")
+    ] = None,
+) -> None:
+    """Turn a saved report into a timeline for ui.perfetto.dev or chrome://tracing."""
+    from blobdiag.commands.report_trace import trace
+
+    trace(file, output)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"blobdiag {__version__}")

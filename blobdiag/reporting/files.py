@@ -21,6 +21,9 @@ from blobdiag.reporting.model import Report
 MOST_BYTES = 50_000_000
 """Of a report; the longest runs write less than a tenth."""
 
+TRACE_SUFFIX = ".trace.json"
+"""Of a timeline that was drawn from a report."""
+
 Value = str | int | float | bool | None
 
 
@@ -61,14 +64,23 @@ def write_report(report: Report, path: Path) -> None:
     Raises ReportError.
     """
     try:
-        text = report.model_dump_json(indent=1) + "\n"
-        _write_new(path, text.encode())
-    except FileExistsError:
-        raise ReportError(f"{path} exists; a report is never overwritten") from None
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {_reason(error)}") from None
+        content = f"{report.model_dump_json(indent=1)}\n".encode()
     except ValueError as error:  # a text that is not valid Unicode
         raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
+    write_new(path, content)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write all of a new file or nothing, and never over one that is there.
+
+    Raises ReportError.
+    """
+    try:
+        _write_new(path, content)
+    except FileExistsError:
+        raise ReportError(f"{path} exists; nothing is overwritten") from None
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {_reason(error)}") from None
 
 
 def read_report(path: Path) -> Report:

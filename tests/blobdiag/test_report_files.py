@@ -141,7 +141,7 @@ def test_written_and_read_again(tmp_path: Path) -> None:
 def test_never_overwrites(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("mine")
-    with pytest.raises(ReportError, match="never overwritten"):
+    with pytest.raises(ReportError, match="nothing is overwritten"):
         write_report(reports.minimal(), path)
     assert path.read_text() == "mine"
     assert os.listdir(tmp_path) == ["report.json"]
