@@ -261,7 +261,7 @@ def show(file: ReportFile) -> None:
     """Draw a saved report, without running anything."""
     from blobdiag.commands.report import show
 
-    raise typer.Exit(show(file))
+    show(file)
 
 
 @report_app.command("validate")
@@ -269,7 +269,20 @@ def validate(file: ReportFile) -> None:
     """Say whether a file is a valid report."""
     from blobdiag.commands.report import validate
 
-    raise typer.Exit(validate(file))
+    validate(file)
+
+
+@report_app.command("trace")
+def trace(
+    file: ReportFile,
+    output: Annotated[
+        Path | None, typer.Option(help="Trace file; else FILE's name with .trace.json")
+    ] = None,
+) -> None:
+    """Turn a saved report into a timeline for ui.perfetto.dev or chrome://tracing."""
+    from blobdiag.commands.report_trace import trace
+
+    trace(file, output)
 
 
 def _version(wanted: bool) -> None:

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
-from blobdiag.reporting.files import ReportError, read_report
+from blobdiag.reporting.files import read_data, read_report, report_of
 from blobdiag.reporting.terminal import render
 
 
-def show(path: Path) -> int:
-    """Draw a report on stdout; exit code 0, or 2 with one line on stderr."""
-    try:
-        report = read_report(path)
-    except ReportError as error:
-        return _refuse(error)
-    render(report, Console(highlight=False))
-    return 0
+def show(path: Path) -> None:
+    """Draw a report on stdout. Raises ReportError."""
+    render(read_report(path), Console(highlight=False))
 
 
-def validate(path: Path) -> int:
-    """Say whether a file is a valid report; exit code 0, or 2 with one line on stderr."""
-    try:
-        report = read_report(path)
-    except ReportError as error:
-        return _refuse(error)
-    print(f"{path}: valid report of schema version {report.schema_version}")
-    return 0
-
-
-def _refuse(error: ReportError) -> int:
-    print(error, file=sys.stderr)
-    return 2
+def validate(path: Path) -> None:
+    """Say of which schema version a report is. Raises ReportError where a file is none."""
+    data = read_data(path)
+    written, read_as = data["schema_version"], report_of(data, path).schema_version
+    older = f" (read as version {read_as})" if read_as != written else ""
+    print(f"{path}: valid report of schema version {written}{older}")

@@ -134,7 +134,7 @@ def no_idle_gaps(
             f"{_count(len(gaps), 'gap')}, the longest {longest.seconds:.1f} s ({longest.phase})"
         )
         evidence = [
-            f"{g.gpu}: {g.start_s:.1f} to {g.end_s:.1f} s, {g.seconds:.1f} s, {g.phase}"
+            f"{g.device}: {g.start_s:.1f} to {g.end_s:.1f} s, {g.seconds:.1f} s, {g.phase}"
             for g in gaps
         ]
         return _check(IDLE_CHECK, expectation, Status.FAIL, observed, evidence)

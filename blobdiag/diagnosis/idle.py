@@ -37,7 +37,7 @@ def idle_gaps(
     return sorted(
         (
             IdleGap(
-                gpu=uuid,
+                device=uuid,
                 start_s=first - trace.start,
                 end_s=last - trace.start,
                 phase=_phase_at(trace, first, last),

@@ -14,12 +14,20 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from blobdiag.reporting.model import SCHEMA_VERSION, Report
+from blobdiag.errors import UserError
+from blobdiag.reporting.migrations import NotUpgradable, upgraded
+from blobdiag.reporting.model import Report
+
+MOST_BYTES = 50_000_000
+"""Of a report; the longest runs write less than a tenth."""
+
+TRACE_SUFFIX = ".trace.json"
+"""Of a timeline that was drawn from a report."""
 
 Value = str | int | float | bool | None
 
 
-class ReportError(Exception):
+class ReportError(UserError):
     """A report that cannot be read or written; the text is one line for the user."""
 
 
@@ -56,37 +64,63 @@ def write_report(report: Report, path: Path) -> None:
     Raises ReportError.
     """
     try:
-        text = report.model_dump_json(indent=1) + "\n"
-        _write_new(path, text.encode())
-    except FileExistsError:
-        raise ReportError(f"{path} exists; a report is never overwritten") from None
-    except OSError as error:
-        raise ReportError(f"cannot write {path}: {_reason(error)}") from None
+        content = f"{report.model_dump_json(indent=1)}\n".encode()
     except ValueError as error:  # a text that is not valid Unicode
         raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
+    write_new(path, content)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write all of a new file or nothing, and never over one that is there.
+
+    Raises ReportError.
+    """
+    try:
+        _write_new(path, content)
+    except FileExistsError:
+        raise ReportError(f"{path} exists; nothing is overwritten") from None
+    except OSError as error:
+        raise ReportError(f"cannot write {path}: {_reason(error)}") from None
 
 
 def read_report(path: Path) -> Report:
-    """The report in a file.
+    """The report in a file, brought to today's schema if it is an older one.
 
-    Raises ReportError when it is missing, is not a report, or was written by a newer blobdiag.
+    Raises ReportError when it is missing, too large, is not a report, or was written by a newer
+    blobdiag.
+    """
+    return report_of(read_data(path), path)
+
+
+def read_data(path: Path) -> dict[str, Any]:
+    """The JSON object in a file that claims to be a report, in the schema it was written in.
+
+    Raises ReportError when it is missing, larger than MOST_BYTES (then unread) or no such object.
     """
     try:
-        data = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            _refuse_size(path, os.fstat(file.fileno()).st_size)
+            content = file.read(MOST_BYTES + 1)
+        _refuse_size(path, len(content))  # a pipe has no size before it is read
+        data = json.loads(content)
     except OSError as error:
         raise ReportError(f"cannot read {path}: {_reason(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ReportError(f"{path} is not JSON: {_first_line(error)}") from None
     if not isinstance(data, dict) or not {"schema_version", "command"} <= data.keys():
         raise ReportError(f"{path} is not a blobdiag report")
-    version = data["schema_version"]
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ReportError(
-            f"{path} needs a blobdiag that reads schema version {version}; "
-            f"this one reads up to {SCHEMA_VERSION}"
-        )
+    return data
+
+
+def report_of(data: dict[str, Any], path: Path) -> Report:
+    """The report in what was read from `path`.
+
+    Raises ReportError when it is not valid, or of a newer schema.
+    """
     try:
-        return Report.model_validate(data)
+        return Report.model_validate(upgraded(data))
+    except NotUpgradable as error:
+        raise ReportError(f"{path} {error}") from None
     except ValidationError as error:
         raise ReportError(f"{path} is not a valid report: {_first_problem(error)}") from None
 
@@ -157,6 +191,11 @@ def _write_new(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _refuse_size(path: Path, size: int) -> None:
+    if size > MOST_BYTES:
+        raise ReportError(f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB: not a blobdiag report")
+
+
 def _reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
@@ -169,4 +208,4 @@ def _first_problem(error: ValidationError) -> str:
     first, *others = error.errors(include_url=False, include_input=False)
     field = ".".join(str(part) for part in first["loc"])
     more = f" (and {len(others)} more)" if others else ""
-    return f"{field or 'report'}: {first['msg']}{more}"
+    return " ".join(f"{field or 'report'}: {first['msg']}{more}".split())

@@ -7,11 +7,15 @@ Seconds are on the run's own clock: 0 is the moment the command started measurin
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 2
+"""Raised with every change that old reports do not fit; `migrations.py` then gains a step."""
+
+MOST_POINTS = 2_000
+"""Of one series."""
 
 
 class Status(StrEnum):
@@ -114,18 +118,29 @@ class Software(Model):
     git_commit: str | None = None
 
 
-class Phase(Model):
-    """A named stretch of the run: 'start-up', 'warm-up', 'self-play', 'training', …"""
+class Stretch(Model):
+    """From one moment of the run to another, the same or a later one."""
 
-    name: str
     start_s: float
     end_s: float
-    device: str | None = None
-    metrics: list[Metric] = Field(default_factory=list, description="means over the phase")
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.start_s > self.end_s:
+            raise ValueError(f"starts at {self.start_s:g} s, after its end at {self.end_s:g} s")
+        return self
 
     @property
     def seconds(self) -> float:
         return self.end_s - self.start_s
+
+
+class Phase(Stretch):
+    """A named stretch of the run: 'start-up', 'warm-up', 'self-play', 'training', …"""
+
+    name: str
+    device: str | None = None
+    metrics: list[Metric] = Field(default_factory=list, description="means over the phase")
 
 
 class Series(Model):
@@ -133,8 +148,8 @@ class Series(Model):
 
     name: str
     unit: str
-    times_s: list[float]
-    values: list[float | None]
+    times_s: list[float] = Field(max_length=MOST_POINTS)
+    values: list[float | None] = Field(max_length=MOST_POINTS)
 
     @model_validator(mode="after")
     def _same_length(self) -> Self:
@@ -320,17 +335,13 @@ class Verification(Model):
     realised: Metric = Field(description="after ÷ before")
 
 
-class IdleGap(Model):
+class IdleGap(Stretch):
     """A stretch in which a device that should have worked did not."""
 
-    gpu: str = Field(description="the GPU's UUID, or 'cpu' where self-play and training run on it")
-    start_s: float
-    end_s: float
+    device: str = Field(
+        description="the GPU's UUID, or 'cpu' where self-play and training run on it"
+    )
     phase: str | None = Field(description="the phase it lies in, or 'before → after'")
-
-    @property
-    def seconds(self) -> float:
-        return self.end_s - self.start_s
 
 
 class PlanTerm(Model):
@@ -377,7 +388,7 @@ class Event(Model):
 class Report(Model):
     """One run of one command."""
 
-    schema_version: Annotated[int, Field(ge=1)] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     command: str
     device: str = Field(description="the device asked for, resolved")
     started_utc: str

@@ -198,7 +198,7 @@ def _idle_gaps(report: Report) -> RenderableType | None:
     table.add_column("phase", overflow="fold")
     for gap in report.idle_gaps:
         table.add_row(
-            _text(names.get(gap.gpu, gap.gpu)),
+            _text(names.get(gap.device, gap.device)),
             *(f"{s:.1f}" for s in (gap.start_s, gap.end_s, gap.seconds)),
             _text(gap.phase or UNKNOWN),
         )

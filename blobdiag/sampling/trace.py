@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from time import monotonic
 
-from blobdiag.reporting.model import Phase, Series
+from blobdiag.reporting.model import MOST_POINTS, Phase, Series
 
-MOST_POINTS = 2000
 BIT_MASK = "bit mask"
 
 
@@ -95,7 +94,7 @@ class Trace:
             span.end = monotonic()
 
     def to_series(self) -> list[Series]:
-        """Every metric for the report, on the run's clock, thinned to at most 2,000 points."""
+        """Every metric for the report, on the run's clock, thinned to at most MOST_POINTS."""
         return [
             Series(name=name, unit=samples.unit, times_s=times, values=values)
             for name, samples in sorted(self.samples.items())

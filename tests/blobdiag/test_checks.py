@@ -226,7 +226,7 @@ def test_gap_between_phases_names_both() -> None:
     # Samples 22 to 29: 0 % from 4.4 to 5.8 s.
     trace = _two_phases([90.0] * 22 + [0.0] * 8 + [90.0] * 20)
     (gap,) = idle_gaps(trace, [UUID], trace.spans, 1.0)
-    assert gap.gpu == UUID
+    assert gap.device == UUID
     assert (gap.start_s, gap.end_s) == (pytest.approx(4.4), pytest.approx(5.8))
     assert gap.phase == "self-play → training"
 
@@ -305,7 +305,7 @@ def _cpu_trace(*percents: list[float | None]) -> Trace:
 def test_on_a_cpu_a_gap_begins_with_the_last_reading_of_work() -> None:
     trace = _cpu_trace([98.0] * 5 + [0.0] * 4 + [98.0] * 8, [5.0] * 17)
     (gap,) = cpu_idle_gaps(trace, PIDS, trace.spans, 1.0)
-    assert (gap.gpu, gap.phase) == ("cpu", "self-play")
+    assert (gap.device, gap.phase) == ("cpu", "self-play")
     assert (gap.start_s, gap.end_s) == (pytest.approx(1.6), pytest.approx(3.2))
 
 

@@ -392,6 +392,8 @@ NO_REPORTS = {
     "a list": ("[1, 2]", "is not a blobdiag report"),
     "of a newer blobdiag": (newer(), f"schema version {SCHEMA_VERSION + 1}"),
     "half a report": ('{"schema_version": 1, "command": "compare"}', "is not a valid report"),
+    "cut off": (reports.full().model_dump_json()[:-9], "is not JSON"),
+    "empty": ("", "is not JSON"),
 }
 
 

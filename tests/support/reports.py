@@ -226,7 +226,7 @@ def full(**changes: Any) -> Report:
             ),
         ],
         "metrics": [Metric(name="VRAM", value=3.4, unit="GB", samples=51), unknown],
-        "idle_gaps": [IdleGap(gpu=UUID, start_s=39.5, end_s=41.6, phase="self-play → training")],
+        "idle_gaps": [IdleGap(device=UUID, start_s=39.5, end_s=41.6, phase="self-play → training")],
         "checks": [
             check(Status.PASS),
             check(Status.FAIL, name="training GPU utilisation"),

@@ -94,7 +94,7 @@ def idle_gap_between_phases(report: Report) -> Finding | None:
         title=f"The device stood idle for {sum(gap.seconds for gap in gaps):.1f} s",
         cause="Work without the device (start-up, saving, copying) holds up work that needs it.",
         evidence=[
-            f"{names.get(g.gpu, g.gpu)}: {g.start_s:.1f} to {g.end_s:.1f} s, {g.phase}"
+            f"{names.get(g.device, g.device)}: {g.start_s:.1f} to {g.end_s:.1f} s, {g.phase}"
             for g in gaps
         ]
         + _holders(report, gaps),
@@ -146,8 +146,8 @@ def _gain_without(report: Report, gaps: list[IdleGap]) -> Gain:
 
 
 def _longest(gaps: list[IdleGap]) -> float:
-    """Seconds of the GPU that stood idle longest: those of several pass at the same time."""
-    by_gpu: dict[str, float] = {}
+    """Seconds of the device that stood idle longest: those of several pass at the same time."""
+    by_device: dict[str, float] = {}
     for gap in gaps:
-        by_gpu[gap.gpu] = by_gpu.get(gap.gpu, 0.0) + gap.seconds
-    return max(by_gpu.values(), default=0.0)
+        by_device[gap.device] = by_device.get(gap.device, 0.0) + gap.seconds
+    return max(by_device.values(), default=0.0)
