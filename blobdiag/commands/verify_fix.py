@@ -54,7 +54,7 @@ def verify_fix(session: Session, arm: Arm, findings: list[Finding]) -> None:
         session.event("not-verified", f"{finding.name}: the settings are {words} already")
         return
     fixed = Arm(remedied, session.network, arm.device)
-    session.at_work.append(fixed.engine)
+    session.at_work.append(fixed.engine.pool)
     with session.phase(PHASE, arm.device), fixed.engine:
         fixed.warm_up(session.show_games)
         fixed.measure(remedied.min_seconds, remedied.games, session.show_games)
