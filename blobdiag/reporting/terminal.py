@@ -14,22 +14,17 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from blobdiag.reporting import words
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import (
     Check,
     Finding,
-    Gain,
-    Interval,
-    Metric,
     Plan,
     Report,
     Role,
     Status,
-    Throughput,
     WorkerRecord,
 )
-
-UNKNOWN = "–"
 
 _COLOUR = {
     Status.PASS: "green",
@@ -37,14 +32,6 @@ _COLOUR = {
     Status.INCONCLUSIVE: "yellow",
     Status.NOT_APPLICABLE: "bright_black",
 }
-# An advisory check is a remark: in the words of a verdict it would read like one.
-_ADVISORY_WORDS = {
-    Status.PASS: "in range",
-    Status.FAIL: "out of range",
-    Status.INCONCLUSIVE: "not known",
-    Status.NOT_APPLICABLE: "not judged",
-}
-_SHORT_DTYPE = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def render(report: Report, console: Console) -> None:
@@ -61,9 +48,7 @@ def _verdict(report: Report) -> RenderableType:
     lines.append(_text(report.verdict_text))
     if report.interrupted:
         lines.append(_text("Interrupted: the report holds what was measured until then."))
-    label = f" · {report.machine.label}" if report.machine.label else ""
-    facts = f"{report.started_utc} · {report.seconds:.1f} s · exit code {report.exit_code}{label}"
-    lines.append(_dim(facts))
+    lines.append(_dim(words.facts(report)))
     title = _text(f"blobdiag {report.command} on {report.device}")
     return Panel(Group(*lines), title=title, border_style=_COLOUR[report.verdict])
 
@@ -88,20 +73,17 @@ def _workers(report: Report) -> RenderableType | None:
 
 
 def _worker(worker: WorkerRecord) -> list[str]:
-    threads = str(worker.threads)
-    if worker.intra_op_threads != 1:
-        threads += f"×{worker.intra_op_threads}"
     return [
         str(worker.worker),
         str(worker.pid),
         worker.device_asked,
-        " ".join(worker.parameter_devices) or UNKNOWN,
+        " ".join(worker.parameter_devices) or words.UNKNOWN,
         worker.output_device,
-        _SHORT_DTYPE.get(worker.dtype, worker.dtype),
-        threads,
-        _count(worker.games),
-        _count(worker.evaluations),
-        UNKNOWN if worker.mean_batch is None else figure(worker.mean_batch),
+        words.dtype(worker),
+        words.threads(worker),
+        words.count(worker.games),
+        words.count(worker.evaluations),
+        words.mean_batch(worker),
         worker.state,
     ]
 
@@ -113,39 +95,9 @@ def _throughput(report: Report) -> RenderableType | None:
     table.add_column("")
     for one in report.throughput:
         table.add_column(f"{one.device}\n{one.dtype}", justify="right", overflow="fold")
-    for name, cell in _THROUGHPUT_ROWS:
+    for name, cell in words.THROUGHPUT_ROWS:
         table.add_row(_text(name), *(_text(cell(one)) for one in report.throughput))
     return table
-
-
-def _bare(throughput: Throughput) -> str:
-    """The network alone, by the rows of a batch."""
-    rates = [f"{figure(r.evaluations_per_second)} at {r.rows:,}" for r in throughput.bare_network]
-    return "\n".join(rates) or f"{UNKNOWN} (not measured)"
-
-
-_THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
-    ("games/min", lambda t: _value(t.games_per_minute)),
-    ("  95 % interval", lambda t: _interval(t.games_per_minute)),
-    ("evals/s", lambda t: _value(t.evaluations_per_second)),
-    ("  95 % interval", lambda t: _interval(t.evaluations_per_second)),
-    ("mean batch", lambda t: _known(t.mean_batch, "no batch was evaluated")),
-    ("bare network, evals/s", _bare),
-    ("workers × threads", lambda t: f"{t.workers} × {t.threads}"),
-    ("lanes", lambda t: f"{t.lanes:,}"),
-    ("games finished", lambda t: f"{t.games:,} in {t.window_seconds:.1f} s"),
-    ("warm-up before", lambda t: f"{t.warm_up_seconds:.1f} s"),
-    ("distinct evaluations", lambda t: _health(t, t.search_health.distinct_share, "{:.3f}")),
-    ("simulations > 1 move deep", lambda t: _health(t, t.search_health.deep_share, "{:.3f}")),
-    ("KL from uniform, nats", lambda t: _health(t, t.search_health.mean_kl_nats, "{:.3f}")),
-    ("evals/game", lambda t: _health(t, t.search_health.evaluations_per_game, "{:,.1f}")),
-    ("evals/decision", lambda t: _health(t, t.search_health.evaluations_per_decision, "{:,.1f}")),
-]
-
-
-def _health(throughput: Throughput, value: float | None, form: str) -> str:
-    reason = throughput.search_health.reason or "not recorded"
-    return f"{UNKNOWN} ({reason})" if value is None else form.format(value)
 
 
 def _metrics(report: Report) -> RenderableType | None:
@@ -156,8 +108,8 @@ def _metrics(report: Report) -> RenderableType | None:
     table.add_column("value", justify="right", overflow="fold")
     table.add_column("95 % interval or reason", overflow="fold")
     for metric in report.metrics:
-        value = UNKNOWN if metric.value is None else f"{figure(metric.value)} {metric.unit}"
-        more = _range(metric.interval) if metric.interval else metric.reason or ""
+        value = words.UNKNOWN if metric.value is None else f"{figure(metric.value)} {metric.unit}"
+        more = words.span(metric.interval) if metric.interval else metric.reason or ""
         table.add_row(_text(metric.name), _text(value), _text(more))
     return table
 
@@ -179,7 +131,7 @@ def _phases(report: Report) -> RenderableType | None:
             _text(phase.name),
             _text(phase.device or ""),
             *(f"{s:.1f}" for s in (phase.start_s, phase.end_s, phase.seconds)),
-            *(_text(_with_unit(by_name[n]) if n in by_name else "") for n in names),
+            *(_text(words.with_unit(by_name[n]) if n in by_name else "") for n in names),
         )
     return table
 
@@ -200,7 +152,7 @@ def _idle_gaps(report: Report) -> RenderableType | None:
         table.add_row(
             _text(names.get(gap.device, gap.device)),
             *(f"{s:.1f}" for s in (gap.start_s, gap.end_s, gap.seconds)),
-            _text(gap.phase or UNKNOWN),
+            _text(gap.phase or words.UNKNOWN),
         )
     return table
 
@@ -218,7 +170,7 @@ def _checks(report: Report) -> RenderableType | None:
 
 def _status(check: Check) -> Text:
     if check.role is Role.ADVISORY:
-        return _dim(_ADVISORY_WORDS[check.status])
+        return _dim(words.ADVISORY_WORDS[check.status])
     status = Text(check.status, style=f"bold {_COLOUR[check.status]}")
     if not check.valid:
         status.append("\nnot valid", style="yellow")
@@ -257,7 +209,7 @@ def _finding(finding: Finding) -> RenderableType:
         table.add_row("seen", _text(line))
     table.add_row("remedy", _text(finding.remedy, style="bold"))
     if finding.gain is not None:
-        table.add_row("gain", _text(_gain(finding.gain)))
+        table.add_row("gain", _text(words.gain(finding.gain)))
     return table
 
 
@@ -269,22 +221,15 @@ def _verification(report: Report) -> RenderableType | None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("applied", _text(seen.remedy))
-    table.add_row("before", _text(f"{_with_unit(seen.before)} {_interval(seen.before)}"))
-    table.add_row("after", _text(f"{_with_unit(seen.after)} {_interval(seen.after)}"))
-    predicted = _known(seen.predicted, "it could not be predicted")
+    table.add_row("before", _text(f"{words.with_unit(seen.before)} {words.interval(seen.before)}"))
+    table.add_row("after", _text(f"{words.with_unit(seen.after)} {words.interval(seen.after)}"))
+    predicted = words.known(seen.predicted, "it could not be predicted")
     table.add_row("predicted", _text(f"self-play {predicted} × as fast"))
-    realised = _text(f"{_with_unit(seen.realised)} {_interval(seen.realised)}", style="bold")
+    realised = _text(
+        f"{words.with_unit(seen.realised)} {words.interval(seen.realised)}", style="bold"
+    )
     table.add_row("realised", realised)
     return table
-
-
-def _gain(gain: Gain) -> str:
-    predicted = []
-    if gain.minutes_per_iteration is not None:
-        predicted.append(f"{figure(gain.minutes_per_iteration)} min an iteration")
-    if gain.self_play_factor is not None:
-        predicted.append(f"self-play {figure(gain.self_play_factor)} × as fast")
-    return ": ".join([", ".join(predicted), gain.basis] if predicted else [gain.basis])
 
 
 def _validity(report: Report) -> RenderableType | None:
@@ -305,19 +250,10 @@ def _plan(report: Report) -> RenderableType | None:
     plan = report.plan
     if plan is None:
         return None
-    summary = (
-        f"{figure(plan.days)} days for {plan.iterations:,} iterations of "
-        f"{plan.games_per_iteration:,} games, {figure(plan.minutes_per_iteration)} min each"
-    )
-    doubt = (
-        f"{_range(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
-        if plan.days_interval
-        else f"no interval: {plan.interval_reason or 'not known'}"
-    )
     parts: list[RenderableType] = [
         _heading("Plan"),
-        _text(summary, style="bold"),
-        _text(doubt),
+        _text(words.plan_summary(plan), style="bold"),
+        _text(words.plan_doubt(plan)),
         Text(),
         _terms(plan),
     ]
@@ -352,47 +288,19 @@ def _scenarios(plan: Plan) -> RenderableType:
     for scenario in plan.scenarios:
         table.add_row(
             _text(scenario.name),
-            _range(scenario.games_per_minute),
-            _range(scenario.days),
+            words.span(scenario.games_per_minute),
+            words.span(scenario.days),
             _text(scenario.assumption),
         )
     return table
 
 
 def _environment(report: Report) -> RenderableType:
-    machine, software = report.machine, report.software
     table = _table("Environment", header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    cores = f"{machine.cores_usable} of {machine.cores_total} cores usable"
-    if machine.cgroup_cpu_quota is not None:
-        cores += f" (cgroup quota {machine.cgroup_cpu_quota:g})"
-    where = f" in {machine.container}" if machine.container else ""
-    table.add_row("system", _text(machine.platform + where))
-    table.add_row("cpu", _text(f"{machine.cpu}, {cores}, {machine.memory_gib:.1f} GiB"))
-    for gpu in report.gpus:
-        memory = UNKNOWN if gpu.memory_mib is None else f"{gpu.memory_mib:,.0f} MiB"
-        table.add_row("gpu", _text(f"{gpu.name}, {memory}, {gpu.uuid}"))
-    if not report.gpus:
-        table.add_row("gpu", _text(f"{UNKNOWN} ({report.gpu_reason or 'none was looked for'})"))
-    cuda = software.torch_cuda or "none, a CPU build"
-    torch = f"torch {software.torch} (CUDA {cuda})"
-    table.add_row("driver", _text(software.driver or f"{UNKNOWN} (no driver was asked)"))
-    table.add_row(
-        "software",
-        _text(
-            f"blobdiag {software.blobdiag}, Python {software.python}, {torch}, "
-            f"numpy {software.numpy}, numba {software.numba}"
-        ),
-    )
-    if software.git_commit:
-        table.add_row("commit", _text(software.git_commit))
-    if report.configuration:
-        settings = (
-            f"{name}={UNKNOWN if value is None else value}"
-            for name, value in report.configuration.items()
-        )
-        table.add_row("settings", _text("  ".join(settings)))
+    for name, text in words.environment(report):
+        table.add_row(name, _text(text))
     for reason in dict.fromkeys(report.unsupported.values()):
         names = [name for name, why in report.unsupported.items() if why == reason]
         table.add_row("not known", _text(f"{', '.join(names)} ({reason})"))
@@ -447,43 +355,8 @@ def _heading(title: str) -> Text:
 
 def _text(value: str, style: str = "") -> Text:
     """A report's own words, in which neither markup nor a control character has an effect."""
-    return Text(_printable(value), style=style)
+    return Text(words.printable(value), style=style)
 
 
 def _dim(value: str) -> Text:
     return _text(value, style="bright_black")
-
-
-def _printable(value: str) -> str:
-    return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
-    )
-
-
-def _value(metric: Metric) -> str:
-    return _known(metric.value, metric.reason or "not known")
-
-
-def _with_unit(metric: Metric) -> str:
-    unknown = metric.value is None
-    return _value(metric) if unknown else f"{_value(metric)} {metric.unit}"
-
-
-def _interval(metric: Metric) -> str:
-    if metric.interval is not None:
-        return _range(metric.interval)
-    return f"{UNKNOWN} ({metric.reason or 'not known'})"
-
-
-def _known(value: float | None, reason: str) -> str:
-    return f"{UNKNOWN} ({reason})" if value is None else figure(value)
-
-
-def _range(interval: Interval) -> str:
-    low, high = figure(interval.low), figure(interval.high)
-    return low if low == high else f"{low} to {high}"
-
-
-def _count(value: int) -> str:
-    """An exact count, shortened from a hundred million up."""
-    return f"{value:,}" if value < 100_000_000 else f"{value / 1e6:,.0f}M"

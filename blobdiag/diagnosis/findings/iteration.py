@@ -12,7 +12,8 @@ from blobdiag.diagnosis.evidence import (
     term_minutes,
     windows,
 )
-from blobdiag.reporting.model import Finding, Gain, Hold, IdleGap, Report
+from blobdiag.diagnosis.holders import holders
+from blobdiag.reporting.model import Finding, Gain, IdleGap, Report
 
 # Healthy searches reach 0.99 (design, §3); a public engine with 78 % repeated leaves 0.22.
 COLLAPSED_DISTINCT_SHARE = 0.9
@@ -105,21 +106,9 @@ def idle_gap_between_phases(report: Report) -> Finding | None:
 
 def _holders(report: Report, gaps: list[IdleGap]) -> list[str]:
     """Where Python stood meanwhile, the longest first."""
-    phases = {name for gap in gaps for name in (gap.phase or "").split(" → ")}
-    # Between two phases a process may be in one that has a name of its own.
-    phases |= {
-        phase.name
-        for phase in report.phases
-        for gap in gaps
-        if phase.start_s < gap.end_s and gap.start_s < phase.end_s
-    }
-    held: list[tuple[str, Hold]] = [("the parent", hold) for hold in report.holds]
-    held += [(f"worker {w.worker}", hold) for w in report.workers for hold in w.holds]
-    held = [(who, hold) for who, hold in held if hold.phase in phases]
-    held.sort(key=lambda entry: entry[1].seconds, reverse=True)
     return [
         f"{who} stood at {hold.where} for {hold.seconds:.1f} s, {hold.share:.0%} of its waiting"
-        for who, hold in held[:MOST_HOLDS]
+        for who, hold in holders(report, gaps)[:MOST_HOLDS]
     ]
 
 
