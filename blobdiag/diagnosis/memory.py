@@ -1,0 +1,270 @@
+"""What a card, and the host, must hold for self-play and training: a formula for each term.
+
+The numbers of the engine stand here without importing it; a test holds the two together. torch's
+allocator rounds up (blocks to 512 B, segments to 2 or 20 MiB), so a real worker holds a little more
+than the sum; where a run measured it, the difference is a term of its own.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import NamedTuple
+
+from blobdiag.diagnosis.evidence import arm_of, gpus, kind, samples, windows
+from blobdiag.diagnosis.rates import EXAMPLES_MADE
+from blobdiag.reporting.capacity import Fit, Memory, MemoryTerm
+from blobdiag.reporting.model import Metric, Report, Throughput
+from blobdiag.sampling.processes import MIB, MOST_CONTEXT_MIB
+
+GB = 10**9
+
+STATE_DIM, ACTIONS, SEATS = 256, 66, 8
+ANSWERS = ACTIONS + SEATS
+LANE, GAME, NODE, EDGE, TREE = 48, 120, 32, 24, 12
+"""Bytes of the engine's records."""
+PAD, FULL_SHARE = 16, 0.75
+"""A batch is a multiple of PAD rows, and FULL_SHARE of its lanes' trees."""
+GROUPS_ON_CUDA = 2
+"""Groups of lanes a search thread, each with a batch of its own."""
+
+# torch, aten/src/ATen/cuda/CublasHandlePool.cpp: one for each stream, larger from Hopper on.
+CUBLAS_MIB, CUBLAS_MIB_HOPPER = 8.125, 32.0
+HOPPER = 9
+"""Its major compute capability."""
+
+BYTES = {"float32": 4, "bfloat16": 2}
+
+
+class Shape(NamedTuple):
+    """A BlobNet's, as in `--network EMB-LAYERS-HEADS-FF`."""
+
+    dim: int
+    layers: int
+    heads: int
+    wide: int
+
+    @property
+    def parameters(self) -> int:
+        """Of the plain form, which is trained."""
+        d, f = self.dim, self.wide
+        layer = 4 * (d * d + d) + 2 * d * f + f + d + 4 * d
+        policy = d * d + d + d * ACTIONS + ACTIONS
+        value = d * (d // 2) + d // 2 + (d // 2) * SEATS + SEATS
+        return (STATE_DIM + 1) * d + self.layers * layer + policy + value
+
+    @property
+    def inference_parameters(self) -> int:
+        """Of the inference form: attention folded into one product, the first in the embedding."""
+        d, f, hidden = self.dim, self.wide, self.dim + self.dim // 2
+        attention = (self.layers - 1) * (d * d + d)
+        layers = self.layers * (2 * d * f + f + d + 4 * d)
+        return (STATE_DIM + 1) * d + attention + layers + (d + 1) * hidden + (hidden + 1) * ANSWERS
+
+    def row_bytes(self, dtype: str) -> int:
+        """Most bytes alive at once for a row of a batch: before a layer's second norm.
+
+        Its input, the wide layer, its product, and the sum with the input; the states and answers
+        in float32 lie beside, and the states in `dtype` too where that is another.
+        """
+        size = BYTES[dtype]
+        converted = STATE_DIM * size if dtype != "float32" else 0
+        return 4 * (STATE_DIM + ANSWERS) + converted + size * (3 * self.dim + self.wide)
+
+    @property
+    def training_row_bytes(self) -> int:
+        """What a row's backward pass keeps in float32: a layer's inputs, its norms' and ReLU's."""
+        return 4 * (STATE_DIM + self.layers * (5 * self.dim + self.wide) + self.dim * 5 // 2)
+
+
+def batch_rows(lanes: float, determinizations: int) -> int:
+    """Rows of a batch that so many lanes keep full, as the engine cuts it."""
+    return max(determinizations, int(lanes * determinizations * FULL_SHARE) // PAD * PAD)
+
+
+def lane_bytes(players: int, cards: int, determinizations: int, simulations: int) -> int:
+    """Bytes on the host for a game in progress: its examples so far and its trees."""
+    decisions, moves, nodes = players * (cards + 1), cards + 1, simulations + 1
+    kept = decisions * (4 * STATE_DIM + ACTIONS + 4 * ACTIONS + 1)
+    tree = TREE + nodes * (NODE + GAME + moves * EDGE)
+    return LANE + GAME + 8 + 4 * moves + kept + determinizations * tree
+
+
+def memory_of(report: Report, throughput: Throughput, card_gb: float | None = None) -> Memory | str:
+    """The memory model of a device's self-play, or in a line why there is none.
+
+    `card_gb`, in 10^9 bytes, asks for the largest batch and lanes that fit a card.
+    """
+    shape = shape_of(report)
+    setting = search_of(report)
+    if shape is None or setting is None:
+        return "the report does not say its network and search"
+    players, cards, determinizations, simulations = setting
+    on_cuda = kind(throughput.device) == "cuda"
+    cards_used = max(1, len(gpus(report, arm_of(report, throughput)))) if on_cuda else 1
+    workers = ceil(throughput.workers / cards_used)
+    batches = workers * throughput.threads * GROUPS_ON_CUDA
+    lanes = throughput.lanes / throughput.workers / throughput.threads / GROUPS_ON_CUDA
+    rows = batch_rows(lanes, determinizations)
+    row = shape.row_bytes(throughput.dtype)
+    workspace, context = _workspace(report), _context(report, throughput)
+    assumptions = [known.reason for known in (context, workspace) if known.reason]
+    terms = [
+        _term(
+            "CUDA context",
+            workers * (context.value or 0.0),
+            f"{workers} workers × {context.value:,.0f} MiB",
+        ),
+        _term(
+            "weights, plain form",
+            workers * 4 * shape.parameters / MIB,
+            f"{workers} workers × {shape.parameters:,} parameters × 4 B",
+        ),
+        _term(
+            "weights, inference form",
+            workers * BYTES[throughput.dtype] * shape.inference_parameters / MIB,
+            f"{workers} workers × {shape.inference_parameters:,} × "
+            f"{BYTES[throughput.dtype]} B ({throughput.dtype})",
+        ),
+        _term(
+            "folding",
+            workers * 8 * (shape.layers + 4) * shape.dim**2 / MIB,
+            f"{workers} workers × ({shape.layers} layers + 4) × {shape.dim}² × 8 B (float64)",
+        ),
+        _term(
+            "cuBLAS workspaces",
+            batches * (workspace.value or 0.0),
+            f"{batches} batches × {workspace.value:g} MiB",
+        ),
+    ]
+    trainer = _trainer(report, shape, context)
+    activations = _term(
+        "activations",
+        batches * rows * row / MIB,
+        f"{batches} batches × {rows:,} rows × {row:,} B",
+    )
+    own = sum(term.mib for term in terms[1:]) + activations.mib
+    measured = _reserved(report, throughput)
+    if measured is not None:
+        terms.append(
+            _term(
+                "beyond the model",
+                workers * measured - own,
+                f"{workers} workers × {measured:,.0f} MiB reserved by torch, as measured, "
+                "less the terms above and the activations",
+            )
+        )
+    if not on_cuda:
+        assumptions.insert(0, "measured on the CPU: as if these workers computed on one card")
+    fixed = terms + trainer
+    host = lane_bytes(players, cards, determinizations, simulations)
+    return Memory(
+        terms=[*fixed, activations],
+        total_mib=sum(term.mib for term in fixed) + activations.mib,
+        rows_per_batch=rows,
+        assumptions=assumptions,
+        host=_term(
+            "lanes, on the host",
+            throughput.lanes * host / MIB,
+            f"{throughput.lanes:,} lanes × {host:,} B",
+        ),
+        host_lanes=int(report.machine.memory_gib * 2**30 / host),
+        fit=None
+        if card_gb is None
+        else _fit(
+            card_gb, sum(t.mib for t in fixed), batches, row, determinizations, throughput.threads
+        ),
+    )
+
+
+def shape_of(report: Report) -> Shape | None:
+    """The network's, from the configuration."""
+    text = report.configuration.get("network")
+    parts = text.split("-") if isinstance(text, str) else []
+    return Shape(*map(int, parts)) if len(parts) == 4 else None
+
+
+def search_of(report: Report) -> tuple[int, int, int, int] | None:
+    """Players, cards, determinizations and simulations, from the configuration."""
+    names = ("players", "cards", "determinizations", "simulations")
+    values = [report.configuration.get(name) for name in names]
+    players, cards, determinizations, simulations = (
+        value if isinstance(value, int) else 0 for value in values
+    )
+    found = (players, cards, determinizations, simulations)
+    return found if all(found) else None
+
+
+def _term(name: str, mib: float, formula: str) -> MemoryTerm:
+    return MemoryTerm(name=name, mib=mib, formula=formula)
+
+
+def _workspace(report: Report) -> Metric:
+    """Of one stream's cuBLAS, MiB."""
+    major = [float(gpu.compute_capability) // 1 for gpu in report.gpus if gpu.compute_capability]
+    mib = CUBLAS_MIB if major and max(major) < HOPPER else CUBLAS_MIB_HOPPER
+    reason = None if major else f"cuBLAS workspaces of {mib:g} MiB, as from Hopper on, are assumed"
+    return Metric(name="cuBLAS workspace", value=mib, unit="MiB", reason=reason)
+
+
+def _context(report: Report, throughput: Throughput) -> Metric:
+    """What a worker's process holds beside torch's allocations, MiB; assumed unless it was seen."""
+    seen = []
+    for worker in arm_of(report, throughput):
+        name = f"gpu/{worker.device_uuid}/process/{worker.pid}/memory"
+        listed = [mib for _, mib in samples(report, name, windows(report, throughput.device))]
+        if listed and worker.gpu_memory_mib is not None:
+            seen.append(max(listed) - worker.gpu_memory_mib)
+    if seen and min(seen) >= 0:
+        return Metric(name="CUDA context", value=max(seen), unit="MiB", samples=len(seen))
+    return Metric(
+        name="CUDA context",
+        value=float(MOST_CONTEXT_MIB),
+        unit="MiB",
+        reason=f"the CUDA context's size is not known: the most there is, {MOST_CONTEXT_MIB:,} MiB "
+        "a process, is assumed",
+    )
+
+
+def _reserved(report: Report, throughput: Throughput) -> float | None:
+    """The most that torch reserved for a worker, MiB."""
+    told = [w.gpu_memory_mib for w in arm_of(report, throughput) if w.gpu_memory_mib is not None]
+    return max(told, default=None)
+
+
+def _trainer(report: Report, shape: Shape, context: Metric) -> list[MemoryTerm]:
+    """The training process's terms; none where the run did not train."""
+    figures = {metric.name: metric.value for metric in report.metrics}
+    made, steps = figures.get(EXAMPLES_MADE), figures.get("training steps")
+    times = figures.get("each example trained on")
+    if not (made and steps and times):
+        return []
+    batch, row = round(made * times / steps), shape.training_row_bytes
+    return [
+        _term("trainer: CUDA context", context.value or 0.0, f"1 × {context.value:,.0f} MiB"),
+        _term(
+            "trainer: weights",
+            16 * shape.parameters / MIB,
+            f"{shape.parameters:,} × (weight, gradient, AdamW's 2 moments) × 4 B",
+        ),
+        _term("trainer: activations", batch * row / MIB, f"{batch:,} rows × {row:,} B"),
+    ]
+
+
+def _fit(
+    card_gb: float, fixed_mib: float, batches: int, row: int, determinizations: int, threads: int
+) -> Fit:
+    """The largest batch, in whole PADs, with which all batches fit beside what is fixed."""
+    left = card_gb * GB - fixed_mib * MIB
+    rows = int(left / batches / row) // PAD * PAD if left > 0 else 0
+    if rows < max(PAD, determinizations):
+        return Fit(
+            card_gb=card_gb,
+            reason=f"what does not depend on the batch takes {fixed_mib * MIB / GB:.2f} GB alone",
+        )
+    # The most lanes whose batch is no larger: `batch_rows` turned round.
+    lanes = ceil((rows + PAD) / (determinizations * FULL_SHARE)) - 1
+    return Fit(
+        card_gb=card_gb,
+        rows_per_batch=rows,
+        lanes_per_worker=lanes * threads * GROUPS_ON_CUDA,
+    )
