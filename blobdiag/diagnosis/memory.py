@@ -76,17 +76,56 @@ class Shape(NamedTuple):
         return 4 * (STATE_DIM + self.layers * (5 * self.dim + self.wide) + self.dim * 5 // 2)
 
 
+class Search(NamedTuple):
+    """What is played, and how it is searched; the names are the options'."""
+
+    players: int
+    cards: int
+    determinizations: int
+    simulations: int
+
+    @property
+    def lane_bytes(self) -> int:
+        """Bytes on the host for a game in progress: its examples so far and its trees."""
+        decisions, moves = self.players * (self.cards + 1), self.cards + 1
+        kept = decisions * (4 * STATE_DIM + ACTIONS + 4 * ACTIONS + 1)
+        tree = TREE + (self.simulations + 1) * (NODE + GAME + moves * EDGE)
+        return LANE + GAME + 8 + 4 * moves + kept + self.determinizations * tree
+
+
 def batch_rows(lanes: float, determinizations: int) -> int:
     """Rows of a batch that so many lanes keep full, as the engine cuts it."""
     return max(determinizations, int(lanes * determinizations * FULL_SHARE) // PAD * PAD)
 
 
-def lane_bytes(players: int, cards: int, determinizations: int, simulations: int) -> int:
-    """Bytes on the host for a game in progress: its examples so far and its trees."""
-    decisions, moves, nodes = players * (cards + 1), cards + 1, simulations + 1
-    kept = decisions * (4 * STATE_DIM + ACTIONS + 4 * ACTIONS + 1)
-    tree = TREE + nodes * (NODE + GAME + moves * EDGE)
-    return LANE + GAME + 8 + 4 * moves + kept + determinizations * tree
+class Card(NamedTuple):
+    """What computes on one card."""
+
+    workers: int
+    batches: int
+    """One for each group of lanes, all workers together."""
+    rows: int
+    """Of a batch."""
+    dtype: str
+    context: Metric
+    """MiB a process."""
+    workspace: Metric
+    """MiB a batch."""
+
+
+def card_of(report: Report, throughput: Throughput, determinizations: int) -> Card:
+    """The card of a run's workers; of a run on the CPU: as if one card had them all."""
+    used = len(gpus(report, arm_of(report, throughput))) if _on_cuda(throughput) else 1
+    workers = ceil(throughput.workers / max(1, used))
+    groups = throughput.threads * GROUPS_ON_CUDA
+    return Card(
+        workers=workers,
+        batches=workers * groups,
+        rows=batch_rows(throughput.lanes / throughput.workers / groups, determinizations),
+        dtype=throughput.dtype,
+        context=_context(report, throughput),
+        workspace=_workspace(report),
+    )
 
 
 def memory_of(report: Report, throughput: Throughput, card_gb: float | None = None) -> Memory | str:
@@ -94,85 +133,36 @@ def memory_of(report: Report, throughput: Throughput, card_gb: float | None = No
 
     `card_gb`, in 10^9 bytes, asks for the largest batch and lanes that fit a card.
     """
-    shape = shape_of(report)
-    setting = search_of(report)
-    if shape is None or setting is None:
+    shape, search = shape_of(report), search_of(report)
+    if shape is None or search is None:
         return "the report does not say its network and search"
-    players, cards, determinizations, simulations = setting
-    on_cuda = kind(throughput.device) == "cuda"
-    cards_used = max(1, len(gpus(report, arm_of(report, throughput)))) if on_cuda else 1
-    workers = ceil(throughput.workers / cards_used)
-    batches = workers * throughput.threads * GROUPS_ON_CUDA
-    lanes = throughput.lanes / throughput.workers / throughput.threads / GROUPS_ON_CUDA
-    rows = batch_rows(lanes, determinizations)
-    row = shape.row_bytes(throughput.dtype)
-    workspace, context = _workspace(report), _context(report, throughput)
-    assumptions = [known.reason for known in (context, workspace) if known.reason]
-    terms = [
-        _term(
-            "CUDA context",
-            workers * (context.value or 0.0),
-            f"{workers} workers × {context.value:,.0f} MiB",
-        ),
-        _term(
-            "weights, plain form",
-            workers * 4 * shape.parameters / MIB,
-            f"{workers} workers × {shape.parameters:,} parameters × 4 B",
-        ),
-        _term(
-            "weights, inference form",
-            workers * BYTES[throughput.dtype] * shape.inference_parameters / MIB,
-            f"{workers} workers × {shape.inference_parameters:,} × "
-            f"{BYTES[throughput.dtype]} B ({throughput.dtype})",
-        ),
-        _term(
-            "folding",
-            workers * 8 * (shape.layers + 4) * shape.dim**2 / MIB,
-            f"{workers} workers × ({shape.layers} layers + 4) × {shape.dim}² × 8 B (float64)",
-        ),
-        _term(
-            "cuBLAS workspaces",
-            batches * (workspace.value or 0.0),
-            f"{batches} batches × {workspace.value:g} MiB",
-        ),
-    ]
-    trainer = _trainer(report, shape, context)
+    card, row = (
+        card_of(report, throughput, search.determinizations),
+        shape.row_bytes(throughput.dtype),
+    )
     activations = _term(
         "activations",
-        batches * rows * row / MIB,
-        f"{batches} batches × {rows:,} rows × {row:,} B",
+        card.batches * card.rows * row / MIB,
+        f"{card.batches} batches × {card.rows:,} rows × {row:,} B",
     )
-    own = sum(term.mib for term in terms[1:]) + activations.mib
-    measured = _reserved(report, throughput)
-    if measured is not None:
-        terms.append(
-            _term(
-                "beyond the model",
-                workers * measured - own,
-                f"{workers} workers × {measured:,.0f} MiB reserved by torch, as measured, "
-                "less the terms above and the activations",
-            )
-        )
-    if not on_cuda:
-        assumptions.insert(0, "measured on the CPU: as if these workers computed on one card")
-    fixed = terms + trainer
-    host = lane_bytes(players, cards, determinizations, simulations)
+    fixed = _worker_terms(card, shape)
+    fixed += _beyond(report, throughput, card, [*fixed, activations])
+    fixed += _trainer(report, shape, card.context)
+    fixed_mib = sum(term.mib for term in fixed)
     return Memory(
         terms=[*fixed, activations],
-        total_mib=sum(term.mib for term in fixed) + activations.mib,
-        rows_per_batch=rows,
-        assumptions=assumptions,
+        total_mib=fixed_mib + activations.mib,
+        rows_per_batch=card.rows,
+        assumptions=_assumptions(throughput, card),
         host=_term(
             "lanes, on the host",
-            throughput.lanes * host / MIB,
-            f"{throughput.lanes:,} lanes × {host:,} B",
+            throughput.lanes * search.lane_bytes / MIB,
+            f"{throughput.lanes:,} lanes × {search.lane_bytes:,} B",
         ),
-        host_lanes=int(report.machine.memory_gib * 2**30 / host),
+        host_lanes=int(report.machine.memory_gib * 2**30 / search.lane_bytes),
         fit=None
         if card_gb is None
-        else _fit(
-            card_gb, sum(t.mib for t in fixed), batches, row, determinizations, throughput.threads
-        ),
+        else _fit(card_gb, fixed_mib, card, row, search.determinizations),
     )
 
 
@@ -183,19 +173,66 @@ def shape_of(report: Report) -> Shape | None:
     return Shape(*map(int, parts)) if len(parts) == 4 else None
 
 
-def search_of(report: Report) -> tuple[int, int, int, int] | None:
-    """Players, cards, determinizations and simulations, from the configuration."""
-    names = ("players", "cards", "determinizations", "simulations")
-    values = [report.configuration.get(name) for name in names]
-    players, cards, determinizations, simulations = (
-        value if isinstance(value, int) else 0 for value in values
-    )
-    found = (players, cards, determinizations, simulations)
-    return found if all(found) else None
+def search_of(report: Report) -> Search | None:
+    """What was played, from the configuration; None where it is not there."""
+    values = [report.configuration.get(name) for name in Search._fields]
+    known = [value for value in values if isinstance(value, int) and value > 0]
+    return Search(*known) if len(known) == len(values) else None
 
 
 def _term(name: str, mib: float, formula: str) -> MemoryTerm:
     return MemoryTerm(name=name, mib=mib, formula=formula)
+
+
+def _on_cuda(throughput: Throughput) -> bool:
+    return kind(throughput.device) == "cuda"
+
+
+def _worker_terms(card: Card, shape: Shape) -> list[MemoryTerm]:
+    """All that workers hold whatever the batch; the context is the first."""
+    n, size = card.workers, BYTES[card.dtype]
+    context, workspace = card.context.value or 0.0, card.workspace.value or 0.0
+    return [
+        _term("CUDA context", n * context, f"{n} workers × {context:,.0f} MiB"),
+        _term(
+            "weights, plain form",
+            n * 4 * shape.parameters / MIB,
+            f"{n} workers × {shape.parameters:,} parameters × 4 B",
+        ),
+        _term(
+            "weights, inference form",
+            n * size * shape.inference_parameters / MIB,
+            f"{n} workers × {shape.inference_parameters:,} × {size} B ({card.dtype})",
+        ),
+        _term(
+            "folding",
+            n * 8 * (shape.layers + 4) * shape.dim**2 / MIB,
+            f"{n} workers × ({shape.layers} layers + 4) × {shape.dim}² × 8 B (float64)",
+        ),
+        _term(
+            "cuBLAS workspaces",
+            card.batches * workspace,
+            f"{card.batches} batches × {workspace:g} MiB",
+        ),
+    ]
+
+
+def _beyond(
+    report: Report, throughput: Throughput, card: Card, modelled: list[MemoryTerm]
+) -> list[MemoryTerm]:
+    """What torch really reserved less what is modelled of it; nothing where it did not say."""
+    told = [w.gpu_memory_mib for w in arm_of(report, throughput) if w.gpu_memory_mib is not None]
+    if not told:
+        return []
+    by_torch = sum(term.mib for term in modelled[1:])
+    formula = f"{card.workers} workers × {max(told):,.0f} MiB that torch reserved, less its terms"
+    return [_term("beyond the model", card.workers * max(told) - by_torch, formula)]
+
+
+def _assumptions(throughput: Throughput, card: Card) -> list[str]:
+    said = [known.reason for known in (card.context, card.workspace) if known.reason]
+    as_if = "measured on the CPU: as if its workers computed on one card"
+    return said if _on_cuda(throughput) else [as_if, *said]
 
 
 def _workspace(report: Report) -> Metric:
@@ -225,12 +262,6 @@ def _context(report: Report, throughput: Throughput) -> Metric:
     )
 
 
-def _reserved(report: Report, throughput: Throughput) -> float | None:
-    """The most that torch reserved for a worker, MiB."""
-    told = [w.gpu_memory_mib for w in arm_of(report, throughput) if w.gpu_memory_mib is not None]
-    return max(told, default=None)
-
-
 def _trainer(report: Report, shape: Shape, context: Metric) -> list[MemoryTerm]:
     """The training process's terms; none where the run did not train."""
     figures = {metric.name: metric.value for metric in report.metrics}
@@ -250,21 +281,18 @@ def _trainer(report: Report, shape: Shape, context: Metric) -> list[MemoryTerm]:
     ]
 
 
-def _fit(
-    card_gb: float, fixed_mib: float, batches: int, row: int, determinizations: int, threads: int
-) -> Fit:
+def _fit(card_gb: float, fixed_mib: float, card: Card, row: int, determinizations: int) -> Fit:
     """The largest batch, in whole PADs, with which all batches fit beside what is fixed."""
     left = card_gb * GB - fixed_mib * MIB
-    rows = int(left / batches / row) // PAD * PAD if left > 0 else 0
+    rows = int(left / card.batches / row) // PAD * PAD if left > 0 else 0
     if rows < max(PAD, determinizations):
-        return Fit(
-            card_gb=card_gb,
-            reason=f"what does not depend on the batch takes {fixed_mib * MIB / GB:.2f} GB alone",
-        )
+        alone = fixed_mib * MIB / GB
+        reason = f"what does not depend on the batch takes {alone:.2f} GB alone"
+        return Fit(card_gb=card_gb, reason=reason)
     # The most lanes whose batch is no larger: `batch_rows` turned round.
     lanes = ceil((rows + PAD) / (determinizations * FULL_SHARE)) - 1
     return Fit(
         card_gb=card_gb,
         rows_per_batch=rows,
-        lanes_per_worker=lanes * threads * GROUPS_ON_CUDA,
+        lanes_per_worker=lanes * card.batches // card.workers,
     )
