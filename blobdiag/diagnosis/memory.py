@@ -72,8 +72,14 @@ class Shape(NamedTuple):
 
     @property
     def training_row_bytes(self) -> int:
-        """What a row's backward pass keeps in float32: a layer's inputs, its norms' and ReLU's."""
-        return 4 * (STATE_DIM + self.layers * (5 * self.dim + self.wide) + self.dim * 5 // 2)
+        """What a row's backward pass keeps.
+
+        In float32: the inputs of linear layers, norms (with mean and deviation) and ReLUs, and
+        both losses' logits and targets; the legal moves, twice, and the seats as bytes.
+        """
+        layers = self.layers * (5 * self.dim + self.wide + 4)
+        floats = STATE_DIM + layers + self.dim + self.dim + self.dim // 2 + 2 * ANSWERS
+        return 4 * floats + 2 * ACTIONS + SEATS
 
 
 class Search(NamedTuple):
@@ -167,10 +173,12 @@ def memory_of(report: Report, throughput: Throughput, card_gb: float | None = No
 
 
 def shape_of(report: Report) -> Shape | None:
-    """The network's, from the configuration."""
+    """The network's, from the configuration; None where it is not there."""
     text = report.configuration.get("network")
     parts = text.split("-") if isinstance(text, str) else []
-    return Shape(*map(int, parts)) if len(parts) == 4 else None
+    if len(parts) != 4 or not all(part.isdecimal() and int(part) for part in parts):
+        return None
+    return Shape(*map(int, parts))
 
 
 def search_of(report: Report) -> Search | None:
