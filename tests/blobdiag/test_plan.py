@@ -53,8 +53,14 @@ def iterated(device: str = "cpu", **changes: Any) -> Report:
         "device": device,
         "seconds": 60.0,
         "configuration": {
-            "network": "256-6-8-1024", "players": 4, "cards": 5, "determinizations": 3,
-            "simulations": 30, "plan_iterations": 500, "plan_games": 10_000, "reuse": 4.0,
+            "network": "256-6-8-1024",
+            "players": 4,
+            "cards": 5,
+            "determinizations": 3,
+            "simulations": 30,
+            "plan_iterations": 500,
+            "plan_games": 10_000,
+            "reuse": 4.0,
         },
         "phases": [
             Phase(name=name, start_s=start, end_s=end)
