@@ -245,6 +245,62 @@ def tune(
     return tune(settings, seconds)
 
 
+@app.command("plan")
+def plan(
+    reports: Annotated[
+        list[Path], typer.Argument(metavar="REPORT...", help="Saved reports, a column each")
+    ],
+    iterations: Annotated[
+        int | None, typer.Option(help="Else as the first report planned, or 500")
+    ] = None,
+    games: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|FIRST..LAST",
+            help="Games an iteration, or growing evenly; else as the first report planned",
+        ),
+    ] = None,
+    reuse: Annotated[
+        float | None, typer.Option(help="Times each new example is trained on; else the report's")
+    ] = None,
+    examples_per_second: Annotated[
+        float | None, typer.Option(help="Training speed to assume where none was measured")
+    ] = None,
+    days: Annotated[float | None, typer.Option(help="How fast must self-play be for that?")] = None,
+    price_per_kwh: Annotated[float | None, typer.Option(help="In any currency")] = None,
+    price_per_hour: Annotated[
+        list[float] | None, typer.Option(help="Of the machine; once, or once for each report")
+    ] = None,
+    card_gb: Annotated[
+        float | None, typer.Option(help="Largest batch and lanes for a GPU of so many GB")
+    ] = None,
+    accept_invalid: Annotated[
+        bool,
+        typer.Option("--accept-invalid", help="Plan also with interrupted or invalid reports"),
+    ] = False,
+    form: Annotated[str, typer.Option("--format", help="table or json")] = "table",
+    output: Annotated[Path | None, typer.Option(help="Write to a new file, not to stdout")] = None,
+) -> None:
+    """When is my training done, and on which machine? From saved reports, nothing is run.
+
+    Days with interval, every term with what a free one would gain, energy, cost and memory.
+    """
+    from blobdiag.commands.plan import Wanted, plan
+
+    wanted = Wanted(
+        iterations=iterations,
+        games=games,
+        reuse=reuse,
+        examples_per_second=examples_per_second,
+        days=days,
+        price_per_kwh=price_per_kwh,
+        price_per_hour=tuple(price_per_hour or ()),
+        card_gb=card_gb,
+        accept_invalid=accept_invalid,
+    )
+    raise typer.Exit(plan(reports, wanted, form, output))
+
+
 @app.command("doctor")
 def doctor() -> None:
     """Why is CUDA not seen? Driver, torch build, environment, container, permissions."""

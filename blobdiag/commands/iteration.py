@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from time import monotonic
 
 import numpy as np
@@ -20,7 +19,13 @@ from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
-from blobdiag.diagnosis.planning import plan
+from blobdiag.diagnosis.planning import plan_with
+from blobdiag.diagnosis.rates import (
+    EXAMPLES_MADE,
+    EXAMPLES_PER_SECOND,
+    GAMES_PLAYED,
+    rates_of,
+)
 from blobdiag.diagnosis.statistics import rate
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Metric, Plan, Throughput
@@ -157,12 +162,12 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     gaps = idle_gaps_of(session, trainers)
     if not results or not throughputs:
         return Judgement(checks=checks, idle_gaps=gaps, validity=rules)
-    trained = training_rate(timelines[0], results[0])
-    projection = project(session, settings, results[0], throughputs[0], trained)
+    metrics = [training_rate(timelines[0], results[0]), *facts(results[0])]
+    projection = project(session, settings, throughputs[0], metrics)
     return Judgement(
         headline(projection),
         checks,
-        metrics=[trained, *facts(results[0])],
+        metrics=metrics,
         plan=projection,
         idle_gaps=gaps,
         validity=rules,
@@ -189,14 +194,14 @@ def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
     groups = np.array_split(seconds, min(len(seconds), MOST_BLOCKS)) if len(seconds) else []
     if not groups:
         return Metric(
-            name="examples per second",
+            name=EXAMPLES_PER_SECOND,
             value=result.training.examples_per_second,
             unit="examples/s",
             samples=1,
             reason="a single step: an interval needs more, so raise --games",
         )
     return rate(
-        "examples per second",
+        EXAMPLES_PER_SECOND,
         "examples/s",
         [batch * len(g) for g in groups],
         [float(g.sum()) for g in groups],
@@ -204,42 +209,16 @@ def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
 
 
 def project(
-    session: Session,
-    settings: Settings,
-    result: IterationResult,
-    throughput: Throughput,
-    trained: Metric,
+    session: Session, settings: Settings, throughput: Throughput, metrics: list[Metric]
 ) -> Plan | None:
     """The days for the planned iterations; None, with an event, when a rate is not known."""
-    games = result.self_play.games
+    rates = rates_of(throughput, metrics, session.trace.to_phases())
     try:
-        steady = 60 * games / (throughput.games_per_minute.value or math.nan)
-        return plan(
-            settings.plan_iterations,
-            settings.plan_games,
-            settings.reuse,
-            throughput.games_per_minute,
-            result.self_play.examples.rows / games,
-            trained,
-            {
-                "ramp-up and last wave": max(0.0, result.self_play.seconds - steady),
-                "replay buffer": seconds_of(session, "replay buffer") * settings.plan_games / games,
-                "weight refresh": seconds_of(session, "weight refresh"),
-            },
-        )
+        return plan_with(rates, settings.plan_iterations, settings.plan_games, settings.reuse)
     except ValueError as error:
         session.failure = f"no plan: {error}"
         session.event("no-plan", str(error))
         return None
-
-
-def seconds_of(session: Session, phase: str) -> float:
-    """All time spent in a phase, seconds."""
-    return sum(
-        span.end - span.start
-        for span in session.trace.spans
-        if span.name == phase and span.end is not None
-    )
 
 
 def facts(result: IterationResult) -> list[Metric]:
@@ -248,8 +227,8 @@ def facts(result: IterationResult) -> list[Metric]:
     losses = training.losses
     tenth = max(1, len(losses) // 10)
     counted = [
-        ("games played", result.self_play.games, "games"),
-        ("examples made", examples, "examples"),
+        (GAMES_PLAYED, result.self_play.games, "games"),
+        (EXAMPLES_MADE, examples, "examples"),
         ("training steps", training.steps, "steps"),
         ("each example trained on", training.examples / examples, "times"),
         ("loss of the first tenth", sum(x.total for x in losses[:tenth]) / tenth, "nats"),

@@ -1,13 +1,17 @@
 """When the training is done: an iteration's minutes, term by term, times the iterations.
 
-minutes = games ÷ rate + games × examples per game × reuse ÷ examples/s + fixed costs once,
-days = minutes × iterations ÷ 1440 (design, §5, Capacity).
+minutes = games ÷ rate + games × examples per game × reuse ÷ examples/s + fixed costs once
++ what the whole training pays once ÷ iterations, days = minutes × iterations ÷ 1440 (design, §5,
+Capacity). All of it is linear in the games, so that a growing number of them costs what its mean
+does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
+from blobdiag.diagnosis.rates import Rates
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Interval, Metric, Plan, PlanScenario, PlanTerm
 
@@ -23,45 +27,64 @@ REPORT_SCENARIOS = {
 }
 
 
+def plan_with(rates: Rates, iterations: int, games_per_iteration: float, reuse: float) -> Plan:
+    """The plan by what one run measured. Raises what `plan` raises."""
+    grown = {name: s * games_per_iteration for name, s in rates.game_seconds.items()}
+    return plan(
+        iterations,
+        games_per_iteration,
+        reuse,
+        rates.games_per_minute,
+        rates.examples_per_game or 0.0,
+        rates.examples_per_second,
+        rates.iteration_seconds | grown,
+        rates.training_seconds,
+    )
+
+
 def plan(
     iterations: int,
-    games_per_iteration: int,
+    games_per_iteration: float,
     reuse: float,
     games_per_minute: Metric,
     examples_per_game: float,
     examples_per_second: Metric | None,
     fixed_seconds: Mapping[str, float],
+    start_seconds: Mapping[str, float] | None = None,
 ) -> Plan:
     """Capacity of a machine that plays and trains at these rates.
 
-    `reuse` is how often each new example is trained on. `fixed_seconds` holds what an iteration
-    costs once, by name. `examples_per_second` is None where training is not measured: its term is
-    then left out, so give an assumed one as a fixed cost. The days' interval takes both rates at
+    `games_per_iteration` is a mean where they grow. `reuse` is how often each new example is
+    trained on. `fixed_seconds` holds what an iteration costs once, `start_seconds` what the whole
+    training does, by name. `examples_per_second` is None where training is not measured: its term
+    is then left out, so give an assumed one as a fixed cost. The days' interval takes both rates at
     their worst and at their best at once, so it is a little wider than 95 %.
     Raises ValueError when a rate is not known or not above 0.
     """
     if examples_per_game <= 0 and examples_per_second is not None:
         raise ValueError("no plan: examples per game are not above 0")
     play = games_per_iteration / _known(games_per_minute)
-    minutes = {"self-play": play}
-    formulas = {
-        "self-play": f"{games_per_iteration:,} games ÷ {figure(_known(games_per_minute))}/min"
-    }
+    games = f"{figure(games_per_iteration)} games"
+    minutes = {SELF_PLAY: play}
+    formulas = {SELF_PLAY: f"{games} ÷ {figure(_known(games_per_minute))}/min"}
     if examples_per_second is not None:
         examples = games_per_iteration * examples_per_game * reuse
-        minutes["training"] = examples / _known(examples_per_second) / 60
-        formulas["training"] = (
-            f"{games_per_iteration:,} games × {figure(examples_per_game)} examples"
+        minutes[TRAINING] = examples / _known(examples_per_second) / 60
+        formulas[TRAINING] = (
+            f"{games} × {figure(examples_per_game)} examples"
             f" × {reuse:g} reuse ÷ {figure(_known(examples_per_second))}/s"
         )
     for name, seconds in fixed_seconds.items():
         minutes[name] = seconds / 60
         formulas[name] = f"{figure(seconds)} s, once an iteration"
+    for name, seconds in (start_seconds or {}).items():
+        minutes[name] = seconds / 60 / iterations
+        formulas[name] = f"{figure(seconds)} s, once ÷ {iterations:,} iterations"
     total = sum(minutes.values())
     interval, reason = _days_interval(minutes, iterations, games_per_minute, examples_per_second)
     return Plan(
         iterations=iterations,
-        games_per_iteration=games_per_iteration,
+        games_per_iteration=round(games_per_iteration),
         reuse=reuse,
         terms=[
             PlanTerm(
@@ -81,7 +104,7 @@ def plan(
     )
 
 
-def report_scenarios(iterations: int, games_per_iteration: int) -> list[PlanScenario]:
+def report_scenarios(iterations: int, games_per_iteration: float) -> list[PlanScenario]:
     """The bug report's scenarios, recomputed for this plan with its own minutes of training."""
     return [
         PlanScenario(
@@ -95,6 +118,16 @@ def report_scenarios(iterations: int, games_per_iteration: int) -> list[PlanScen
         )
         for name, (slow, fast) in REPORT_SCENARIOS.items()
     ]
+
+
+def games_per_minute_for(days: float, made: Plan, games_per_iteration: float) -> float | None:
+    """The self-play rate with which a plan, all else equal, ends within `days`.
+
+    None where the other terms alone take longer.
+    """
+    others = sum(term.minutes for term in made.terms if term.name != SELF_PLAY)
+    left = days * MINUTES_PER_DAY / made.iterations - others
+    return games_per_iteration / left if left > 0 else None
 
 
 def _days(minutes: float, iterations: int) -> float:
@@ -116,9 +149,9 @@ def _days_interval(
     examples_per_second: Metric | None,
 ) -> tuple[Interval | None, str | None]:
     """Each measured term scaled to the ends of its rate's interval, all at once."""
-    rates = {"self-play": games_per_minute}
+    rates = {SELF_PLAY: games_per_minute}
     if examples_per_second is not None:
-        rates["training"] = examples_per_second
+        rates[TRAINING] = examples_per_second
     low = high = sum(minutes.values())
     for name, rate in rates.items():
         if rate.interval is None:

@@ -367,7 +367,7 @@ class Plan(Model):
     """Capacity: iterations × games on this machine."""
 
     iterations: int
-    games_per_iteration: int
+    games_per_iteration: int = Field(description="where they grow: the mean, rounded")
     reuse: float
     terms: list[PlanTerm]
     minutes_per_iteration: float

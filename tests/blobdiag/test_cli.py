@@ -243,6 +243,19 @@ def test_an_iteration_plans_with_what_it_measured(iterated: Run) -> None:
     assert terms["training"] == pytest.approx(10_000 * examples / 150 * 300 / speed / 60)
 
 
+def test_a_plan_from_the_report_is_the_reports_own(tmp_path: Path, iterated: Run) -> None:
+    (tmp_path / "saved.json").write_text(iterated.text)
+    asked = ("plan", "saved.json", "--format", "json", "--accept-invalid")
+    result = blobdiag(tmp_path, *asked)
+    assert (result.returncode, result.stderr) == (0, "")
+    [machine] = json.loads(result.stdout)["machines"]
+    assert machine["plan"] == json.loads(iterated.text)["plan"]
+
+
+def test_a_plan_without_a_report_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    assert_refused(blobdiag(tmp_path, "plan", "missing.json"), "missing.json")
+
+
 def test_an_iteration_trains_and_hands_the_weights_on(iterated: Run) -> None:
     figures = {metric.name: metric.value or 0.0 for metric in iterated.report.metrics}
     assert figures["games played"] == 150
@@ -421,6 +434,7 @@ HELP = {
     "check-gpu": ["--device", "--games", "--inject", "--expect", "--min-seconds", "--output"],
     "compare": ["--device", "--games", "--checkpoint", "--network", "--dtype", "--quiet"],
     "iteration": ["--device", "--games", "--reuse", "--plan-iterations", "--plan-games"],
+    "plan": ["REPORT", "--iterations", "--games", "--days", "--card-gb", "--accept-invalid"],
     "doctor": ["CUDA"],
     "report": ["show", "validate"],
     "report show": ["FILE"],

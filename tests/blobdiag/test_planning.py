@@ -62,6 +62,13 @@ def test_terms_by_hand() -> None:
     assert formulas[1] == "1,000 games × 30 examples × 4 reuse ÷ 1,000/s"
 
 
+def test_what_is_paid_once_is_spread_over_the_iterations() -> None:
+    made = plan(10, 100, 4.0, _rate("games", 100.0), 0.0, None, {}, {"start-up": 120.0})
+    assert {term.name: term.minutes for term in made.terms} == {"self-play": 1.0, "start-up": 0.2}
+    assert made.terms[1].formula == "120 s, once ÷ 10 iterations"
+    assert made.days == pytest.approx(12 / 1_440)
+
+
 def test_no_interval_where_one_rate_has_none() -> None:
     sure = _rate("games", 100.0, Interval(low=90.0, high=110.0))
     made = plan(500, 10_000, 4.0, sure, 24.0, _rate("examples", 1_000.0), {})

@@ -1,0 +1,77 @@
+"""What one run measured of a machine: the rates and the fixed costs that a plan is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from blobdiag.diagnosis.evidence import SELF_PLAY
+from blobdiag.reporting.model import Metric, Phase, Throughput
+
+EXAMPLES_PER_SECOND = "examples per second"
+GAMES_PLAYED = "games played"
+EXAMPLES_MADE = "examples made"
+REPLAY_BUFFER, WEIGHT_REFRESH, RAMP = "replay buffer", "weight refresh", "ramp-up and last wave"
+START_UP = "start-up"
+STARTING = ("set-up", START_UP)
+"""Phases before the first game."""
+
+
+class Rates(NamedTuple):
+    """All a plan needs of a run. Seconds by name."""
+
+    games_per_minute: Metric
+    examples_per_game: float | None
+    examples_per_second: Metric | None
+    """None: the run did not train."""
+    game_seconds: dict[str, float]
+    """Of each game."""
+    iteration_seconds: dict[str, float]
+    """Once an iteration, however many games it has."""
+    training_seconds: dict[str, float]
+    """Once, before the first iteration."""
+
+
+def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence[Phase]) -> Rates:
+    """The rates of a run of `iteration`, or of one device of a run that only played."""
+    figures = {metric.name: metric for metric in metrics}
+    starting = sum(_seconds(phases, name, throughput.device) for name in STARTING)
+    once = {START_UP: starting} if starting else {}
+    games = _value(figures, GAMES_PLAYED)
+    if not games:
+        examples = _decisions_per_game(throughput)
+        return Rates(throughput.games_per_minute, examples, None, {}, {}, once)
+    rate = throughput.games_per_minute.value
+    steady = 60 * games / rate if rate else 0.0
+    return Rates(
+        throughput.games_per_minute,
+        examples_per_game=(_value(figures, EXAMPLES_MADE) or 0.0) / games,
+        examples_per_second=figures.get(EXAMPLES_PER_SECOND),
+        game_seconds={REPLAY_BUFFER: _seconds(phases, REPLAY_BUFFER) / games},
+        iteration_seconds={
+            RAMP: max(0.0, _seconds(phases, SELF_PLAY) - steady),
+            WEIGHT_REFRESH: _seconds(phases, WEIGHT_REFRESH),
+        },
+        training_seconds=once,
+    )
+
+
+def _seconds(phases: Sequence[Phase], name: str, device: str | None = None) -> float:
+    """All time spent in a phase; with `device` not that of other devices."""
+    return sum(
+        phase.seconds
+        for phase in phases
+        if phase.name == name and (device is None or phase.device in (device, None))
+    )
+
+
+def _value(figures: dict[str, Metric], name: str) -> float | None:
+    return figures[name].value if name in figures else None
+
+
+def _decisions_per_game(throughput: Throughput) -> float | None:
+    """Each searched decision is an example."""
+    health = throughput.search_health
+    if health.evaluations_per_game is None or not health.evaluations_per_decision:
+        return None
+    return health.evaluations_per_game / health.evaluations_per_decision
