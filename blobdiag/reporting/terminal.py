@@ -28,6 +28,7 @@ from blobdiag.reporting.model import (
     Throughput,
     WorkerRecord,
 )
+from blobdiag.reporting.texts import printable
 
 UNKNOWN = "–"
 
@@ -429,17 +430,11 @@ def _heading(title: str) -> Text:
 
 def _text(value: str, style: str = "") -> Text:
     """A report's own words, in which neither markup nor a control character has an effect."""
-    return Text(_printable(value), style=style)
+    return Text(printable(value), style=style)
 
 
 def _dim(value: str) -> Text:
     return _text(value, style="bright_black")
-
-
-def _printable(value: str) -> str:
-    return "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
-    )
 
 
 def _value(metric: Metric) -> str:
