@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blobdiag import __version__
+from blobdiag import __version__, gates
 from blobdiag.errors import UserError
+from blobdiag.two_sides import TwoSides
 
 if TYPE_CHECKING:
     from blobdiag.settings import Settings
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-report_app = typer.Typer(no_args_is_help=True, help="Draw or check a saved report.")
+report_app = typer.Typer(no_args_is_help=True, help="Draw, check or compare saved reports.")
 app.add_typer(report_app, name="report")
 
 WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"
@@ -339,6 +340,46 @@ def trace(
     from blobdiag.commands.report_trace import trace
 
     trace(file, output)
+
+
+@report_app.command("diff", cls=TwoSides)
+def diff(
+    files: Annotated[
+        list[str], typer.Argument(metavar="OLD... -- NEW...", help="Reports; OLD NEW, if two")
+    ],
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:PERCENT%",
+            help="Exit 1 if the figure became worse by so much. Repeatable. Figures: "
+            + ", ".join(gates.FIGURES),
+        ),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="text, json or markdown")] = "text",
+) -> None:
+    """What changed between two sets of runs, and did anything become worse?
+
+    Runs of the same code differ, so several reports a side are compared, best of runs that
+    alternated; or one a side by the spread that `report spread` keeps. With --fail-on: exit 1
+    when it became worse, 0 when not, 3 when these reports cannot tell.
+
+    Try it: blobdiag report diff a1.json a2.json a3.json -- b1.json b2.json b3.json
+    """
+    from blobdiag.commands.report_diff import diff
+
+    raise typer.Exit(diff(files, fail_on or [], form))
+
+
+@report_app.command("spread")
+def spread(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Three or more of one configuration")
+    ],
+) -> None:
+    """Keep how much runs of the same code differ on this machine, for `report diff`."""
+    from blobdiag.commands.report_spread import spread
+
+    raise typer.Exit(spread(files))
 
 
 def _version(wanted: bool) -> None:

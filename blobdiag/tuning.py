@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from platformdirs import user_config_path
 
 from blobdiag.errors import UserError
+from blobdiag.kept import keep, kept_file, read_kept
 from blobdiag.sampling.host import machine
 from blobdiag.settings import Settings
+
+FILE = "tuned.json"
 
 
 class Tuned(NamedTuple):
@@ -38,7 +39,7 @@ class Tuned(NamedTuple):
 
 def tuned_file() -> Path:
     """Where the settings are kept."""
-    return user_config_path("blobdiag", appauthor=False) / "tuned.json"
+    return kept_file(FILE)
 
 
 def tuned_key(settings: Settings, device: str) -> str:
@@ -65,7 +66,7 @@ def tuned_key(settings: Settings, device: str) -> str:
 def load_tuned(settings: Settings, device: str) -> Tuned:
     """The setting kept for this machine and workload. Raises UserError when there is none."""
     try:
-        kept = _read()[tuned_key(settings, device)]
+        kept = read_kept(FILE)[tuned_key(settings, device)]
         return Tuned(**kept)
     except (KeyError, TypeError):
         raise UserError(
@@ -76,17 +77,7 @@ def load_tuned(settings: Settings, device: str) -> Tuned:
 
 def save_tuned(settings: Settings, device: str, tuned: Tuned) -> Path:
     """Keep a setting, in place of an older one for the same key. Raises UserError."""
-    path = tuned_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = _read()
-        kept[tuned_key(settings, device)] = tuned._asdict()
-        fresh = path.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps(kept, indent=1) + "\n")
-        fresh.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot keep the tuned setting in {path}: {error.strerror}") from None
-    return path
+    return keep(FILE, tuned_key(settings, device), tuned._asdict())
 
 
 def with_tuned(settings: Settings, device: str) -> Settings:
@@ -105,13 +96,3 @@ def with_tuned(settings: Settings, device: str) -> Settings:
         lanes=settings.lanes or tuned.lanes,
         dtype=tuned.dtype if settings.dtype == "auto" else settings.dtype,
     )
-
-
-def _read() -> dict[str, dict]:
-    try:
-        kept = json.loads(tuned_file().read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{tuned_file()} cannot be read: {error}") from None
-    return kept if isinstance(kept, dict) else {}

@@ -27,6 +27,7 @@ MIN_ITEMS = 5
 SEED = 0
 
 _Z = 1.959964  # 97.5 % point of the standard normal
+_FEW_FREEDOMS = {1: 12.7062, 2: 4.3027, 3: 3.1824}  # the expansion below does not hold there
 _EXACT = 10**9  # items of an estimate that has no sampling error of its own
 
 
@@ -166,11 +167,13 @@ def _weights(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.
 
 def _tail(items: int) -> float:
     """Probability cut off at either end: 2.5 % expanded for `items` items (Hesterberg 2015)."""
-    return 0.5 * erfc(_student(items - 1) * sqrt(items / (items - 1)) / sqrt(2))
+    return 0.5 * erfc(student(items - 1) * sqrt(items / (items - 1)) / sqrt(2))
 
 
-def _student(freedom: int) -> float:
-    """97.5 % point of Student's t to 0.3 % from 4 degrees of freedom up (A & S 26.7.5)."""
+def student(freedom: int) -> float:
+    """97.5 % point of Student's t, to 0.3 % (from 4 degrees of freedom up A & S 26.7.5)."""
+    if freedom in _FEW_FREEDOMS:
+        return _FEW_FREEDOMS[freedom]
     z, n = _Z, freedom
     return (
         z

@@ -1,0 +1,365 @@
+"""Two sets of runs held against each other: what differs, and whether anything became worse.
+
+Pure functions of two lists of reports; what two sets of runs can say is in between_runs.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from math import exp, log
+from statistics import fmean
+from typing import Literal
+
+from pydantic import computed_field
+
+from blobdiag.diagnosis.between_runs import Figure, Spread, ratio
+from blobdiag.diagnosis.evidence import asked
+from blobdiag.diagnosis.measured import figures
+from blobdiag.diagnosis.verdict import RATE_RULES
+from blobdiag.gates import FIGURES, Better, Gate
+from blobdiag.reporting.model import Finding, Interval, Model, Report, Status
+
+Outcome = Literal["better", "worse", "different", "same", "not known"]
+Value = str | int | float | bool | None
+
+HOW_TO_KEEP = (
+    "how much runs of the same code differ here is not known: give two reports or more a side, "
+    "or keep it once with `blobdiag report spread` and three reports or more of one configuration"
+)
+OTHER_MACHINE = (
+    "one report a side, of different machines or devices, where a kept run-to-run spread does not "
+    "hold: give two reports or more a side"
+)
+# A change so small is not worth a line, however surely it is there.
+NEGLIGIBLE = 0.005
+# Of a configuration: where a report goes, and which of equal games are played.
+NOT_THE_WORKLOAD = ("output", "quiet", "label", "seed")
+_EXPERIMENT = ("command", "device", "cpu", "cores_usable", "gpus")
+
+
+class Difference(Model):
+    """Something that is not the same on both sides: how often each value was seen."""
+
+    name: str
+    old: dict[str, int]
+    new: dict[str, int]
+
+
+class Change(Model):
+    """One figure on both sides (geometric means), and new ÷ old."""
+
+    name: str
+    unit: str
+    better: Better | None
+    old: float | None
+    new: float | None
+    ratio: float | None
+    interval: Interval | None
+    log_sd: float | None = None
+    """The run-to-run spread that the interval rests on, as the SD of the logarithm."""
+    freedom: int = 0
+    """Its degrees of freedom."""
+    reason: str | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def outcome(self) -> Outcome:
+        """Whether the figure changed; 'not known' where no spread of runs is known."""
+        if self.ratio is None or self.interval is None:
+            return "not known"
+        if abs(self.ratio - 1) < NEGLIGIBLE or self.interval.low <= 1 <= self.interval.high:
+            return "same"
+        if self.better is None:
+            return "different"
+        return "better" if (self.ratio > 1) == (self.better == "higher") else "worse"
+
+
+class GateResult(Model):
+    """What a gate came to: PASS, FAIL or INCONCLUSIVE, and why."""
+
+    gate: str
+    status: Status
+    text: str
+
+
+class Comparison(Model):
+    """Everything that two sets of runs say of each other."""
+
+    old_reports: int
+    new_reports: int
+    unlike: list[str]
+    """Why the sides are not the same experiment."""
+    doubts: list[str]
+    """Reports whose evidence does not count: no gate passes or fails on them."""
+    settings: list[Difference]
+    """Machine, software and configuration."""
+    figures: list[Change]
+    checks: list[Difference]
+    appeared: list[Finding]
+    gone: list[Finding]
+    gates: list[GateResult]
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def exit_code(self) -> int:
+        """1 where a gate fails, else 3 where one cannot be told, else 0."""
+        statuses = {gate.status for gate in self.gates}
+        return 1 if Status.FAIL in statuses else 3 if Status.INCONCLUSIVE in statuses else 0
+
+
+def compare(
+    old: Sequence[Report],
+    new: Sequence[Report],
+    kept: Mapping[str, Spread] | None = None,
+    gates: Sequence[Gate] = (),
+) -> Comparison:
+    """Hold `new` against `old`, one report or more a side.
+
+    `kept` are the run-to-run spreads of the machine by the figure's name. They count only where
+    all reports are of one machine, device and dtype.
+    """
+    alike = len({machine_key(report) for report in (*old, *new)}) == 1
+    why_unknown = HOW_TO_KEEP if alike else OTHER_MACHINE
+    changes = _changes(old, new, (kept or {}) if alike else {}, why_unknown)
+    doubts = [*_doubts("old", old), *_doubts("new", new)]
+    settings = _differences(_settings, old, new)
+    found_old, found_new = _findings(old), _findings(new)
+    return Comparison(
+        old_reports=len(old),
+        new_reports=len(new),
+        unlike=_unlike(settings, old, new),
+        doubts=doubts,
+        settings=settings,
+        figures=changes,
+        checks=_differences(_statuses, old, new),
+        appeared=[f for name, f in found_new.items() if name not in found_old],
+        gone=[f for name, f in found_old.items() if name not in found_new],
+        gates=[judge(gate, changes, doubts) for gate in gates],
+    )
+
+
+def machine_key(report: Report) -> str:
+    """What a run-to-run spread holds for: CPU, cores, GPUs, device and dtype, as JSON."""
+    throughput = asked(report)
+    return json.dumps(
+        {
+            "cpu": report.machine.cpu,
+            "cores": report.machine.cores_usable,
+            "gpus": sorted(gpu.name for gpu in report.gpus),
+            "device": report.device,
+            "dtype": throughput.dtype if throughput else None,
+        },
+        sort_keys=True,
+    )
+
+
+def judge(gate: Gate, changes: Sequence[Change], doubts: Sequence[str] = ()) -> GateResult:
+    """Whether the gate's figure became worse by its percentage or more.
+
+    FAIL: the 95 % interval lies wholly on the side of worse, and the measured change reaches the
+    percentage. PASS: the whole interval stays below the percentage. Else INCONCLUSIVE.
+
+    A FAIL does not ask for the whole interval beyond the percentage: three runs a side that differ
+    by 2 % see 10 % to within about 5, so that a gate at 5 % would miss half of them. As it is,
+    they are found in 98 of 100, and equal code fails in at most 2.5 of 100 whatever the spread
+    (only the wrong side of a 95 % interval counts), in practice in fewer than 1 at 2 %.
+    """
+
+    def result(status: Status, text: str) -> GateResult:
+        return GateResult(gate=str(gate), status=status, text=text)
+
+    change = next((change for change in changes if change.name == gate.figure), None)
+    if change is None:
+        return result(Status.INCONCLUSIVE, f"no report knows {gate.figure}")
+    if change.ratio is None or change.interval is None:
+        return result(Status.INCONCLUSIVE, change.reason or "not known")
+    if doubts:
+        return result(Status.INCONCLUSIVE, f"the evidence is not valid: {doubts[0]}")
+    harm = sorted(_harm(gate, end) for end in (change.interval.low, change.interval.high))
+    least, most, seen = harm[0], harm[1], _harm(gate, change.ratio)
+    text = f"{_amount(seen)} (95 % interval: {_amount(least)} to {_amount(most)})"
+    if least > 0 and seen >= gate.percent:
+        return result(Status.FAIL, text)
+    if most < gate.percent:
+        return result(Status.PASS, text)
+    return result(Status.INCONCLUSIVE, f"{text}: more reports a side would tell")
+
+
+def _harm(gate: Gate, changed: float) -> float:
+    """By how many per cent of the old figure a ratio is worse; below 0, better."""
+    return 100 * ((1 - changed) if gate.better == "higher" else (changed - 1))
+
+
+def _amount(harm: float) -> str:
+    return f"{abs(harm):.1f} % {'worse' if harm >= 0 else 'better'}"
+
+
+def _changes(
+    old: Sequence[Report],
+    new: Sequence[Report],
+    kept: Mapping[str, Spread],
+    why_unknown: str,
+) -> list[Change]:
+    before, after = ([figures(report) for report in side] for side in (old, new))
+    names = dict.fromkeys(name for run in (*before, *after) for name in run)
+
+    def known(side: Sequence[Mapping[str, Figure]], name: str) -> list[Figure]:
+        return [run[name] for run in side if name in run]
+
+    return [
+        _change(name, known(before, name), known(after, name), kept.get(name), why_unknown)
+        for name in names
+    ]
+
+
+def _change(
+    name: str,
+    old: Sequence[Figure],
+    new: Sequence[Figure],
+    kept: Spread | None,
+    why_unknown: str,
+) -> Change:
+    change = Change(
+        name=name,
+        unit=(*old, *new)[0].unit,
+        better=FIGURES.get(name),
+        old=_middle(old),
+        new=_middle(new),
+        ratio=None,
+        interval=None,
+    )
+    if not old or not new:
+        side = "old" if not old else "new"
+        return change.model_copy(update={"reason": f"no {side} report knows it"})
+    if {figure.value for figure in (*old, *new)} == {0.0}:
+        return change.model_copy(update={"ratio": 1.0, "interval": Interval(low=1, high=1)})
+    if any(figure.value <= 0 for figure in (*old, *new)):
+        return change.model_copy(update={"reason": "0 or less has no ratio"})
+    found = ratio(old, new, kept)
+    return change.model_copy(
+        update={
+            "ratio": found.value,
+            "interval": found.interval,
+            "log_sd": found.spread.log_sd if found.spread else None,
+            "freedom": found.spread.freedom if found.spread else 0,
+            "reason": None if found.interval else why_unknown,
+        }
+    )
+
+
+def _middle(side: Sequence[Figure]) -> float | None:
+    """Geometric mean, or the arithmetic one where that is not defined."""
+    values = [figure.value for figure in side]
+    if not values:
+        return None
+    return exp(fmean(map(log, values))) if min(values) > 0 else fmean(values)
+
+
+def _differences(
+    of: Callable[[Report], Mapping[str, Value]], old: Sequence[Report], new: Sequence[Report]
+) -> list[Difference]:
+    """Names whose values are not the same set on both sides."""
+    sides = ([of(report) for report in old], [of(report) for report in new])
+    names = dict.fromkeys(name for side in sides for run in side for name in run)
+    seen = [
+        Difference(name=name, old=_counted(sides[0], name), new=_counted(sides[1], name))
+        for name in names
+    ]
+    return [one for one in seen if one.old.keys() != one.new.keys()]
+
+
+def _counted(side: Sequence[Mapping[str, Value]], name: str) -> dict[str, int]:
+    values = [run.get(name) for run in side]
+    return dict(Counter("–" if value is None else str(value) for value in values))
+
+
+def _settings(report: Report) -> dict[str, Value]:
+    """What a run was made with, by name."""
+    machine, software, throughput = report.machine, report.software, asked(report)
+    values: dict[str, Value] = {"command": report.command, "device": report.device}
+    values |= machine.model_dump(exclude={"label"})
+    # The same container reads a few MiB more or less.
+    values["memory_gib"] = f"{machine.memory_gib:.1f}"
+    values["gpus"] = ", ".join(sorted(gpu.name for gpu in report.gpus)) or None
+    values |= software.model_dump()
+    if throughput is not None:
+        for name in ("dtype", "workers", "threads", "lanes"):
+            values[f"{name} used"] = getattr(throughput, name)
+    if not report.weights_version:
+        # Once trained, weights differ from run to run.
+        values["weights"] = report.weights_hash
+    configuration = report.configuration.items()
+    return values | {n: v for n, v in configuration if n not in ("output", "quiet", "label")}
+
+
+def workload(report: Report) -> dict[str, Value]:
+    """The configuration, but for what does not change how much there is to do."""
+    return {n: v for n, v in report.configuration.items() if n not in NOT_THE_WORKLOAD}
+
+
+def _statuses(report: Report) -> dict[str, Value]:
+    return {check.name: check.status for check in report.checks}
+
+
+def _unlike(
+    settings: Sequence[Difference], old: Sequence[Report], new: Sequence[Report]
+) -> list[str]:
+    """What makes the sides two experiments rather than one repeated."""
+    asked_for = {name for report in (*old, *new) for name in workload(report)}
+    differing = [one.name for one in settings if one.name in asked_for or one.name in _EXPERIMENT]
+    # Random weights come from the seed.
+    if "seed" not in {one.name for one in settings} and _known_weights_differ(old, new):
+        differing.append("weights")
+    notes = []
+    if differing:
+        notes.append(f"not the same experiment on both sides: {', '.join(differing)}")
+    for side, reports in (("old", old), ("new", new)):
+        if any(workload(report) != workload(reports[0]) for report in reports):
+            notes.append(f"the {side} reports are not of one configuration")
+    if len(old) + len(new) > 2 and _apart(old, new):
+        notes.append(
+            "one side was measured before the other: what the machine did meanwhile would look "
+            "like a change; let the runs of both sides alternate"
+        )
+    return notes
+
+
+def _known_weights_differ(old: Sequence[Report], new: Sequence[Report]) -> bool:
+    before, after = ({_settings(r).get("weights") for r in side} - {None} for side in (old, new))
+    return bool(before and after) and before != after
+
+
+def _apart(old: Sequence[Report], new: Sequence[Report]) -> bool:
+    """Whether all runs of one side were before all of the other."""
+    before, after = ([report.started_utc for report in side] for side in (old, new))
+    return max(before) < min(after) or max(after) < min(before)
+
+
+def _doubts(side: str, reports: Sequence[Report]) -> list[str]:
+    """Each report that ended early, or broke a rule of validity.
+
+    Rules of one run's rate are left out: what it rests on here is how whole runs differ.
+    """
+    return [
+        f"{side} report {number} ({report.started_utc}): {why}"
+        for number, report in enumerate(reports, start=1)
+        for why in broken(report)
+    ]
+
+
+def broken(report: Report) -> list[str]:
+    """Why a report's figures do not count beside those of other runs; nothing where they do."""
+    why = ["it was interrupted"] if report.interrupted else []
+    why += [f"it ended early: {event.kind}" for event in report.events if event.kind == "failed"]
+    return why + [
+        f"{rule.rule}: {rule.observed}, needed {rule.needed}"
+        for rule in report.validity
+        # Where a run has several devices, a rule's name begins with its own.
+        if not rule.ok and rule.rule.rpartition(": ")[2] not in RATE_RULES
+    ]
+
+
+def _findings(reports: Sequence[Report]) -> dict[str, Finding]:
+    return {finding.name: finding for report in reports for finding in report.findings}

@@ -1,0 +1,43 @@
+"""blobdiag with an engine that is slower by a known share, as worse code would make it.
+
+    python tests/programs/slowed.py PERCENT compare --games 5
+
+Each search thread stands still after each batch, for so much of the time since the last one ended
+that its batches become fewer by PERCENT, whatever the time went to. Workers are spawned, and
+import this file again: the engine is slowed in them too.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from time import perf_counter
+
+from blobdiag.cli import main
+from engine.evaluator import Evaluator
+
+SHARE = float(sys.argv[1]) / 100
+PAUSE_AT_MOST = 1.0
+"""Seconds; a thread that had no games has nothing to be slower at."""
+
+_submit = Evaluator.submit
+_last = threading.local()
+
+
+def submit(self: Evaluator, rows: int) -> int:
+    """As Evaluator.submit, SHARE ÷ (1 - SHARE) of the time since the last one later."""
+    computed = _submit(self, rows)
+    began = perf_counter()
+    pause = min(PAUSE_AT_MOST, (began - getattr(_last, "ended", began)) * SHARE / (1 - SHARE))
+    # A sleep is too coarse for batches of a millisecond.
+    while perf_counter() - began < pause:
+        pass
+    _last.ended = perf_counter()
+    return computed
+
+
+Evaluator.submit = submit  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    del sys.argv[1]
+    main()
