@@ -40,7 +40,7 @@ def check_gpu(settings: Settings) -> int:
             with session.phase("warm-up", device):
                 arm.warm_up(session.show_games)
             with session.phase(SELF_PLAY, device):
-                arm.measure(settings.min_seconds, settings.games, session.show_games)
+                session.window(arm, settings.min_seconds, settings.games)
             probe(session, arm)
 
     return sessions.run(COMMAND, device, settings, measure, judge)
