@@ -44,7 +44,7 @@ def check_gpu(settings: Settings, verify: bool = False) -> int:
             with session.phase("warm-up", device):
                 arm.warm_up(session.show_games)
             with session.phase(SELF_PLAY, device):
-                arm.measure(settings.min_seconds, settings.games, session.show_games)
+                session.window(arm, settings.min_seconds, settings.games)
             probe(session, arm)
         if verify:
             verify_fix(session, arm, session.report(judge(session), None).findings)

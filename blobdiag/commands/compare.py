@@ -80,11 +80,7 @@ def play_in_turn(session: Session, arms: list[Arm]) -> None:
     for _ in range(rounds):
         for arm in arms:
             with session.phase(SELF_PLAY, arm.device):
-                arm.measure(
-                    settings.min_seconds / rounds,
-                    -(-settings.games // rounds),
-                    session.show_games,
-                )
+                session.window(arm, settings.min_seconds / rounds, -(-settings.games // rounds))
 
 
 def compare_outputs(settings: Settings, network: BlobNet, arm: Arm) -> Difference:

@@ -64,9 +64,10 @@ class Timeline:
                 self.begun.time, progress.time, subtract_tallies(progress.tally, self.begun.tally)
             )
 
-    def on_step(self, step: int, loss: StepLoss) -> None:
+    def on_step(self, step: int, steps: int) -> None:
+        """`steps` are all there will be."""
         self.steps.append(monotonic())
-        self.session.view.progress(step + 1, None, "steps")
+        self.session.view.progress(step + 1, steps, "steps")
 
 
 def iteration(settings: Settings) -> int:
@@ -95,6 +96,11 @@ def iteration(settings: Settings) -> int:
             )
         timeline = Timeline(session, arm)
         timelines.append(timeline)
+
+        def on_step(step: int, loss: StepLoss) -> None:
+            # The buffer holds this iteration's examples and no others.
+            timeline.on_step(step, pipeline.steps_for(len(pipeline.buffer)))
+
         with session.playing(arm):
             results.append(
                 pipeline.run_iteration(
@@ -104,7 +110,7 @@ def iteration(settings: Settings) -> int:
                     phase=session.phase,
                     on_progress=timeline.on_progress,
                     on_message=arm.on_message,
-                    on_step=timeline.on_step,
+                    on_step=on_step,
                 )
             )
             probe(session, arm)

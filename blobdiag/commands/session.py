@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from blobdiag.reporting.files import (
     report_path,
     write_report,
 )
-from blobdiag.reporting.live import LiveView
+from blobdiag.reporting.live import LiveView, Reading, console_on_stderr
 from blobdiag.reporting.model import (
     Check,
     Event,
@@ -102,8 +103,9 @@ class Session:
         self.started = datetime.now(UTC)
         self.trace = Trace()
         self.recorder = Recorder(self.trace)
-        self.console = Console(stderr=True)
-        self.view = LiveView(self.console, settings.quiet, self._reading)
+        self.view = LiveView(
+            console_on_stderr(), settings.quiet, self._readings, self._workers_in_words
+        )
         self.arms: list[Arm] = []
         self.probes: dict[str, Probes] = {}
         """By device: what its arm's network does without a search."""
@@ -152,15 +154,32 @@ class Session:
         """A progress callback: games of the phase at hand."""
         self.view.progress(progress.games, progress.wanted, "games")
 
-    def _reading(self) -> list[tuple[str, float | None, str]]:
-        readings: list[tuple[str, float | None, str]] = []
-        for gpu in self.recorder.gpus:
-            name = "GPU" if len(self.recorder.gpus) == 1 else f"GPU {gpu.nvml_index}"
-            memory = self.recorder.latest(f"gpu/{gpu.uuid}/memory_used")
-            readings.append((name, self.recorder.latest(timeline.utilization(gpu.uuid)), "%"))
-            readings.append(("VRAM", memory / 1024 if memory is not None else None, "GiB"))
-        readings.append(("CPU", self.recorder.latest(timeline.HOST_CPU), "%"))
-        return readings
+    def window(self, arm: Arm, seconds: float, games: int) -> None:
+        """Measure a window of an arm, shown beside what it must reach."""
+        arm.measure(seconds, games, lambda p: self.view.progress(p.games, games, "games", seconds))
+
+    def _readings(self) -> list[list[Reading]]:
+        """A line for each GPU, and one for the CPU."""
+        latest, gpus = self.recorder.latest, self.recorder.gpus
+        lines = []
+        for gpu in gpus:
+            name = "GPU" if len(gpus) == 1 else f"GPU {gpu.nvml_index}"
+            used, whole = latest(f"gpu/{gpu.uuid}/memory_used"), gpu.memory_mib
+            memory = Reading(
+                "VRAM", used and used / 1024, "GiB", whole / 1024 if whole is not None else None
+            )
+            lines.append([Reading(name, latest(timeline.utilization(gpu.uuid)), "%"), memory])
+        return [*lines, [Reading("CPU", latest(timeline.HOST_CPU), "%")]]
+
+    def _workers_in_words(self) -> str:
+        """How many there are, what they do, and how many were lost."""
+        states = Counter(status.state for arm in self.arms for status in arm.engine.statuses)
+        if not states:
+            return ""
+        doing = "playing" if any(arm.engine.at_work for arm in self.arms) else "waiting"
+        counts = [(states["running"], doing), (states["lost"], "lost")]
+        counts += [(states["stalled"], "stalled")] if states["stalled"] else []
+        return "workers " + " · ".join(f"{count} {word}" for count, word in counts)
 
     # -- afterwards ---------------------------------------------------------------------------
 

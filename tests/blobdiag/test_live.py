@@ -1,8 +1,12 @@
-"""The live view: a line a terminal can hold, plain lines in a log, nothing when quiet."""
+"""The live view: a few lines a terminal can hold, plain lines in a log, nothing when quiet."""
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from io import StringIO
 
 import pytest
@@ -10,9 +14,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from blobdiag.reporting import live
-from blobdiag.reporting.live import LOG_SECONDS, LiveView, Reading
+from blobdiag.reporting.live import LOG_SECONDS, LiveView, Reading, Readings
 
 WIDTH = 80
+CPU_97 = [[Reading("CPU", 97.4, "%")]]
 
 
 class Clock:
@@ -32,19 +37,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def nothing() -> list[tuple[str, float | None, str]]:
+def nothing() -> list[list[Reading]]:
     return []
 
 
-def in_a_log(reading: Reading = nothing, quiet: bool = False) -> tuple[LiveView, StringIO]:
-    stream = StringIO()
-    return LiveView(Console(file=stream, width=WIDTH), quiet, reading), stream
+def two_workers() -> str:
+    return "workers 2 playing · 0 lost"
 
 
-def on_a_terminal(reading: Reading = nothing, quiet: bool = False) -> tuple[LiveView, StringIO]:
+def in_a_log(readings: Readings = nothing, quiet: bool = False) -> tuple[LiveView, StringIO]:
     stream = StringIO()
-    console = Console(file=stream, width=WIDTH, force_terminal=True, legacy_windows=False)
-    return LiveView(console, quiet, reading), stream
+    return LiveView(Console(file=stream, width=WIDTH), quiet, readings, two_workers), stream
+
+
+def on_a_terminal(
+    readings: Readings = nothing, quiet: bool = False, width: int = WIDTH
+) -> tuple[LiveView, StringIO]:
+    stream = StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=True,
+        force_interactive=True,
+        legacy_windows=False,
+        _environ={},
+    )
+    return LiveView(console, quiet, readings, two_workers), stream
 
 
 def seen_lines(stream: StringIO) -> list[str]:
@@ -63,7 +81,7 @@ def test_a_log_has_a_plain_line_for_each_phase_at_once() -> None:
 
 
 def test_a_log_has_a_line_of_progress_now_and_then(clock: Clock) -> None:
-    view, stream = in_a_log(lambda: [("CPU", 97.4, "%")])
+    view, stream = in_a_log(lambda: CPU_97)
     with view:
         view.phase("self-play on cpu")
         view.progress(0, 100, "games")
@@ -74,7 +92,8 @@ def test_a_log_has_a_line_of_progress_now_and_then(clock: Clock) -> None:
         view.progress(25, 100, "games")
         view.progress(26, 100, "games")
     assert stream.getvalue().splitlines()[1:] == [
-        "self-play on cpu · 25 of 100 games · 300 games/min · 15 s left · CPU 97 %"
+        "self-play on cpu · 25 of 100 games · 150 games/min · 30 s left · "
+        "workers 2 playing · 0 lost · CPU 97 %"
     ]
 
 
@@ -85,7 +104,8 @@ def test_without_a_known_end_no_time_left_is_made_up(clock: Clock) -> None:
         view.progress(0, None, "games")
         clock.now += 10
         view.progress(1_500, None, "games")
-    assert seen_lines(stream)[1] == "warm-up on cpu · 1,500 games · 9,000 games/min"
+    [_, line] = seen_lines(stream)
+    assert line.startswith("warm-up on cpu · 1,500 games · 9,000 games/min · workers")
 
 
 def test_a_rate_starts_again_with_its_phase_and_its_count(clock: Clock) -> None:
@@ -102,16 +122,32 @@ def test_a_rate_starts_again_with_its_phase_and_its_count(clock: Clock) -> None:
         view.phase("training")
         clock.now += 10
         view.progress(1, None, "steps")
-    assert seen_lines(stream)[2:] == [
+    counted = [line.partition(" · workers")[0] for line in seen_lines(stream)[2:]]
+    assert counted == [
         "self-play on cpu · 10 games · 60 games/min",
         "training …",
         "training · 1 steps",
     ]
 
 
+def test_a_window_lasts_until_both_its_games_and_its_seconds_are_reached(clock: Clock) -> None:
+    view, stream = in_a_log()
+    with view:
+        view.phase("self-play on cpu")
+        view.progress(0, 20, "games", 60)
+        clock.now += 10
+        view.progress(1, 20, "games", 60)
+        clock.now += 10
+        view.progress(30, 20, "games", 60)
+        clock.now += 50
+        view.progress(90, 20, "games", 60)
+    left = [re.findall(r"(\d+) s left", line) for line in seen_lines(stream)[1:]]
+    assert left == [["190"], ["40"], []]
+
+
 @pytest.mark.parametrize("made", [in_a_log, on_a_terminal])
 def test_quiet_is_silent(made: type, clock: Clock) -> None:
-    view, stream = made(lambda: [("CPU", 1.0, "%")], quiet=True)
+    view, stream = made(lambda: CPU_97, quiet=True)
     with view:
         view.phase("self-play on cpu")
         view.progress(1, 2, "games")
@@ -122,28 +158,39 @@ def test_quiet_is_silent(made: type, clock: Clock) -> None:
 
 @pytest.mark.parametrize("made", [in_a_log, on_a_terminal])
 def test_an_unknown_reading_is_a_dash_and_a_known_zero_a_zero(made: type, clock: Clock) -> None:
-    view, stream = made(lambda: [("GPU", None, "%"), ("VRAM", None, "GiB"), ("CPU", 0.0, "%")])
+    gpu = [Reading("GPU", None, "%"), Reading("VRAM", None, "GiB", 80.0)]
+    view, stream = made(lambda: [gpu, [Reading("CPU", 0.0, "%")]])
     with view:
         view.phase("self-play on cuda")
         clock.now += LOG_SECONDS
         view.progress(1, 2, "games")
-    last = seen_lines(stream)[-1]
-    assert "self-play on cuda · 1 of 2 games · GPU – · VRAM – · CPU 0 %" in last
-    assert "GPU 0" not in last
+    shown = re.sub(r"[ ·┄]+", " ", " ".join(seen_lines(stream)))
+    assert "GPU – VRAM – CPU 0 %" in shown
 
 
-def test_a_terminal_shows_one_line_no_wider_than_it_is(clock: Clock) -> None:
-    """Eight GPUs do not fit into 80 columns: the line ends in an ellipsis."""
-    view, stream = on_a_terminal(lambda: [(f"GPU {i}", 100.0, "%") for i in range(8)])
+@pytest.mark.parametrize("width", [30, 80, 120])
+def test_no_line_is_wider_than_the_terminal(clock: Clock, width: int) -> None:
+    """Eight GPUs stand below each other; where even one does not fit, lines end in an ellipsis."""
+    readings = [
+        [Reading(f"GPU {i}", 12.5 * i, "%"), Reading("VRAM", 10.0 * i, "GiB", 80.0)]
+        for i in range(8)
+    ]
+    view, stream = on_a_terminal(lambda: readings, width=width)
     with view:
         view.phase("self-play on cuda")
+        view.progress(0, 1_000_000, "games")
         clock.now += 10
-        view.progress(123_456, 1_000_000, "games")
+        view.progress(250_000, 1_000_000, "games")
     lines = seen_lines(stream)
-    assert lines
-    assert all(cell_len(line) <= WIDTH for line in lines)
-    assert lines[-1].endswith("…")
-    assert "self-play on cuda · 123,456 of 1,000,000 games" in lines[-1]
+    assert all(cell_len(line) <= width for line in lines)
+    assert any(line.endswith("…") for line in lines[-10:]) == (width == 30)
+    if width > 30:
+        [name, bar, facts, *gpus] = lines[-11:]
+        assert name.endswith("10 s · 30 s left")
+        assert bar.count("━") == pytest.approx(bar.count("┄") / 3, abs=1)
+        assert facts.strip().startswith("250,000 of 1,000,000 games · 1,500,000 games/min")
+        assert [line.split()[1] for line in gpus] == [str(i) for i in range(8)]
+        assert gpus[4].count("━") == gpus[4].count("┄")
 
 
 def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
@@ -155,3 +202,63 @@ def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
     text = stream.getvalue()
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
     assert text.endswith("\x1b[2K")
+
+
+WATCHED = """
+from blobdiag.reporting.live import LiveView, Reading, console_on_stderr
+readings = lambda: [[Reading("CPU", 50.0, "%")]]
+with LiveView(console_on_stderr(), False, readings, lambda: "") as view:
+    view.phase("self-play on cpu")
+    view.progress(1, 2, "games")
+"""
+
+
+def on_stderr(terminal: bool, **environment: str) -> str:
+    """What a process writes on a stderr that is a terminal, or else a pipe."""
+    named = ("CI", "NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "TTY_INTERACTIVE")
+    inherited = {name: value for name, value in os.environ.items() if name not in named}
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    program = subprocess.Popen(
+        [sys.executable, "-c", WATCHED],
+        env=inherited | {"TERM": "xterm-256color"} | environment,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while part := os.read(ours, 4096):
+            written += part
+    except OSError:
+        pass  # a terminal whose other side is closed
+    os.close(ours)
+    assert program.wait() == 0
+    return written.decode()
+
+
+PLAIN = {
+    "a file": (False, {}),
+    "a file in forced colours": (False, {"FORCE_COLOR": "1"}),
+    "a terminal of CI": (True, {"CI": "true"}),
+    "a dumb terminal": (True, {"TERM": "dumb"}),
+}
+
+
+@pytest.mark.parametrize(("terminal", "environment"), PLAIN.values(), ids=PLAIN.keys())
+def test_where_nobody_watches_there_are_plain_lines(
+    terminal: bool, environment: dict[str, str]
+) -> None:
+    text = on_stderr(terminal, **environment)
+    assert text.splitlines() == ["self-play on cpu …"]
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_a_watched_terminal_is_redrawn_and_coloured_if_it_may_be(
+    environment: dict[str, str], coloured: bool
+) -> None:
+    text = on_stderr(True, **environment)
+    assert "\x1b[2K" in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
+    assert bool(re.search(r"\x1b\[(\d+;)*[39]\dm", text)) == coloured
+    # Without colours a bar can be read all the same.
+    assert "━┄" in re.sub(r"\x1b\[[0-9;]*m", "", text)
