@@ -173,10 +173,10 @@ class Session:
 
     def _workers_in_words(self) -> str:
         """How many there are, what they do, and how many were lost."""
-        states = Counter(status.state for arm in self.arms for status in arm.engine.statuses)
+        states = Counter(status.state for arm in self.arms for status in arm.engine.pool.statuses)
         if not states:
             return ""
-        doing = "playing" if any(arm.engine.at_work for arm in self.arms) else "waiting"
+        doing = "playing" if any(arm.engine.pool.at_work for arm in self.arms) else "waiting"
         counts = [(states["running"], doing), (states["lost"], "lost")]
         counts += [(states["stalled"], "stalled")] if states["stalled"] else []
         return "workers " + " · ".join(f"{count} {word}" for count, word in counts)

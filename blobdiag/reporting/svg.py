@@ -38,7 +38,7 @@ _VARIABLES = {
     IDLE: "var(--idle)",
     PAPER: "var(--paper)",
 }
-_STYLE: dict[str, Any] = {
+_STYLE = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that layouts are the same everywhere
     "font.size": FONT_PX,
@@ -69,7 +69,8 @@ _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
     """Draw inside it; `name` tells the ids of a page's figures apart, and keeps them the same."""
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}), warnings.catch_warnings():
+    style: Any = {**_STYLE, "svg.hashsalt": name}  # its keys are literals to a type checker
+    with matplotlib.rc_context(style), warnings.catch_warnings():
         # Glyphs are the browser's: DejaVu need not have them.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
