@@ -12,6 +12,7 @@ from blobdiag.commands.judging import (
     idle_gaps_of,
     machine_checks,
     not_on_gpu,
+    training_rules,
     utilisation,
     window_rules,
 )
@@ -176,7 +177,7 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
         metrics=metrics,
         plan=projection,
         idle_gaps=gaps,
-        validity=rules,
+        validity=[*rules, *training_rules(session)],
     )
 
 

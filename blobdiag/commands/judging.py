@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -12,10 +12,16 @@ import torch
 from blobdiag.commands.session import Session
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
-from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
+from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING, Window
 from blobdiag.diagnosis.idle import CPU, cpu_idle_gaps, idle_gaps
 from blobdiag.diagnosis.statistics import evaluations_per_second
-from blobdiag.diagnosis.verdict import RATE_RULES, Neighbours, window_validity, with_validity
+from blobdiag.diagnosis.verdict import (
+    RATE_RULES,
+    Neighbours,
+    no_busy_neighbour,
+    window_validity,
+    with_validity,
+)
 from blobdiag.reporting.model import Check, IdleGap, Metric, Throughput, Validity
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.nvml import throttle_reasons
@@ -37,10 +43,10 @@ def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list
         games,
         warm_up_seconds=_warm_up(session, arm),
         rate=evaluations_per_second(arm.blocks()),
-        samples=len(_during(session, arm, timeline.HOST_CPU)),
+        samples=len(_during(session, arm.windows, timeline.HOST_CPU)),
         sampler_death=session.recorder.death,
         lost_workers=[w.worker for w in arm.workers() if w.state in ("lost", "stalled")],
-        neighbours=_neighbours(session, arm),
+        neighbours=_neighbours(session, arm.windows),
         throttled=_throttled(session, arm) if on_gpu else None,
         foreign_processes=_foreign(session, arm) if on_gpu else None,
     )
@@ -65,20 +71,28 @@ def _warm_up(session: Session, arm: Arm) -> float:
     return arm.windows[0][0] - min(played) if arm.windows and played else 0.0
 
 
-def _during(session: Session, arm: Arm, name: str) -> list[float]:
-    """A metric's samples within an arm's windows."""
-    return [v for start, end in arm.windows for v in session.trace.between(name, start, end)]
+def training_rules(session: Session) -> list[Validity]:
+    """What a training's speed rests on: cores of its own. None where it was not sampled."""
+    spans = [s for s in session.trace.spans if s.name == TRAINING]
+    windows = [(span.start, timeline.end_of(span, session.trace)) for span in spans]
+    neighbours = _neighbours(session, windows)
+    return [] if neighbours is None else [no_busy_neighbour(neighbours, " in training")]
 
 
-def _neighbours(session: Session, arm: Arm) -> Neighbours | None:
+def _during(session: Session, windows: Sequence[Window], name: str) -> list[float]:
+    """A metric's samples within these windows, in monotonic seconds."""
+    return [v for start, end in windows for v in session.trace.between(name, start, end)]
+
+
+def _neighbours(session: Session, windows: Sequence[Window]) -> Neighbours | None:
     """What is left of the host's CPU time when ours is taken off; None where it is not known."""
-    host = _during(session, arm, timeline.HOST_CPU)
+    host = _during(session, windows, timeline.HOST_CPU)
     if not host:
         return None
     percent = fmean(host)
-    ours = fmean(_during(session, arm, "sampler/cpu") or [0.0])
+    ours = fmean(_during(session, windows, "sampler/cpu") or [0.0])
     for pid in session.pids:
-        ours += fmean(_during(session, arm, f"process/{pid}/cpu") or [0.0])
+        ours += fmean(_during(session, windows, f"process/{pid}/cpu") or [0.0])
     others = max(0.0, percent / 100 * (os.cpu_count() or 1) - ours / 100)
     return Neighbours(others, usable_cores(), percent)
 

@@ -80,7 +80,7 @@ def window_validity(
         _none_seen("lost workers", [f"worker {worker}" for worker in lost_workers]),
     ]
     if neighbours is not None:
-        rules.append(_quiet(neighbours))
+        rules.append(no_busy_neighbour(neighbours))
     if throttled is not None:
         rules.append(_none_seen("throttling", throttled))
     if foreign_processes is not None:
@@ -102,10 +102,11 @@ def _steady(rate: Metric) -> Validity:
     )
 
 
-def _quiet(neighbours: Neighbours) -> Validity:
+def no_busy_neighbour(neighbours: Neighbours, during: str = "") -> Validity:
+    """Whether others left the cores to us; `during` ends the rule's name."""
     used, cores, host = neighbours
     return Validity(
-        rule="no busy neighbour",
+        rule=f"no busy neighbour{during}",
         observed=f"others used {used:.1f} cores, the host was {host:.0f} % busy",
         needed=f"≤ {MOST_OTHERS * cores:.1f} cores, or a host ≤ {HOST_FULL_PERCENT:g} % busy",
         ok=used <= MOST_OTHERS * cores or host <= HOST_FULL_PERCENT,

@@ -1,4 +1,4 @@
-"""Which processes on a GPU count as foreign, from a session's samples and its workers' words."""
+"""Foreign processes on a GPU and neighbours on the CPU, from a session's samples."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from blobdiag.commands import judging
 from blobdiag.reporting.model import Gpu
-from blobdiag.sampling.trace import Trace
+from blobdiag.sampling.trace import Span, Trace
 
 GPUS = [Gpu(uuid="GPU-aaaa", name="H"), Gpu(uuid="GPU-bbbb", name="H")]
 
@@ -42,3 +42,21 @@ def foreign(listed: dict[str, dict[int, float]], memory: float | None) -> list[s
 )
 def test_foreign(listed: dict[int, float], memory: float | None, seen: list[str] | None) -> None:
     assert foreign({"GPU-aaaa": listed, "GPU-bbbb": {99: 1.0}}, memory) == seen
+
+
+@pytest.mark.parametrize(("ours", "kept"), [(97.0, False), (195.0, True)])
+def test_training_beside_a_busy_neighbour(
+    ours: float, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two full cores, of which this process has one, or both."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    trace = Trace(start=0, spans=[Span("training", 10.0, 20.0)])
+    for second in range(30):
+        trace.add("host/cpu", "%", float(second), 100.0)
+        trace.add("process/1/cpu", "%", float(second), ours if second >= 10 else 200.0)
+    session: Any = SimpleNamespace(trace=trace, pids={1})
+    [rule] = judging.training_rules(session)
+    assert rule.rule == "no busy neighbour in training"
+    assert rule.ok is kept
+    trace.spans[0].name = "self-play"
+    assert judging.training_rules(session) == []

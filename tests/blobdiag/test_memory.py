@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -183,13 +183,7 @@ def test_measured_memory_replaces_the_model() -> None:
     assert len(unlisted.assumptions) == 1
 
 
-def sizes() -> Iterator[tuple[Report, float]]:
-    yield on_cpu(), 4.0
-    yield on_gpu(), 24.0
-    yield on_gpu(), 80.0
-
-
-@pytest.mark.parametrize(("report_", "card"), sizes())
+@pytest.mark.parametrize(("report_", "card"), [(on_cpu(), 4.0), (on_gpu(), 24.0), (on_gpu(), 80.0)])
 def test_the_largest_lanes_fit_and_one_step_more_does_not(report_: Report, card: float) -> None:
     fit = made(report_, card).fit
     assert fit is not None

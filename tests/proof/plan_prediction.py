@@ -85,13 +85,13 @@ CONFIGURATIONS = {
     "6 players, 3 cards": Configuration("128-2-4-256", "float32", 1900, 800, players=6, cards=3),
     "one worker": Configuration("128-2-4-256", "float32", 900, 400, workers=1),
     "more training": Configuration(
-        "128-2-4-256", "float32", 1500, 400, reuse=12.0, determinizations=5, simulations=10
+        "128-2-4-256", "float32", 3200, 400, reuse=12.0, determinizations=5, simulations=10
     ),
 }
 
 
 def measure(configuration: Configuration) -> dict[str, float]:
-    """Seconds of each phase of ITERATIONS real iterations, and of the whole."""
+    """Seconds of each phase of ITERATIONS real iterations and of the whole; how long games were."""
     seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
@@ -119,9 +119,12 @@ def measure(configuration: Configuration) -> dict[str, float]:
     with engine:
         room = ITERATIONS * c.planned * c.players * (c.cards + 1)
         pipeline = TrainingPipeline(engine, trainer, ReplayBuffer(room, SEED), c.reuse)
+        lengths = []
         for _ in range(ITERATIONS):
-            pipeline.run_iteration(c.planned, c.players, c.cards, phase=phase)
-        return {**seconds, "all": monotonic() - begun}
+            played = pipeline.run_iteration(c.planned, c.players, c.cards, phase=phase).self_play
+            lengths.append(int(played.tally["game_evaluations"]) / played.games)
+        done = monotonic() - begun
+    return {**seconds, "all": done, "evaluations a game": sum(lengths) / len(lengths)}
 
 
 def predict(report: Path, configuration: Configuration) -> Plan:
@@ -174,6 +177,8 @@ def table(folder: Path) -> tuple[Table, int, int]:
             phase = "self-play" if term.name == "ramp-up and last wave" else term.name
             terms[phase] += term.minutes * ITERATIONS * 60
         pairs = [f"{n} {s:.1f}, {seen[n]:.1f}" for n, s in terms.items() if seen[n] >= 0.05]
+        length = read_report(report).throughput[-1].search_health.evaluations_per_game or 0.0
+        pairs.append(f"evaluations a game {length:,.0f}, {seen['evaluations a game']:,.0f}")
         figures = (f"{predicted:.1f}", f"{seen['all']:.1f}", f"{error:+.1%}")
         refused = [f"refused, {rule}" for rule in broken]
         drawn.add_row(name, *figures, "\n".join([" · ".join(pairs), *refused]))
