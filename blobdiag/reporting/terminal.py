@@ -14,12 +14,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from blobdiag.reporting.figures import figure
+from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
     Check,
     Finding,
     Gain,
-    Interval,
     Metric,
     Plan,
     Report,
@@ -30,6 +29,8 @@ from blobdiag.reporting.model import (
 )
 
 UNKNOWN = "–"
+MOST_NAMES = 6
+"""Of metrics that are not known, a reason."""
 
 _COLOUR = {
     Status.PASS: "green",
@@ -157,7 +158,7 @@ def _metrics(report: Report) -> RenderableType | None:
     table.add_column("95 % interval or reason", overflow="fold")
     for metric in report.metrics:
         value = UNKNOWN if metric.value is None else f"{figure(metric.value)} {metric.unit}"
-        more = _range(metric.interval) if metric.interval else metric.reason or ""
+        more = figure_range(metric.interval) if metric.interval else metric.reason or ""
         table.add_row(_text(metric.name), _text(value), _text(more))
     return table
 
@@ -293,7 +294,7 @@ def _plan(report: Report) -> RenderableType | None:
         f"{plan.games_per_iteration:,} games, {figure(plan.minutes_per_iteration)} min each"
     )
     doubt = (
-        f"{_range(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
+        f"{figure_range(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
         if plan.days_interval
         else f"no interval: {plan.interval_reason or 'not known'}"
     )
@@ -335,8 +336,8 @@ def _scenarios(plan: Plan) -> RenderableType:
     for scenario in plan.scenarios:
         table.add_row(
             _text(scenario.name),
-            _range(scenario.games_per_minute),
-            _range(scenario.days),
+            figure_range(scenario.games_per_minute),
+            figure_range(scenario.days),
             _text(scenario.assumption),
         )
     return table
@@ -376,10 +377,29 @@ def _environment(report: Report) -> RenderableType:
             for name, value in report.configuration.items()
         )
         table.add_row("settings", _text("  ".join(settings)))
-    for reason in dict.fromkeys(report.unsupported.values()):
-        names = [name for name, why in report.unsupported.items() if why == reason]
-        table.add_row("not known", _text(f"{', '.join(names)} ({reason})"))
+    for line in _not_known(report):
+        table.add_row("not known", _text(line))
     return table
+
+
+def _not_known(report: Report) -> list[str]:
+    """A line a reason, with the metrics' names, those of several GPUs or processes told once."""
+    names: dict[str, dict[str, None]] = {}
+    for name, reason in report.unsupported.items():
+        names.setdefault(reason, {})[_short(name)] = None
+    return [f"{_listed(list(short))}: {reason}" for reason, short in names.items()]
+
+
+def _short(metric: str) -> str:
+    """Without the GPU or process it is of: `gpu/<uuid>/sm_clock` is told as `sm_clock`."""
+    of_one = metric.startswith(("gpu/", "process/")) and metric.count("/") > 1
+    return metric.rpartition("/")[2] if of_one else metric
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    rest = f" and {more:,} more (see the JSON)" if more > 0 else ""
+    return ", ".join(names[:MOST_NAMES]) + rest
 
 
 def _events(report: Report) -> RenderableType | None:
@@ -429,14 +449,15 @@ def _heading(title: str) -> Text:
 
 def _text(value: str, style: str = "") -> Text:
     """A report's own words, in which neither markup nor a control character has an effect."""
-    return Text(_printable(value), style=style)
+    return Text(printable(value), style=style)
 
 
 def _dim(value: str) -> Text:
     return _text(value, style="bright_black")
 
 
-def _printable(value: str) -> str:
+def printable(value: str) -> str:
+    """Without characters that a terminal would obey."""
     return "".join(
         c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
     )
@@ -453,17 +474,12 @@ def _with_unit(metric: Metric) -> str:
 
 def _interval(metric: Metric) -> str:
     if metric.interval is not None:
-        return _range(metric.interval)
+        return figure_range(metric.interval)
     return f"{UNKNOWN} ({metric.reason or 'not known'})"
 
 
 def _known(value: float | None, reason: str) -> str:
     return f"{UNKNOWN} ({reason})" if value is None else figure(value)
-
-
-def _range(interval: Interval) -> str:
-    low, high = figure(interval.low), figure(interval.high)
-    return low if low == high else f"{low} to {high}"
 
 
 def _count(value: int) -> str:
