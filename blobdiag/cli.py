@@ -382,6 +382,24 @@ def spread(
     raise typer.Exit(spread(files))
 
 
+@report_app.command("list")
+def list_reports(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Its *.json files; else ./reports")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The text of reports/README.md, with links")
+    ] = False,
+) -> None:
+    """What was measured, when, on which machine: a row a report.
+
+    A file that cannot be read is listed with its reason; exit code 2 where none could be.
+    """
+    from blobdiag.commands.report_list import list_reports
+
+    raise typer.Exit(list_reports(folder, markdown))
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"blobdiag {__version__}")

@@ -24,6 +24,7 @@ from blobdiag.diagnosis.verdict import verdict
 from blobdiag.errors import UserError
 from blobdiag.interrupts import SIGINT_EXIT, SIGTERM_EXIT, Terminated, sigterm_raises
 from blobdiag.reporting.files import (
+    REPORTS,
     ReportError,
     check_writable,
     mask,
@@ -62,8 +63,6 @@ from engine.jit import is_warm
 from engine.network import BlobNet
 from engine.stacks import StackWatch
 from engine.telemetry import Progress
-
-REPORTS = Path("reports")
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from blobdiag.reporting.model import Interval
+
 
 def figure(value: float) -> str:
     """Whole, or with three digits and more, thousands apart; never rounded to a false 0."""
@@ -11,3 +13,8 @@ def figure(value: float) -> str:
     if size >= 10:
         return f"{value:.1f}"
     return f"{value:.2f}" if size >= 0.01 else f"{value:.1e}"
+
+
+def figure_range(interval: Interval) -> str:
+    low, high = figure(interval.low), figure(interval.high)
+    return low if low == high else f"{low} to {high}"

@@ -18,6 +18,9 @@ from blobdiag.errors import UserError
 from blobdiag.reporting.migrations import NotUpgradable, upgraded
 from blobdiag.reporting.model import Report
 
+REPORTS = Path("reports")
+"""Where reports go unless told otherwise."""
+
 MOST_BYTES = 50_000_000
 """Of a report; the longest runs write less than a tenth."""
 

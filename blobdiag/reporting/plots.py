@@ -251,7 +251,7 @@ def days(plan: Plan, width: float) -> str:
         )
     ]
     rows += [
-        _Days(s.name, s.days.low, s.days.high, s.days.high, f"{span(s.days)} days, assumed", False)
+        _Days(s.name, s.days.low, s.days.high, s.days.high, f"{figure_range(s.days)} days, assumed", False)
         for s in plan.scenarios
     ]
     rows = [row for row in rows if row.low > 0]

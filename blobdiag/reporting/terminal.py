@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from blobdiag.reporting import words
-from blobdiag.reporting.figures import figure
+from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
     Check,
     Finding,
@@ -25,6 +25,9 @@ from blobdiag.reporting.model import (
     Status,
     WorkerRecord,
 )
+
+MOST_NAMES = 6
+"""Of metrics that are not known, a reason."""
 
 _COLOUR = {
     Status.PASS: "green",
@@ -109,7 +112,7 @@ def _metrics(report: Report) -> RenderableType | None:
     table.add_column("95 % interval or reason", overflow="fold")
     for metric in report.metrics:
         value = words.UNKNOWN if metric.value is None else f"{figure(metric.value)} {metric.unit}"
-        more = words.span(metric.interval) if metric.interval else metric.reason or ""
+        more = figure_range(metric.interval) if metric.interval else metric.reason or ""
         table.add_row(_text(metric.name), _text(value), _text(more))
     return table
 
@@ -288,8 +291,8 @@ def _scenarios(plan: Plan) -> RenderableType:
     for scenario in plan.scenarios:
         table.add_row(
             _text(scenario.name),
-            words.span(scenario.games_per_minute),
-            words.span(scenario.days),
+            figure_range(scenario.games_per_minute),
+            figure_range(scenario.days),
             _text(scenario.assumption),
         )
     return table
@@ -301,10 +304,29 @@ def _environment(report: Report) -> RenderableType:
     table.add_column(overflow="fold")
     for name, text in words.environment(report):
         table.add_row(name, _text(text))
-    for reason in dict.fromkeys(report.unsupported.values()):
-        names = [name for name, why in report.unsupported.items() if why == reason]
-        table.add_row("not known", _text(f"{', '.join(names)} ({reason})"))
+    for line in _not_known(report):
+        table.add_row("not known", _text(line))
     return table
+
+
+def _not_known(report: Report) -> list[str]:
+    """A line a reason, with the metrics' names, those of several GPUs or processes told once."""
+    names: dict[str, dict[str, None]] = {}
+    for name, reason in report.unsupported.items():
+        names.setdefault(reason, {})[_short(name)] = None
+    return [f"{_listed(list(short))}: {reason}" for reason, short in names.items()]
+
+
+def _short(metric: str) -> str:
+    """Without the GPU or process it is of: `gpu/<uuid>/sm_clock` is told as `sm_clock`."""
+    of_one = metric.startswith(("gpu/", "process/")) and metric.count("/") > 1
+    return metric.rpartition("/")[2] if of_one else metric
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    rest = f" and {more:,} more (see the JSON)" if more > 0 else ""
+    return ", ".join(names[:MOST_NAMES]) + rest
 
 
 def _events(report: Report) -> RenderableType | None:

@@ -51,16 +51,10 @@ def with_unit(metric: Metric) -> str:
     return value(metric) if metric.value is None else f"{value(metric)} {metric.unit}"
 
 
-def span(interval: Interval) -> str:
-    """'1.2 to 1.4', or one figure where both ends read the same."""
-    low, high = figure(interval.low), figure(interval.high)
-    return low if low == high else f"{low} to {high}"
-
-
 def interval(metric: Metric) -> str:
     """A metric's 95 % interval, or why there is none."""
     if metric.interval is not None:
-        return span(metric.interval)
+        return figure_range(metric.interval)
     return f"{UNKNOWN} ({metric.reason or 'not known'})"
 
 
@@ -112,7 +106,7 @@ def plan_summary(plan: Plan) -> str:
 def plan_doubt(plan: Plan) -> str:
     """The days' interval, or why there is none."""
     if plan.days_interval:
-        return f"{span(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
+        return f"{figure_range(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
     return f"no interval: {plan.interval_reason or 'not known'}"
 
 

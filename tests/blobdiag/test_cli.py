@@ -410,7 +410,7 @@ NO_REPORTS = {
 }
 
 
-@pytest.mark.parametrize("command", ["show", "validate"])
+@pytest.mark.parametrize("command", ["show", "validate", "trace"])
 @pytest.mark.parametrize(("text", "words"), NO_REPORTS.values(), ids=NO_REPORTS.keys())
 def test_what_is_no_report_is_refused(tmp_path: Path, command: str, text: str, words: str) -> None:
     (tmp_path / "it.json").write_text(text)
@@ -427,6 +427,17 @@ def test_a_saved_report_is_drawn_as_when_it_was_measured(tmp_path: Path, compare
     assert valid.stdout == f"saved.json: valid report of schema version {SCHEMA_VERSION}\n"
 
 
+def test_a_folder_of_reports_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "it.json").write_text(reports.full().model_dump_json())
+    (tmp_path / "reports" / "broken.json").write_text("{")
+    listed = blobdiag(tmp_path, "report", "list")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "iteration on cuda:0: FAIL" in listed.stdout
+    assert "not read: reports/broken.json is not JSON" in listed.stdout
+    assert_refused(blobdiag(tmp_path, "report", "list", "nowhere"), "nowhere is not a folder")
+
+
 # Help
 
 HELP = {
@@ -436,9 +447,11 @@ HELP = {
     "iteration": ["--device", "--games", "--reuse", "--plan-iterations", "--plan-games"],
     "plan": ["REPORT", "--iterations", "--games", "--days", "--card-gb", "--accept-invalid"],
     "doctor": ["CUDA"],
-    "report": ["show", "validate"],
+    "report": ["show", "validate", "trace", "list"],
     "report show": ["FILE"],
     "report validate": ["FILE"],
+    "report trace": ["FILE", "--output", "perfetto.dev"],
+    "report list": ["DIR", "--markdown", "exit code 2"],
 }
 
 

@@ -59,7 +59,7 @@ def test_every_section_and_its_key_figures() -> None:
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
         "Some CPU, 2 of 8 cores usable, 15.6 GiB",
-        "(NVML: not supported by this GPU)",
+        "sm_activity: NVML: not supported by this GPU",
         "another process uses the GPU [pid 7]",
     ):
         assert words in text
@@ -85,6 +85,20 @@ def test_sections_without_content_are_left_out() -> None:
     shown = [h for h in HEADINGS if any(line.startswith(h) for line in text.splitlines())]
     assert shown == ["Environment"]
     assert "– (the NVIDIA driver is not installed)" in text
+
+
+def test_metrics_that_are_not_known_are_told_by_reason_in_a_line_or_two() -> None:
+    names = ["power", "energy", "sm_clock", "fan", "pcie_width", "pcie_sent", "sm", "dram"]
+    mig = {f"gpu/MIG-{i}/1/0/{name}": "not supported on MIG" for i in range(7) for name in names}
+    other = {"host/cpu": "psutil is gone", "process/17": "access denied"}
+    text = _drawn(reports.minimal(unsupported=mig | other), width=200)
+    told = [line.split("not known")[1].strip() for line in text.splitlines() if "not known" in line]
+    assert told == [
+        "power, energy, sm_clock, fan, pcie_width, pcie_sent and 2 more (see the JSON): "
+        "not supported on MIG",
+        "host/cpu: psutil is gone",
+        "process/17: access denied",
+    ]
 
 
 def test_validity_is_drawn_where_a_rule_is_broken_and_then_in_full() -> None:

@@ -1,0 +1,191 @@
+"""Many reports, a row each: for the terminal, and as the Markdown of `reports/README.md`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from blobdiag.reporting.figures import figure, figure_range
+from blobdiag.reporting.files import TRACE_SUFFIX, ReportError, read_report
+from blobdiag.reporting.model import Interval, Report
+from blobdiag.reporting.words import UNKNOWN, printable
+
+ABOUT = """\
+# Reports
+
+`blobdiag` writes what it measured here, one JSON file a run, unless `--output` says otherwise.
+
+- **Names**: `<UTC>-<command>-<device>.json`, as in `20251025T120000Z-compare-cuda-0.json`. A file
+  is never overwritten: a second run of the same second gets `-2`.
+- **Privacy**: no host name, user name or absolute path, unless `--label` gives one; home is `~`,
+  and values after names like token, key or password are masked.
+- **Form**: `schema.json` is the JSON schema of what is written today, generated from
+  `blobdiag/reporting/model.py` by `python -m blobdiag.reporting.schema > reports/schema.json`; a
+  test holds the two together. Reports of an older `schema_version` are brought up to date when
+  they are read. A figure that is `null` was not measured, and a reason stands beside it; 0 is a
+  measured zero.
+- **Look at one**: `blobdiag report show FILE`. **Validate one**: `blobdiag report validate FILE`
+  (exit code 2 and one line on stderr when it is not a report). **As a timeline** for
+  [Perfetto](https://ui.perfetto.dev): `blobdiag report trace FILE`.
+
+git ignores everything here but this file, `schema.json` and `reference/`, which holds chosen
+evidence. This file is written anew by
+
+    cd reports && blobdiag report list reference --markdown > README.md
+
+"""
+
+
+SCHEMA = "schema.json"
+
+
+class Unreadable(NamedTuple):
+    """A file that is no report this blobdiag reads, and why."""
+
+    path: Path
+    reason: str
+
+
+class Entry(NamedTuple):
+    """A report that was read."""
+
+    path: Path
+    report: Report
+
+
+class Index(NamedTuple):
+    """The reports of a folder, by the date at which they were started, and what was no report."""
+
+    entries: list[Entry]
+    unreadable: list[Unreadable]
+
+
+def read_folder(folder: Path) -> Index:
+    """Every `*.json` in a folder, not below it, but for schemas and timelines that blobdiag made.
+
+    Raises ReportError when `folder` is none.
+    """
+    if not folder.is_dir():
+        raise ReportError(f"{folder} is not a folder")
+    entries, unreadable = [], []
+    for path in sorted(folder.glob("*.json")):
+        if path.name == SCHEMA or path.name.endswith(TRACE_SUFFIX):
+            continue
+        try:
+            entries.append(Entry(path, read_report(path)))
+        except ReportError as error:
+            unreadable.append(Unreadable(path, str(error)))
+    return Index(sorted(entries, key=lambda e: (e.report.started_utc, e.path)), unreadable)
+
+
+def table(index: Index) -> RenderableType:
+    """For the terminal: what was run, and what came of it."""
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    drawn.add_column("date (UTC)", no_wrap=True)
+    drawn.add_column("run", overflow="fold")
+    drawn.add_column("figures", overflow="fold")
+    for path, report in index.entries:
+        run = [
+            f"{report.command} on {report.device}: {report.verdict}",
+            _machine(report),
+            path.name,
+        ]
+        drawn.add_row(
+            *(
+                Text(printable("\n".join(lines)))
+                for lines in (_date(report), run, map(_told, _headlines(report)))
+            )
+        )
+    lost = [Text(printable(f"not read: {one.reason}")) for one in index.unreadable]
+    return Group(*([drawn] if index.entries else []), *lost)
+
+
+def markdown(index: Index) -> str:
+    """What `reports/README.md` holds; links are relative to where the command was run."""
+    heads = ["date (UTC)", "machine", "command", "device", *_UNITS, "verdict", "file"]
+    lines = [_row(heads), _row(["---"] * len(heads))]
+    for path, report in index.entries:
+        told = [" ".join(_date(report)), _machine(report), report.command, report.device]
+        link = f"[{_escaped(path.name)}]({quote(path.as_posix())})"
+        lines.append(
+            _row([*map(_escaped, told), *_columns(report), _escaped(report.verdict), link])
+        )
+    lost = [f"\nNot read: {_escaped(one.reason)}" for one in index.unreadable]
+    return ABOUT + "\n".join(lines + lost) + "\n"
+
+
+_UNITS = ("games/min", "evals/s", "examples/s", "days")
+
+
+class Headline(NamedTuple):
+    """A figure that a run stands for; `value` is None where it is not known."""
+
+    device: str
+    """Empty where it is that of the run."""
+    unit: str
+    value: float | None
+    interval: Interval | None = None
+
+
+def _headlines(report: Report) -> Iterator[Headline]:
+    for one in report.throughput:
+        device = one.device if len(report.throughput) > 1 else ""
+        rate = one.games_per_minute
+        yield Headline(device, "games/min", rate.value, rate.interval)
+        yield Headline(device, "evals/s", one.evaluations_per_second.value)
+    for metric in report.metrics:
+        if metric.unit == "examples/s":
+            yield Headline("", "examples/s", metric.value)
+    if report.plan is not None:
+        yield Headline("", "days", report.plan.days, report.plan.days_interval)
+
+
+def _told(headline: Headline) -> str:
+    value = UNKNOWN if headline.value is None else figure(headline.value)
+    device = f"{headline.device}: " if headline.device else ""
+    interval = f"\n  {figure_range(headline.interval)}" if headline.interval else ""
+    return f"{device}{value} {headline.unit}{interval}"
+
+
+def _columns(report: Report) -> list[str]:
+    """A cell for each unit."""
+    found = list(_headlines(report))
+    return ["<br>".join(_cell(h) for h in found if h.unit == unit) or UNKNOWN for unit in _UNITS]
+
+
+def _cell(headline: Headline) -> str:
+    value = UNKNOWN if headline.value is None else figure(headline.value)
+    device = f"{_escaped(headline.device)}: " if headline.device else ""
+    return f"{device}{value}" + (
+        f" ({figure_range(headline.interval)})" if headline.interval else ""
+    )
+
+
+def _date(report: Report) -> list[str]:
+    return report.started_utc.removesuffix("Z").split("T")
+
+
+def _machine(report: Report) -> str:
+    machine = report.machine
+    gpus = Counter(gpu.name for gpu in report.gpus)
+    devices = [name if n == 1 else f"{n} × {name}" for name, n in gpus.items()] or [machine.cpu]
+    cores = f"{machine.cores_usable} core{'' if machine.cores_usable == 1 else 's'}"
+    return ", ".join([*([machine.label] if machine.label else []), *devices, cores])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escaped(text: str) -> str:
+    """Words of a report or a file's name, of which Markdown makes nothing."""
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(printable(text).split()))
