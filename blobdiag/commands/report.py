@@ -5,19 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from blobdiag.reporting import formats
 from blobdiag.reporting.files import ReportError, read_report
-from blobdiag.reporting.terminal import render
+from blobdiag.reporting.formats import Format
 
 
-def show(path: Path) -> int:
-    """Draw a report on stdout; exit code 0, or 2 with one line on stderr."""
+def show(path: Path, form: Format | None = None) -> int:
+    """Print a report on stdout; exit code 0, or 2 with one line on stderr."""
     try:
         report = read_report(path)
     except ReportError as error:
         return _refuse(error)
-    render(report, Console(highlight=False))
+    formats.show(report, form)
     return 0
 
 

@@ -57,6 +57,17 @@ def write_report(report: Report, path: Path) -> None:
     """
     try:
         text = report.model_dump_json(indent=1) + "\n"
+    except ValueError as error:  # a text that is not valid Unicode
+        raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
+    write_new(path, text)
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write all of a file or nothing, and never over one that is there.
+
+    Raises ReportError.
+    """
+    try:
         _write_new(path, text.encode())
     except FileExistsError:
         raise ReportError(f"{path} exists; a report is never overwritten") from None
