@@ -11,6 +11,7 @@ import typer
 
 from blobdiag import __version__, gates
 from blobdiag.errors import UserError
+from blobdiag.reporting.formats import Format
 from blobdiag.two_sides import TwoSides
 
 if TYPE_CHECKING:
@@ -97,6 +98,14 @@ def options(
         list[str] | None,
         _option("Override an expectation, like self-play-gpu=60..", JUDGEMENT, metavar="NAME=L..H"),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        _option(
+            "End the run after so long; what was measured is reported, as INCONCLUSIVE",
+            JUDGEMENT,
+            metavar="SECONDS",
+        ),
+    ] = None,
     plan_iterations: Annotated[int, _option("Iterations to plan for", PLAN)] = 500,
     plan_games: Annotated[int, _option("Games an iteration to plan for", PLAN)] = 10_000,
     reuse: Annotated[float, _option("Times each new example is trained on", PLAN)] = 4.0,
@@ -106,6 +115,12 @@ def options(
     output: Annotated[
         Path | None, _option("Report file; else ./reports/<UTC>-<command>-<device>.json", OUTPUT)
     ] = None,
+    format: Annotated[
+        Format | None, _option("Print this on stdout instead of tables; paths on stderr", OUTPUT)
+    ] = None,
+    html: Annotated[
+        bool, _option("Write the report as an HTML page too, beside it", OUTPUT, "--html")
+    ] = False,
     quiet: Annotated[bool, _option("Print the report's path only", OUTPUT, "--quiet")] = False,
 ) -> "Settings":
     """What the measuring commands share: the options as Settings."""
@@ -210,7 +225,7 @@ NOT_FOR_TUNE = (
         "plan_games",
         "reuse",
     ),
-    *("label", "output", "quiet"),
+    *("label", "output", "quiet", "timeout", "format", "html"),
 )
 
 
@@ -314,11 +329,16 @@ ReportFile = Annotated[Path, typer.Argument(metavar="FILE", help="A report writt
 
 
 @report_app.command("show")
-def show(file: ReportFile) -> None:
+def show(
+    file: ReportFile,
+    format: Annotated[
+        Format | None, typer.Option(help="Print this on stdout instead of tables")
+    ] = None,
+) -> None:
     """Draw a saved report, without running anything."""
     from blobdiag.commands.report import show
 
-    show(file)
+    show(file, format)
 
 
 @report_app.command("validate")

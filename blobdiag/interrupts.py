@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as exceptions, so that what is open is closed and what is measured kept."""
+"""SIGINT, SIGTERM and time that runs out as exceptions: what is measured is kept."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class Terminated(BaseException):
     """SIGTERM came."""
 
 
+class TimedOut(BaseException):
+    """The time limit was reached."""
+
+
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
     """Turn SIGTERM into Terminated inside; both signals' handlers are put back afterwards."""
@@ -29,6 +33,34 @@ def sigterm_raises() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.signal(signal.SIGINT, interrupt)
+
+
+@contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise TimedOut in the main thread after `seconds` inside; None: never.
+
+    By SIGALRM, which ends a wait as Ctrl-C does. Not inherited by processes started meanwhile.
+    """
+    if seconds is None:
+        yield
+        return
+
+    def expire(number: int, frame: FrameType | None) -> None:
+        raise TimedOut
+
+    before = signal.signal(signal.SIGALRM, expire)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        lift_time_limit()
+        signal.signal(signal.SIGALRM, before)
+
+
+def lift_time_limit() -> None:
+    """From here on the time limit ends nothing: what is open is being closed."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def exit_code_of(run: Callable[[], int]) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
 from blobdiag.injections import parse
+from blobdiag.reporting.formats import Format
 
 MAX_SIMULATIONS = 32_000
 """The engine's own limit, known here without importing it; a test holds the two together."""
+
+MOST_SECONDS = 10_000_000
+"""Of --timeout: the timer takes more, but nobody waits so long."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,9 @@ class Settings:
     output: Path | None
     quiet: bool
     tuned: bool
+    timeout: float | None
+    format: Format | None
+    html: bool
 
     def check(self) -> None:
         """Raise UserError, in one line, for the first value that cannot be."""
@@ -58,6 +66,7 @@ class Settings:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise UserError(f"{_option(name)} must be above 0, not {value:g}")
+        self._check_timeout()
         if not re.fullmatch(r"auto|cpu|cuda(:(0|[1-9]\d*))?", self.device):
             raise UserError(f"--device must be auto, cpu, cuda or cuda:N, not {self.device!r}")
         if self.dtype not in ("auto", "float32", "bfloat16"):
@@ -67,6 +76,16 @@ class Settings:
             with_overrides(self.expect)
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def _check_timeout(self) -> None:
+        if self.timeout is None:
+            return
+        if not 0 < self.timeout < MOST_SECONDS:
+            raise UserError(
+                f"--timeout must be above 0 and below {MOST_SECONDS:,}, not {self.timeout:g}"
+            )
+        if not hasattr(signal, "setitimer"):
+            raise UserError("--timeout needs a timer signal, which this system does not have")
 
     def _check_injection(self) -> None:
         if self.inject is None:

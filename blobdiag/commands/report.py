@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
+from blobdiag.reporting import formats
 from blobdiag.reporting.files import read_data, read_report, report_of
-from blobdiag.reporting.terminal import render
+from blobdiag.reporting.formats import Format
 
 
-def show(path: Path) -> None:
-    """Draw a report on stdout. Raises ReportError."""
-    render(read_report(path), Console(highlight=False))
+def show(path: Path, form: Format | None = None) -> None:
+    """Print a report on stdout. Raises ReportError."""
+    formats.show(read_report(path), form)
 
 
 def validate(path: Path) -> None:

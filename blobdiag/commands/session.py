@@ -16,13 +16,19 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from rich.console import Console
-
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.errors import UserError
-from blobdiag.interrupts import SIGINT_EXIT, SIGTERM_EXIT, Terminated, sigterm_raises
+from blobdiag.interrupts import (
+    SIGINT_EXIT,
+    SIGTERM_EXIT,
+    Terminated,
+    TimedOut,
+    lift_time_limit,
+    sigterm_raises,
+    time_limit,
+)
 from blobdiag.reporting.files import (
     REPORTS,
     ReportError,
@@ -30,8 +36,10 @@ from blobdiag.reporting.files import (
     mask,
     mask_text,
     report_path,
+    write_new,
     write_report,
 )
+from blobdiag.reporting.formats import show
 from blobdiag.reporting.live import LiveView, Reading, console_on_stderr
 from blobdiag.reporting.model import (
     Check,
@@ -48,7 +56,6 @@ from blobdiag.reporting.model import (
     Validity,
     Verification,
 )
-from blobdiag.reporting.terminal import render
 from blobdiag.sampling.energy import energy
 from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.recorder import Recorder
@@ -83,6 +90,16 @@ class Probes(NamedTuple):
 
     bare_network: list[NetworkRate]
     precision: PrecisionProbe | None
+
+
+class Cut(NamedTuple):
+    """What ended a run before its end."""
+
+    exit_code: int
+    kind: str
+    """Of its event."""
+    text: str
+    cause: str
 
 
 class Working(Protocol):
@@ -140,6 +157,7 @@ class Session:
             yield arm
         finally:
             # Also after an interrupt: its phase ends when the workers have.
+            lift_time_limit()
             with self.phase("shut-down", arm.device):
                 arm.engine.close()
 
@@ -194,15 +212,15 @@ class Session:
         used = [find(uuid, self.recorder.gpus) for uuid in told if uuid is not None]
         return [gpu.uuid for gpu in self.recorder.gpus if not told or gpu in used]
 
-    def report(self, judgement: Judgement, interrupted: int | None) -> Report:
-        """Everything the run came to; `interrupted` is the exit code of a signal."""
+    def report(self, judgement: Judgement, cut: Cut | None) -> Report:
+        """Everything the run came to; `cut` is what ended it early, if anything did."""
         status, code, text = verdict(judgement.checks)
         if self.failure is not None and code == 0:
             status, code = Status.INCONCLUSIVE, 3
             text = "What was measured until then does not make up for the rest."
-        if interrupted is not None:
-            status, code = Status.INCONCLUSIVE, interrupted
-            text = f"Interrupted before it could be judged. So far: {text}"
+        if cut is not None:
+            status, code = Status.INCONCLUSIVE, cut.exit_code
+            text = f"{cut.text} before it could be judged. So far: {text}"
         ended = f"{self.failure}." if self.failure else ""
         text = " ".join(part for part in (ended, judgement.headline, text) if part)
         report = Report(
@@ -210,7 +228,7 @@ class Session:
             device=self.device,
             started_utc=self.started.strftime("%Y-%m-%dT%H:%M:%SZ"),
             seconds=monotonic() - self.trace.start,
-            interrupted=interrupted is not None,
+            interrupted=cut is not None,
             verdict=status,
             verdict_text=text,
             exit_code=code,
@@ -323,11 +341,11 @@ def run(
     network = load_network(settings)
     path = _report_path(command, device, settings)
     session = Session(command, device, settings, network)
-    interrupted = None
+    cut = None
     with sigterm_raises():
         try:
             session.watch.start()
-            with session.view:
+            with session.view, time_limit(settings.timeout):
                 with session.phase("sampler start"):
                     session.recorder.start()
                     session.recorder.watch({session.pid: "this process"})
@@ -335,9 +353,12 @@ def run(
                     compile_kernels()
                 measure(session)
         except KeyboardInterrupt:
-            interrupted = SIGINT_EXIT
+            cut = Cut(SIGINT_EXIT, "interrupted", "Interrupted", "SIGINT")
         except Terminated:
-            interrupted = SIGTERM_EXIT
+            cut = Cut(SIGTERM_EXIT, "interrupted", "Interrupted", "SIGTERM")
+        except TimedOut:
+            limit = f"--timeout {settings.timeout:g}"
+            cut = Cut(3, "timed-out", f"The time ran out ({limit} s)", limit)
         except Exception as error:
             # An absent device, workers that failed for good, whatever CUDA or the system raises:
             # the report says what was measured until then, and why it ended.
@@ -348,24 +369,38 @@ def run(
             signal.signal(number, signal.SIG_IGN)
         session.watch.stop()
         session.recorder.stop()
-        if interrupted is not None:
-            session.event("interrupted", "SIGINT" if interrupted == SIGINT_EXIT else "SIGTERM")
-        report = session.report(judge(session), interrupted)
-        return _publish(report, path, settings.quiet)
+        if cut is not None:
+            session.event(cut.kind, cut.cause)
+        return _publish(session.report(judge(session), cut), path, settings)
 
 
-def _publish(report: Report, path: Path, quiet: bool) -> int:
+def _publish(report: Report, path: Path, settings: Settings) -> int:
+    """Write the report, print it and where it is; the exit code.
+
+    With `--format` stdout holds that text alone, and the paths go to stderr.
+    """
+    paths = [path]
     try:
         write_report(report, path)
+        if settings.html:
+            from blobdiag.reporting.html import page
+
+            paths.insert(0, _html_path(path))
+            write_new(paths[0], page(report).encode())
     except ReportError as error:
         # The figures are not lost with the disk: they go to the terminal.
-        render(report, Console(highlight=False))
+        show(report, settings.format)
         print(f"blobdiag: the report could not be written: {error}", file=sys.stderr)
         return 2
-    if not quiet:
-        render(report, Console(highlight=False))
-    print(path)
+    if settings.format or not settings.quiet:
+        show(report, settings.format)
+    for written in paths:
+        print(written, file=sys.stderr if settings.format else sys.stdout)
     return report.exit_code
+
+
+def _html_path(path: Path) -> Path:
+    return path.with_suffix(".html")
 
 
 def _report_path(command: str, device: str, settings: Settings) -> Path:
@@ -374,8 +409,12 @@ def _report_path(command: str, device: str, settings: Settings) -> Path:
         if settings.output is None:
             check_writable(REPORTS)
             return report_path(REPORTS, command, device, datetime.now(UTC))
-        if settings.output.exists():
-            raise UserError(f"--output {settings.output}: the file exists; nothing is overwritten")
+        beside = [_html_path(settings.output)] if settings.html else []
+        if settings.output in beside:
+            raise UserError(f"--output {settings.output}: --html needs this name for its page")
+        for file in (settings.output, *beside):
+            if file.exists():
+                raise UserError(f"--output {file}: the file exists; nothing is overwritten")
         check_writable(settings.output.parent)
         return settings.output
     except ReportError as error:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from blobdiag.diagnosis.holders import Holder, holders
 from blobdiag.reporting import plots, words
-from blobdiag.reporting.figures import figure
+from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import Check, IdleGap, Report, Role, Status, WorkerRecord
 from blobdiag.reporting.tracks import Tracks, drawable, summaries, tracks
 from blobdiag.reporting.unknowns import unknowns
@@ -41,7 +41,9 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.globals.update(words=words, figure=figure, zip=zip, Role=Role)
+    environment.globals.update(
+        words=words, figure=figure, figure_range=figure_range, zip=zip, Role=Role
+    )
     environment.filters.update(status=_status, symbol=_SYMBOLS.__getitem__, stages=_stages)
     script = _asset("page.js")
     shown = tracks(report)

@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from blobdiag.reporting.figures import figure as figure_text
+from blobdiag.reporting.figures import figure_range
 from blobdiag.reporting.model import IdleGap, Phase, Plan
 from blobdiag.reporting.svg import (
     BAND,
@@ -33,7 +34,6 @@ from blobdiag.reporting.svg import (
     write,
 )
 from blobdiag.reporting.tracks import Line, Panel, Tracks
-from blobdiag.reporting.words import span
 
 WIDE, NARROW = 1000.0, 328.0
 """Pixels: of a desk's page, and of a phone's 360 without its margins."""
@@ -251,7 +251,14 @@ def days(plan: Plan, width: float) -> str:
         )
     ]
     rows += [
-        _Days(s.name, s.days.low, s.days.high, s.days.high, f"{figure_range(s.days)} days, assumed", False)
+        _Days(
+            s.name,
+            s.days.low,
+            s.days.high,
+            s.days.high,
+            f"{figure_range(s.days)} days, assumed",
+            False,
+        )
         for s in plan.scenarios
     ]
     rows = [row for row in rows if row.low > 0]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from blobdiag.reporting.figures import figure
+from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
     Gain,
-    Interval,
     Metric,
     Plan,
     Report,

@@ -21,6 +21,7 @@ import torch
 
 import reports
 from blobdiag.reporting.files import read_report
+from blobdiag.reporting.formats import Format, text_of
 from blobdiag.reporting.model import SCHEMA_VERSION, Check, Report, Status
 from engine.network import NetworkConfig, build_network, weights_hash, weights_of
 
@@ -294,6 +295,10 @@ REFUSED = {
     "not a number of seconds": (["--min-seconds", "nan"], "--min-seconds"),
     "seconds without end": (["--min-seconds", "inf"], "--min-seconds"),
     "no reuse": (["--reuse", "0"], "--reuse"),
+    "no time": (["--timeout", "0"], "--timeout"),
+    "time without end": (["--timeout", "inf"], "--timeout"),
+    "a page over the report": (["--output", "new.html", "--html"], "new.html"),
+    "a page that exists": (["--output", "page.json", "--html"], "page.html"),
     "output that exists": (["--output", "taken.json"], "taken.json"),
     "output below a file": (["--output", "text.pt/report.json"], "text.pt"),
 }
@@ -314,6 +319,7 @@ def prepared(tmp_path: Path) -> Path:
     """A folder with files that are not what they are taken for."""
     (tmp_path / "text.pt").write_text("no weights\nat all\n")
     (tmp_path / "taken.json").write_text("precious")
+    (tmp_path / "page.html").write_text("precious too")
     torch.save(torch.zeros(3), tmp_path / "number.pt")
     other = build_network(NetworkConfig(48, 2, 4, 64), "cpu")
     torch.save(other.state_dict(), tmp_path / "other.pt")
@@ -436,6 +442,23 @@ def test_a_folder_of_reports_is_listed(tmp_path: Path) -> None:
     assert "iteration on cuda:0: FAIL" in listed.stdout
     assert "not read: reports/broken.json is not JSON" in listed.stdout
     assert_refused(blobdiag(tmp_path, "report", "list", "nowhere"), "nowhere is not a folder")
+
+
+@pytest.mark.parametrize("form", Format)
+def test_a_saved_report_can_be_shown_in_each_form(
+    tmp_path: Path, compared: Run, form: Format
+) -> None:
+    (tmp_path / "saved.json").write_text(compared.text)
+    shown = blobdiag(tmp_path, "report", "show", "saved.json", "--format", form)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == text_of(compared.report, form)
+
+
+def test_a_page_stands_beside_its_report(tmp_path: Path) -> None:
+    html = pytest.importorskip("blobdiag.reporting.html")
+    run = measured(tmp_path, "check-gpu", *SMALL, "--html", "--output", "mine.json")
+    assert run.output.splitlines()[-2:] == ["mine.html", "mine.json"]
+    assert (tmp_path / "mine.html").read_text() == html.page(run.report)
 
 
 # Help

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import psutil
 import pytest
@@ -171,6 +172,33 @@ def test_an_interrupted_run_leaves_a_report_and_no_process(
     assert any(series.name == "host/cpu" for series in ended.report.series)
     if moment != "start-up":
         assert {w.pid for w in ended.report.workers} == {w.pid for w in workers}
+
+
+def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
+    start: Callable[..., Run],
+) -> None:
+    run = start(*ENDLESS, "--timeout", "8", "--format", "junit")
+    run.wait_for_phase("self-play on cpu")
+    children = run.children()
+    code = run.process.wait(SECONDS)
+    assert code == 3
+    [path] = run.reports()
+    report = read_report(path)
+    assert report.exit_code == 3
+    assert report.interrupted
+    assert report.verdict is Status.INCONCLUSIVE
+    assert report.verdict_text.startswith("cpu: ")
+    assert "The time ran out (--timeout 8 s)" in report.verdict_text
+    assert [e.text for e in report.events if e.kind == "timed-out"] == ["--timeout 8"]
+    assert not [e for e in report.events if e.kind in ("interrupted", "failed")]
+    assert 8 <= report.seconds < 15
+    assert report.throughput[0].games > 0
+    assert_gone(children)
+    errors = run.errors.read_text()
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == f"reports/{path.name}"
+    suite = ElementTree.fromstring(run.output.read_text())
+    assert suite.get("errors") == "1"
 
 
 def test_more_interrupts_while_the_report_is_made_do_not_lose_it(

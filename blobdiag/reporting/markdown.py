@@ -1,0 +1,153 @@
+"""A report as Markdown: a page that fits GitHub's job summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from blobdiag.reporting.figures import figure
+from blobdiag.reporting.model import Check, Finding, Interval, Metric, Plan, Report, Role, Status
+
+UNKNOWN = "–"
+_MARKS = {
+    Status.PASS: "✅",
+    Status.FAIL: "❌",
+    Status.INCONCLUSIVE: "⚠️",
+    Status.NOT_APPLICABLE: "➖",
+}
+# What GitHub's Markdown would read as markup inside a line, formulas and HTML included.
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~$&])")
+
+
+def document(report: Report) -> str:
+    """The page, ending in a line break: verdict, throughput, checks, findings, plan."""
+    parts = [
+        f"## {_MARKS[report.verdict]} {_text(f'blobdiag {report.command} on {report.device}')}: "
+        f"{report.verdict.value}",
+        _text(report.verdict_text),
+        *_throughput(report),
+        *_metrics(report.metrics),
+        *_checks(report.checks),
+        *_findings(report.findings),
+        *_plan(report.plan),
+        _where(report),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _throughput(report: Report) -> Iterator[str]:
+    if report.throughput:
+        rows = [
+            (
+                f"{one.device}, {one.dtype}",
+                _value(one.games_per_minute),
+                _interval(one.games_per_minute),
+                _value(one.evaluations_per_second),
+                UNKNOWN if one.mean_batch is None else figure(one.mean_batch),
+                _share(one.search_health.distinct_share),
+            )
+            for one in report.throughput
+        ]
+        head = ("device", "games/min", "95 % interval", "evals/s", "mean batch", "distinct")
+        yield _table(head, rows, numbers=True)
+
+
+def _metrics(metrics: Sequence[Metric]) -> Iterator[str]:
+    if metrics:
+        rows = [(m.name, f"{_value(m)} {m.unit if m.value is not None else ''}") for m in metrics]
+        yield _table(("metric", "value"), rows)
+
+
+def _checks(checks: Sequence[Check]) -> Iterator[str]:
+    if checks:
+        yield "### Checks"
+        rows = [(_status(c), c.name, c.expectation, _observed(c)) for c in checks]
+        yield _table(("", "check", "expected", "observed"), rows)
+
+
+def _status(check: Check) -> str:
+    if check.role is Role.ADVISORY:
+        return "advisory" if check.status is not Status.FAIL else "advisory, out of range"
+    return f"{_MARKS[check.status]} {check.status.value}{'' if check.valid else ', not valid'}"
+
+
+def _observed(check: Check) -> str:
+    broken = [
+        f"not valid: {rule.rule}: {rule.observed}, needed {rule.needed}"
+        for rule in check.validity
+        if not rule.ok
+    ]
+    return "\n".join([check.observation, *broken])
+
+
+def _findings(findings: Sequence[Finding]) -> Iterator[str]:
+    if findings:
+        yield "### Findings"
+    for finding in findings:
+        lines = [
+            f"**{_text(finding.title)}**",
+            f"- cause: {_text(finding.cause)}",
+            *(f"- seen: {_text(line)}" for line in finding.evidence),
+            f"- remedy: **{_text(finding.remedy)}**",
+        ]
+        if finding.gain is not None:
+            lines.append(f"- gain: {_text(finding.gain.basis)}")
+        yield "\n".join([lines[0], "", *lines[1:]])
+
+
+def _plan(plan: Plan | None) -> Iterator[str]:
+    if plan is not None:
+        yield "### Plan"
+        between = f" ({_range(plan.days_interval)})" if plan.days_interval else ""
+        yield (
+            f"**{figure(plan.days)} days**{between} for {plan.iterations:,} iterations of "
+            f"{plan.games_per_iteration:,} games"
+        )
+        rows = [(t.name, figure(t.minutes), f"{100 * t.share:.0f} %") for t in plan.terms]
+        yield _table(("term", "min", "share"), rows, numbers=True)
+
+
+def _where(report: Report) -> str:
+    """When, on what and with what, in a line."""
+    machine, software = report.machine, report.software
+    gpus = ", ".join(gpu.name for gpu in report.gpus) or f"no GPU known ({report.gpu_reason})"
+    facts = (
+        f"{report.started_utc}, {report.seconds:.1f} s, exit code {report.exit_code}",
+        f"{machine.cpu}, {machine.cores_usable} of {machine.cores_total} cores usable",
+        gpus,
+        f"torch {software.torch}, blobdiag {software.blobdiag}",
+    )
+    return " · ".join(map(_text, facts))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
+    """With `numbers`, all columns but the first stand at the right."""
+    rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
+    lines = [head, rule, *([_text(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _value(metric: Metric) -> str:
+    return f"{UNKNOWN} ({metric.reason})" if metric.value is None else figure(metric.value)
+
+
+def _interval(metric: Metric) -> str:
+    if metric.interval is None:
+        return f"{UNKNOWN} ({metric.reason or 'not known'})"
+    return _range(metric.interval)
+
+
+def _range(interval: Interval) -> str:
+    return f"{figure(interval.low)} to {figure(interval.high)}"
+
+
+def _share(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"
+
+
+def _text(value: str) -> str:
+    """A report's own words, in which nothing is markup; line breaks stay."""
+    shown = "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
+    )
+    return _MARKUP.sub(r"\\\1", shown).replace("\n", "<br>")
