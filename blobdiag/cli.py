@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-report_app = typer.Typer(no_args_is_help=True, help="Draw or check a saved report.")
+report_app = typer.Typer(no_args_is_help=True, help="Draw or check a saved report, or make a page of it.")
 app.add_typer(report_app, name="report")
 
 WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"
@@ -252,6 +252,19 @@ def show(file: ReportFile) -> None:
     from blobdiag.commands.report import show
 
     raise typer.Exit(show(file))
+
+
+@report_app.command("html")
+def html(
+    file: ReportFile,
+    output: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="The page; else FILE with suffix .html")
+    ] = None,
+) -> None:
+    """Make one HTML page of a saved report: a timeline, and all else; it needs no network."""
+    from blobdiag.commands.report import html
+
+    raise typer.Exit(html(file, output))
 
 
 @report_app.command("validate")

@@ -1,4 +1,4 @@
-"""`blobdiag report`: draw a saved report, or say whether a file is one."""
+"""`blobdiag report`: draw a saved report, make a page of it, or say whether a file is one."""
 
 from __future__ import annotations
 
@@ -18,6 +18,27 @@ def show(path: Path) -> int:
     except ReportError as error:
         return _refuse(error)
     render(report, Console(highlight=False))
+    return 0
+
+
+def html(path: Path, output: Path | None) -> int:
+    """Write a report as one HTML page, by default beside it, and print where; exit code 0, or 2.
+
+    A page that is there is replaced, since its report makes it again; a report never is.
+    """
+    page_path = path.with_suffix(".html") if output is None else output
+    try:
+        report = read_report(path)
+        if page_path.exists() and page_path.samefile(path):
+            raise ReportError(f"{page_path} is the report itself; name another file: --output PAGE")
+        from blobdiag.reporting.html import page  # matplotlib is slow to import
+
+        page_path.write_text(page(report), encoding="utf-8")
+    except ReportError as error:
+        return _refuse(error)
+    except OSError as error:
+        return _refuse(ReportError(f"cannot write {page_path}: {error.strerror}"))
+    print(page_path)
     return 0
 
 
