@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-report_app = typer.Typer(no_args_is_help=True, help="Draw or check a saved report, or make a page of it.")
+report_app = typer.Typer(no_args_is_help=True, help="Draw or check a saved report.")
 app.add_typer(report_app, name="report")
 
 WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"

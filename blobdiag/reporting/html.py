@@ -77,8 +77,10 @@ def _asset(name: str) -> Markup:
 
 def _printable(value: Any) -> Any:
     """Undefined control characters of a report's words have no place in HTML."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else (
-        words.printable(value)
+    return (
+        value
+        if isinstance(value, Markup) or not isinstance(value, str)
+        else (words.printable(value))
     )
 
 
