@@ -87,8 +87,8 @@ def test_values_are_read_off_by_pointer_and_keys(browser: Any, address: str, wid
     _open(browser, address, width)
     [svg] = [e for e in browser.find_elements(By.CSS_SELECTOR, "#timeline svg") if _seen(e)]
     [gap] = GAP.idle_gaps
-    across = svg.rect["width"] / float(svg.get_attribute("viewBox").split()[2])
-    left, right, end = (float(svg.get_attribute(f"data-{n}")) for n in ("left", "right", "end"))
+    across = svg.rect["width"] / float(svg.get_dom_attribute("viewBox").split()[2])
+    left, right, end = (float(svg.get_dom_attribute(f"data-{n}")) for n in ("left", "right", "end"))
     x = across * (left + (right - left) * (gap.start_s + gap.end_s) / 2 / end)
     webdriver.ActionChains(browser).move_to_element_with_offset(
         svg, round(x - svg.rect["width"] / 2), 0

@@ -31,11 +31,11 @@ def _panel(values: list[float | None], step: float = 0.2) -> Panel:
 def test_panels_of_two_gpus_and_the_cpu() -> None:
     shown = tracks(Run(command="iteration", gpus=2, workers=2, gap_seconds=3.0).report())
     assert [panel.title for panel in shown.panels] == [
-        "GPU 0 · NVIDIA H100 80GB HBM3",
-        "GPU 0 · VRAM",
-        "GPU 1 · NVIDIA H100 80GB HBM3",
-        "GPU 1 · VRAM",
-        "CPU, all cores",
+        "GPU 0, % · NVIDIA H100 80GB HBM3",
+        "GPU 0 · VRAM, GiB",
+        "GPU 1, % · NVIDIA H100 80GB HBM3",
+        "GPU 1 · VRAM, GiB",
+        "CPU of all cores, %",
     ]
     assert [len(panel.gaps) for panel in shown.panels] == [1, 0, 1, 0, 0]
     assert sorted(n for panel in shown.panels for n, _ in panel.gaps) == [1, 2]
