@@ -341,6 +341,19 @@ def show(
     show(file, format)
 
 
+@report_app.command("html")
+def html(
+    file: ReportFile,
+    output: Annotated[
+        Path | None, typer.Option(metavar="PAGE", help="The page; else FILE with suffix .html")
+    ] = None,
+) -> None:
+    """Make one HTML page of a saved report: a timeline, and all else; it needs no network."""
+    from blobdiag.commands.report import html
+
+    html(file, output)
+
+
 @report_app.command("validate")
 def validate(file: ReportFile) -> None:
     """Say whether a file is a valid report."""

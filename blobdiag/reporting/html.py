@@ -107,11 +107,11 @@ def _series(drawn: Tracks) -> dict[str, Any]:
     }
 
 
-def _owner(report: Report, gap: IdleGap) -> str:
-    """Whose a gap is: the longest hold of its phase."""
+def _owner(report: Report, gap: IdleGap) -> str | None:
+    """Whose a gap is: the longest hold of its phase; None where none was seen."""
     held = holders(report, [gap])
     if not held:
-        return "no line of Python was seen to hold it up"
+        return None
     who, hold = held[0]
     return f"{hold.where}, {hold.share:.0%} of the waiting of {who}"
 

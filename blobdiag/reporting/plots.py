@@ -45,7 +45,7 @@ _STYLES = [(FIRST, "-"), (SECOND, (0, (4, 2)))]
 _WORKING = ("self-play", "training")
 
 
-def timeline(tracks: Tracks, owners: Sequence[str], width: float) -> str:
+def timeline(tracks: Tracks, owners: Sequence[str | None], width: float) -> str:
     """Phases as bands over panels of samples, as SVG; `owners` says of each idle gap whose it is.
 
     Raises ValueError where there is nothing to draw.
@@ -216,12 +216,13 @@ def _keys(words: _Row, lines: Sequence[Line]) -> None:
             right -= text_width(text) + 10
 
 
-def _gap_labels(words: _Row, panel: Panel, end: float, owners: Sequence[str]) -> None:
+def _gap_labels(words: _Row, panel: Panel, end: float, owners: Sequence[str | None]) -> None:
     """Seconds and owner of each gap by its number, as far as there is room; the longest first."""
     scale = (words.right - words.left) / end
     for number, gap in sorted(panel.gaps, key=lambda entry: -entry[1].seconds):
         seconds = f"{number} · idle {figure_text(gap.seconds)} s"
-        for text in (f"{seconds} · {owners[number - 1]}", seconds):
+        owner = owners[number - 1]
+        for text in ([f"{seconds} · {owner}"] if owner else []) + [seconds]:
             if words.put(words.left + gap.start_s * scale, text, color=IDLE):
                 break
 

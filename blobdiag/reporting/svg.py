@@ -38,7 +38,7 @@ _VARIABLES = {
     IDLE: "var(--idle)",
     PAPER: "var(--paper)",
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that layouts are the same everywhere
     "font.size": FONT_PX,

@@ -18,6 +18,9 @@ MIB_PER_GIB = 1024.0
 # until there are more than about ten.
 MOST_POINTS = 12_000
 FEWEST_POINTS = 48
+# As many phases, and figures of lines by phase.
+MOST_PHASES = 200
+MOST_FIGURES = 2_000
 # A step so many times as long as usual is a hole, in which nothing was sampled.
 HOLE_STEPS = 4.0
 
@@ -52,6 +55,9 @@ class Tracks:
     end: float
     """Seconds: the run's length."""
     phases: list[Phase]
+    """The longest, in the report's order."""
+    left_out: int
+    """How many shorter phases the report has."""
     panels: list[Panel]
     missing: list[tuple[str, str]]
     """(metric, why it is not shown)."""
@@ -78,10 +84,22 @@ def tracks(report: Report) -> Tracks:
         missing.append(("GPU", report.gpu_reason or "none was looked for"))
     cpu = _line(report, HOST_CPU, "CPU", missing)
     if cpu is not None:
-        panels.append(Panel("CPU, all cores", "%", 100.0, [cpu], _gaps(report, CPU)))
-    ends = [phase.end_s for phase in report.phases]
-    ends += [line.times[-1] for panel in panels for line in panel.lines]
-    return Tracks(max(report.seconds, *ends) if ends else 0.0, report.phases, panels, missing)
+        panels.append(Panel("CPU of all cores, %", "%", 100.0, [cpu], _gaps(report, CPU)))
+    lines = [line for panel in panels for line in panel.lines]
+    end = max(
+        report.seconds,
+        *(phase.end_s for phase in report.phases),
+        *(line.times[-1] for line in lines),
+        0.0,
+    )
+    most = min(MOST_PHASES, MOST_FIGURES // max(len(lines), 1))
+    phases = _longest(report.phases, most)
+    return Tracks(end, phases, len(report.phases) - len(phases), panels, missing)
+
+
+def _longest(phases: Sequence[Phase], most: int) -> list[Phase]:
+    by_length = sorted(range(len(phases)), key=lambda i: phases[i].seconds, reverse=True)
+    return [phases[i] for i in sorted(by_length[:most])]
 
 
 def _gpu_panels(
@@ -95,7 +113,7 @@ def _gpu_panels(
         if (line := _line(report, f"gpu/{gpu.uuid}/{metric}", f"{name} {label}", missing))
     ]
     if lines:
-        yield Panel(f"{name} · {gpu.name}", "%", 100.0, lines, _gaps(report, gpu.uuid))
+        yield Panel(f"{name}, % · {gpu.name}", "%", 100.0, lines, _gaps(report, gpu.uuid))
     used = _line(report, f"gpu/{gpu.uuid}/memory_used", f"{name} VRAM", missing)
     if used is None:
         return
@@ -103,7 +121,9 @@ def _gpu_panels(
         used.label, "GiB", used.times, [v if v is None else v / MIB_PER_GIB for v in used.values]
     )
     most = max((v for v in used.values if v is not None), default=0.0)
-    yield Panel(f"{name} · VRAM", "GiB", max(most, (gpu.memory_mib or 0.0) / MIB_PER_GIB), [used])
+    yield Panel(
+        f"{name} · VRAM, GiB", "GiB", max(most, (gpu.memory_mib or 0.0) / MIB_PER_GIB), [used]
+    )
 
 
 def _line(report: Report, name: str, label: str, missing: list[tuple[str, str]]) -> Line | None:

@@ -105,7 +105,8 @@ def plan_summary(plan: Plan) -> str:
 def plan_doubt(plan: Plan) -> str:
     """The days' interval, or why there is none."""
     if plan.days_interval:
-        return f"{figure_range(plan.days_interval)} days by the rates' 95 % intervals, of this run only"
+        days = figure_range(plan.days_interval)
+        return f"{days} days by the rates' 95 % intervals, of this run only"
     return f"no interval: {plan.interval_reason or 'not known'}"
 
 
