@@ -22,7 +22,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 passed or nothing to judge · 1 a deciding check failed · 2 bad usage or "
     "input · 3 inconclusive · 130, 143 interrupted (a report is still written).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -36,6 +35,17 @@ def _option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
     return typer.Option(*([name] if name else []), help=help, rich_help_panel=panel, **more)
 
 
+def _examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+def _faults() -> list[tuple[str, str]]:
+    from blobdiag.injections import FAULTS
+
+    return [(fault.name, fault.does) for fault in FAULTS]
+
+
 def _list_injections(wanted: bool) -> None:
     if wanted:
         from blobdiag.injections import listing
@@ -46,7 +56,12 @@ def _list_injections(wanted: bool) -> None:
 
 def options(
     device: Annotated[
-        str, _option("auto, cpu, cuda (workers spread over the GPUs) or cuda:N", ENGINE)
+        str,
+        _option(
+            "auto, cpu, cuda (workers spread over the GPUs) or cuda:N",
+            ENGINE,
+            autocompletion=lambda: ["auto", "cpu", "cuda", "cuda:0"],
+        ),
     ] = "auto",
     games: Annotated[int, _option("Games that must finish, at least", WORKLOAD)] = 20,
     players: Annotated[int, _option("3 to 8", WORKLOAD)] = 4,
@@ -73,14 +88,24 @@ def options(
         bool, _option("Use what `blobdiag tune` found best on this machine", ENGINE, "--tuned")
     ] = False,
     dtype: Annotated[
-        str, _option("auto (bfloat16 where faster and equal), float32 or bfloat16", ENGINE)
+        str,
+        _option(
+            "auto (bfloat16 where faster and equal), float32 or bfloat16",
+            ENGINE,
+            autocompletion=lambda: ["auto", "float32", "bfloat16"],
+        ),
     ] = "auto",
     stall_seconds: Annotated[
         float, _option("A worker that stands still so long is ended, its games replayed", ENGINE)
     ] = 120.0,
     inject: Annotated[
         str | None,
-        _option("Break something on purpose, to see it found", JUDGEMENT, metavar="NAME[:DOSE]"),
+        _option(
+            "Break something on purpose, to see it found",
+            JUDGEMENT,
+            metavar="NAME[:DOSE]",
+            autocompletion=_faults,
+        ),
     ] = None,
     list_injections: Annotated[
         bool,
@@ -161,7 +186,14 @@ def _measuring(
     return decorate
 
 
-@app.command("check-gpu")
+@app.command(
+    "check-gpu",
+    epilog=_examples(
+        "blobdiag check-gpu",
+        "blobdiag check-gpu --device cuda:1 --checkpoint weights.pt",
+        "blobdiag check-gpu --inject device-not-propagated   # see the bug be found",
+    ),
+)
 @_measuring(games=20)
 def check_gpu(settings: "Settings") -> int:
     """Do my self-play workers use the GPU?
@@ -169,15 +201,20 @@ def check_gpu(settings: "Settings") -> int:
     Starts real workers, asks each where its network is, plays for a while under a sampler and
     judges utilisation, batches and search. Without a GPU the device's way to the workers is
     proven on torch's meta device, and the rest is INCONCLUSIVE (exit 3).
-
-    Try it: blobdiag check-gpu --inject device-not-propagated
     """
     from blobdiag.commands.check_gpu import check_gpu
 
     return check_gpu(settings)
 
 
-@app.command("compare")
+@app.command(
+    "compare",
+    epilog=_examples(
+        "blobdiag compare --games 20",
+        "blobdiag compare --device cpu --min-seconds 30 --html",
+        "blobdiag compare --format markdown --timeout 300 >> summary.md",
+    ),
+)
 @_measuring(games=20)
 def compare(settings: "Settings") -> int:
     """Is the GPU worth it? Games per minute on the CPU and on the GPU, in turn, same seeds.
@@ -190,7 +227,14 @@ def compare(settings: "Settings") -> int:
     return compare(settings)
 
 
-@app.command("iteration")
+@app.command(
+    "iteration",
+    epilog=_examples(
+        "blobdiag iteration --games 500",
+        "blobdiag iteration --plan-iterations 200 --plan-games 20000 --reuse 2",
+        "blobdiag iteration --expect self-play-gpu=60.. --format junit > iteration.xml",
+    ),
+)
 @_measuring(games=500)
 def iteration(settings: "Settings") -> int:
     """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
@@ -218,7 +262,12 @@ NOT_FOR_TUNE = (
 )
 
 
-@app.command("tune")
+@app.command(
+    "tune",
+    epilog=_examples(
+        "blobdiag tune", "blobdiag tune --quick --device cuda:0", "blobdiag tune --explain"
+    ),
+)
 @_measuring(without=NOT_FOR_TUNE)
 def tune(
     settings: "Settings",
@@ -250,7 +299,9 @@ def tune(
     return tune(settings, seconds)
 
 
-@app.command("doctor")
+@app.command(
+    "doctor", epilog=_examples("blobdiag doctor", "CUDA_VISIBLE_DEVICES=1 blobdiag doctor")
+)
 def doctor() -> None:
     """Why is CUDA not seen? Driver, torch build, environment, container, permissions."""
     from blobdiag.commands.doctor import doctor
@@ -261,7 +312,12 @@ def doctor() -> None:
 ReportFile = Annotated[Path, typer.Argument(metavar="FILE", help="A report written by blobdiag")]
 
 
-@report_app.command("show")
+@report_app.command(
+    "show",
+    epilog=_examples(
+        "blobdiag report show mine.json", "blobdiag report show mine.json --format markdown"
+    ),
+)
 def show(
     file: ReportFile,
     format: Annotated[
@@ -274,7 +330,7 @@ def show(
     raise typer.Exit(show(file, format))
 
 
-@report_app.command("validate")
+@report_app.command("validate", epilog=_examples("blobdiag report validate mine.json"))
 def validate(file: ReportFile) -> None:
     """Say whether a file is a valid report."""
     from blobdiag.commands.report import validate
