@@ -23,7 +23,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 passed or nothing to judge · 1 a deciding check failed · 2 bad usage or "
     "input · 3 inconclusive · 130, 143 interrupted (a report is still written).",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -37,6 +36,17 @@ def _option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
     return typer.Option(*([name] if name else []), help=help, rich_help_panel=panel, **more)
 
 
+def _examples(*lines: str) -> str:
+    """The end of a command's help."""
+    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+
+
+def _faults() -> list[tuple[str, str]]:
+    from blobdiag.injections import FAULTS
+
+    return [(fault.name, fault.does) for fault in FAULTS]
+
+
 def _list_injections(wanted: bool) -> None:
     if wanted:
         from blobdiag.injections import listing
@@ -47,7 +57,12 @@ def _list_injections(wanted: bool) -> None:
 
 def options(
     device: Annotated[
-        str, _option("auto, cpu, cuda (workers spread over the GPUs) or cuda:N", ENGINE)
+        str,
+        _option(
+            "auto, cpu, cuda (workers spread over the GPUs) or cuda:N",
+            ENGINE,
+            autocompletion=lambda: ["auto", "cpu", "cuda", "cuda:0"],
+        ),
     ] = "auto",
     games: Annotated[int, _option("Games that must finish, at least", WORKLOAD)] = 20,
     players: Annotated[int, _option("3 to 8", WORKLOAD)] = 4,
@@ -74,14 +89,24 @@ def options(
         bool, _option("Use what `blobdiag tune` found best on this machine", ENGINE, "--tuned")
     ] = False,
     dtype: Annotated[
-        str, _option("auto (bfloat16 where faster and equal), float32 or bfloat16", ENGINE)
+        str,
+        _option(
+            "auto (bfloat16 where faster and equal), float32 or bfloat16",
+            ENGINE,
+            autocompletion=lambda: ["auto", "float32", "bfloat16"],
+        ),
     ] = "auto",
     stall_seconds: Annotated[
         float, _option("A worker that stands still so long is ended, its games replayed", ENGINE)
     ] = 120.0,
     inject: Annotated[
         str | None,
-        _option("Break something on purpose, to see it found", JUDGEMENT, metavar="NAME[:DOSE]"),
+        _option(
+            "Break something on purpose, to see it found",
+            JUDGEMENT,
+            metavar="NAME[:DOSE]",
+            autocompletion=_faults,
+        ),
     ] = None,
     list_injections: Annotated[
         bool,
@@ -162,7 +187,14 @@ def _measuring(
     return decorate
 
 
-@app.command("check-gpu")
+@app.command(
+    "check-gpu",
+    epilog=_examples(
+        "blobdiag check-gpu",
+        "blobdiag check-gpu --device cuda:1 --checkpoint weights.pt",
+        "blobdiag check-gpu --inject device-not-propagated   # see the bug be found",
+    ),
+)
 @_measuring(games=20)
 def check_gpu(
     settings: "Settings",
@@ -180,15 +212,20 @@ def check_gpu(
     Starts real workers, asks each where its network is, plays for a while under a sampler and
     judges utilisation, batches and search. Without a GPU the device's way to the workers is
     proven on torch's meta device, and the rest is INCONCLUSIVE (exit 3).
-
-    Try it: blobdiag check-gpu --inject device-not-propagated
     """
     from blobdiag.commands.check_gpu import check_gpu
 
     return check_gpu(settings, verify_fix)
 
 
-@app.command("compare")
+@app.command(
+    "compare",
+    epilog=_examples(
+        "blobdiag compare --games 20",
+        "blobdiag compare --device cpu --min-seconds 30 --html",
+        "blobdiag compare --format markdown --timeout 300 >> summary.md",
+    ),
+)
 @_measuring(games=20)
 def compare(settings: "Settings") -> int:
     """Is the GPU worth it? Games per minute on the CPU and on the GPU, in turn, same seeds.
@@ -201,7 +238,14 @@ def compare(settings: "Settings") -> int:
     return compare(settings)
 
 
-@app.command("iteration")
+@app.command(
+    "iteration",
+    epilog=_examples(
+        "blobdiag iteration --games 500",
+        "blobdiag iteration --plan-iterations 200 --plan-games 20000 --reuse 2",
+        "blobdiag iteration --expect self-play-gpu=60.. --format junit > iteration.xml",
+    ),
+)
 @_measuring(games=500)
 def iteration(settings: "Settings") -> int:
     """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
@@ -229,7 +273,12 @@ NOT_FOR_TUNE = (
 )
 
 
-@app.command("tune")
+@app.command(
+    "tune",
+    epilog=_examples(
+        "blobdiag tune", "blobdiag tune --quick --device cuda:0", "blobdiag tune --explain"
+    ),
+)
 @_measuring(without=NOT_FOR_TUNE)
 def tune(
     settings: "Settings",
@@ -261,7 +310,13 @@ def tune(
     return tune(settings, seconds)
 
 
-@app.command("plan")
+@app.command(
+    "plan",
+    epilog=_examples(
+        "blobdiag plan run.json --games 1000..10000 --days 10",
+        "blobdiag plan home.json lab.json --price-per-hour 0.1 --price-per-hour 2.5",
+    ),
+)
 def plan(
     reports: Annotated[
         list[Path], typer.Argument(metavar="REPORT...", help="Saved reports, a column each")
@@ -317,7 +372,9 @@ def plan(
     raise typer.Exit(plan(reports, wanted, form, output))
 
 
-@app.command("doctor")
+@app.command(
+    "doctor", epilog=_examples("blobdiag doctor", "CUDA_VISIBLE_DEVICES=1 blobdiag doctor")
+)
 def doctor() -> None:
     """Why is CUDA not seen? Driver, torch build, environment, container, permissions."""
     from blobdiag.commands.doctor import doctor
@@ -328,7 +385,12 @@ def doctor() -> None:
 ReportFile = Annotated[Path, typer.Argument(metavar="FILE", help="A report written by blobdiag")]
 
 
-@report_app.command("show")
+@report_app.command(
+    "show",
+    epilog=_examples(
+        "blobdiag report show mine.json", "blobdiag report show mine.json --format markdown"
+    ),
+)
 def show(
     file: ReportFile,
     format: Annotated[
@@ -341,7 +403,12 @@ def show(
     show(file, format)
 
 
-@report_app.command("html")
+@report_app.command(
+    "html",
+    epilog=_examples(
+        "blobdiag report html run.json", "blobdiag report html run.json --output page.html"
+    ),
+)
 def html(
     file: ReportFile,
     output: Annotated[
@@ -354,7 +421,7 @@ def html(
     html(file, output)
 
 
-@report_app.command("validate")
+@report_app.command("validate", epilog=_examples("blobdiag report validate mine.json"))
 def validate(file: ReportFile) -> None:
     """Say whether a file is a valid report."""
     from blobdiag.commands.report import validate
@@ -362,7 +429,7 @@ def validate(file: ReportFile) -> None:
     validate(file)
 
 
-@report_app.command("trace")
+@report_app.command("trace", epilog=_examples("blobdiag report trace run.json"))
 def trace(
     file: ReportFile,
     output: Annotated[
@@ -375,7 +442,14 @@ def trace(
     trace(file, output)
 
 
-@report_app.command("diff", cls=TwoSides)
+@report_app.command(
+    "diff",
+    cls=TwoSides,
+    epilog=_examples(
+        "blobdiag report diff a1.json a2.json a3.json -- b1.json b2.json b3.json",
+        "blobdiag report diff old.json new.json --fail-on games_per_minute:5%",
+    ),
+)
 def diff(
     files: Annotated[
         list[str], typer.Argument(metavar="OLD... -- NEW...", help="Reports; OLD NEW, if two")
@@ -395,15 +469,13 @@ def diff(
     Runs of the same code differ, so several reports a side are compared, best of runs that
     alternated; or one a side by the spread that `report spread` keeps. With --fail-on: exit 1
     when it became worse, 0 when not, 3 when these reports cannot tell.
-
-    Try it: blobdiag report diff a1.json a2.json a3.json -- b1.json b2.json b3.json
     """
     from blobdiag.commands.report_diff import diff
 
     raise typer.Exit(diff(files, fail_on or [], form))
 
 
-@report_app.command("spread")
+@report_app.command("spread", epilog=_examples("blobdiag report spread a.json b.json c.json"))
 def spread(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Three or more of one configuration")
@@ -415,7 +487,13 @@ def spread(
     raise typer.Exit(spread(files))
 
 
-@report_app.command("list")
+@report_app.command(
+    "list",
+    epilog=_examples(
+        "blobdiag report list",
+        "cd reports && blobdiag report list reference --markdown > README.md",
+    ),
+)
 def list_reports(
     folder: Annotated[
         Path | None, typer.Argument(metavar="DIR", help="Its *.json files; else ./reports")

@@ -12,6 +12,7 @@ HOST_CPU = "host/cpu"
 # A reading of NVML speaks of up to the last second (design, §4), so the first second of a phase
 # still shows the one before.
 LOOK_BACK_S = 1.0
+NO_SAMPLE = "no sample fell into the phase"
 
 
 def utilization(uuid: str) -> str:
@@ -46,15 +47,25 @@ def trace_of(report: Report) -> Trace:
 
 def _means(phase: Phase, trace: Trace, gpu_uuids: Sequence[str]) -> list[Metric]:
     start, end = trace.start + phase.start_s, trace.start + phase.end_s
-    metrics = [_mean("CPU", [HOST_CPU], trace, start, end)]
+    metrics = [mean("CPU", [HOST_CPU], trace, start, end)]
     if gpu_uuids:
         names = [utilization(uuid) for uuid in gpu_uuids]
-        metrics.insert(0, _mean("GPU", names, trace, start + LOOK_BACK_S, end))
+        metrics.insert(0, mean("GPU", names, trace, start + LOOK_BACK_S, end))
     return metrics
 
 
-def _mean(label: str, names: Sequence[str], trace: Trace, start: float, end: float) -> Metric:
-    """Mean over all named metrics; None, with the driver's reason or ours, when none was known."""
+def mean(
+    label: str,
+    names: Sequence[str],
+    trace: Trace,
+    start: float,
+    end: float,
+    otherwise: str | None = None,
+) -> Metric:
+    """Mean in % over all named metrics within [start, end], in monotonic seconds.
+
+    None when none was known, with the driver's reason, or `otherwise`, or ours.
+    """
     known = [value for name in names for value in trace.between(name, start, end)]
     reasons = [trace.unsupported[name] for name in names if name in trace.unsupported]
     return Metric(
@@ -62,5 +73,5 @@ def _mean(label: str, names: Sequence[str], trace: Trace, start: float, end: flo
         value=sum(known) / len(known) if known else None,
         unit="%",
         samples=len(known),
-        reason=None if known else next(iter(reasons), "no sample fell into the phase"),
+        reason=None if known else next(iter(reasons), otherwise or NO_SAMPLE),
     )

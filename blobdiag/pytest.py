@@ -1,0 +1,93 @@
+"""A pytest plugin: what the machine did while pytest-benchmark measured.
+
+Switched on by `pytest_plugins = ["blobdiag.pytest"]` in the top conftest.py, or by
+`pytest -p blobdiag.pytest`. A benchmark then asks for `gpu_benchmark` where it asked for
+`benchmark`, and finds in its `extra_info`, and so in `--benchmark-json`:
+
+- `device`: names of the GPUs that CUDA shows to this process, None with `device_reason`
+- `cpu_utilisation`: mean of all cores of the host, %
+- `gpu_utilisation`: mean over those GPUs, %; its first second apart, which NVML's reading mixes
+  with the time before
+- `gpu_energy`: of those GPUs together, J
+
+each but the device as {value, unit, samples, reason}: a value that is not known is None and says
+why. All of them speak of the time from the test's begin to its end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from blobdiag.diagnosis import timeline
+from blobdiag.reporting.model import Gpu, Metric
+from blobdiag.sampling.energy import energy
+from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.trace import Trace
+from blobdiag.sampling.visible import visible
+
+
+@pytest.fixture
+def gpu_benchmark(benchmark: Any) -> Iterator[Any]:
+    """pytest-benchmark's `benchmark`, whose `extra_info` tells what the machine did meanwhile.
+
+    Samples nothing where benchmarks are disabled.
+    """
+    if not benchmark.enabled:
+        yield benchmark
+        return
+    trace = Trace()
+    with Recorder(trace) as recorder:
+        start = monotonic()
+        yield benchmark
+        end = monotonic()
+    benchmark.extra_info.update(what_the_machine_did(trace, recorder, start, end))
+
+
+def what_the_machine_did(
+    trace: Trace, recorder: Recorder, start: float, end: float
+) -> dict[str, Any]:
+    """The entries of `extra_info` for [start, end], in monotonic seconds."""
+    gpus, reason = _shown(recorder)
+    names = [timeline.utilization(gpu.uuid) for gpu in gpus]
+    metrics = {
+        "cpu_utilisation": timeline.mean("CPU", [timeline.HOST_CPU], trace, start, end),
+        "gpu_utilisation": timeline.mean(
+            "GPU", names, trace, start + timeline.LOOK_BACK_S, end, otherwise=reason
+        ),
+        "gpu_energy": _energy(trace, gpus, reason),
+    }
+    told = {"value", "unit", "samples", "reason"}
+    return {
+        "device": ", ".join(gpu.name for gpu in gpus) or None,
+        "device_reason": reason,
+        **{name: metric.model_dump(include=told) for name, metric in metrics.items()},
+    }
+
+
+def _shown(recorder: Recorder) -> tuple[list[Gpu], str | None]:
+    """The GPUs that CUDA shows to this process, or why there are none."""
+    if not recorder.gpus:
+        return [], recorder.death or recorder.gpu_reason
+    if "CUDA_VISIBLE_DEVICES" not in os.environ:
+        return recorder.gpus, None  # all of them, in an order that does not matter here
+    seen = visible(os.environ, recorder.gpus)
+    gpus = [gpu for gpu in recorder.gpus if gpu.uuid in (seen.uuids or [])]
+    return gpus, None if gpus else seen.reason or seen.fault or "CUDA_VISIBLE_DEVICES hides all"
+
+
+def _energy(trace: Trace, gpus: list[Gpu], reason: str | None) -> Metric:
+    """Joules of all GPUs together; None as soon as one of them is not known."""
+    each = [energy(trace, gpu.uuid, gpu.name) for gpu in gpus]
+    known = [metric.value for metric in each if metric.value is not None]
+    return Metric(
+        name="energy",
+        value=sum(known) if each and len(known) == len(each) else None,
+        unit="J",
+        samples=sum(metric.samples for metric in each),
+        reason=next((metric.reason for metric in each if metric.reason), reason),
+    )
