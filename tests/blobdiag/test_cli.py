@@ -471,6 +471,7 @@ HELP = {
     "plan": ["REPORT", "--iterations", "--games", "--days", "--card-gb", "--accept-invalid"],
     "doctor": ["CUDA"],
     "report": ["show", "validate", "trace", "list"],
+    "report": ["show", "validate", "diff", "spread"],
     "report show": ["FILE"],
     "report validate": ["FILE"],
     "report trace": ["FILE", "--output", "perfetto.dev"],
