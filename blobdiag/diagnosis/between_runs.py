@@ -4,7 +4,7 @@ Blocks of one run share its machine state, so that an interval from within a run
 for two: of 45 pairs of runs of the same code it called 26 different (design, §5). What counts is
 how much whole runs differ. They are few, so that a bootstrap of them is too narrow as well (its
 percentiles lack the factor √(n ÷ (n - 1)) and Student's t: of three runs a side it would call a
-sixth of equal pairs different). Instead the runs' logarithms are taken as normal, with one
+fifth of equal pairs different). Instead the runs' logarithms are taken as normal, with one
 variance for both sides: the pooled t interval, which keeps its level for sides of equal size also
 where their variances are not equal. A spread kept from runs of the same code on the same machine
 (A/A runs) is one more sample of that variance, and the only one where there is one run a side.

@@ -119,7 +119,7 @@ def closing(comparison: Comparison) -> list[str]:
     if judged:
         lines.append(
             f"{len(judged)} figures were compared at 95 % each: "
-            f"about {figure(round(CHANCE * len(judged), 1))} would differ by chance. "
+            f"about {CHANCE * len(judged):.1f} would differ by chance. "
             f"Run-to-run spread of {judged[0].name}: {100 * (judged[0].log_sd or 0):.1f} %, "
             f"from {judged[0].freedom} degrees of freedom."
         )

@@ -420,7 +420,7 @@ HELP = {
     "compare": ["--device", "--games", "--checkpoint", "--network", "--dtype", "--quiet"],
     "iteration": ["--device", "--games", "--reuse", "--plan-iterations", "--plan-games"],
     "doctor": ["CUDA"],
-    "report": ["show", "validate"],
+    "report": ["show", "validate", "diff", "spread"],
     "report show": ["FILE"],
     "report validate": ["FILE"],
 }

@@ -9,6 +9,7 @@ import this file again: the engine is slowed in them too.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from time import perf_counter
@@ -16,7 +17,10 @@ from time import perf_counter
 from blobdiag.cli import main
 from engine.evaluator import Evaluator
 
-SHARE = float(sys.argv[1]) / 100
+if __name__ == "__main__":
+    # Workers inherit the environment, not the arguments.
+    os.environ["SLOWED_PERCENT"] = sys.argv.pop(1)
+SHARE = float(os.environ["SLOWED_PERCENT"]) / 100
 PAUSE_AT_MOST = 1.0
 """Seconds; a thread that had no games has nothing to be slower at."""
 
@@ -39,5 +43,4 @@ def submit(self: Evaluator, rows: int) -> int:
 Evaluator.submit = submit  # type: ignore[method-assign]
 
 if __name__ == "__main__":
-    del sys.argv[1]
     main()

@@ -4,7 +4,9 @@
 
 Each pair is three runs a side that take turns. Of the first pairs both sides are the same code; of
 as many more the new side is slower by a known share (tests/programs/slowed.py). Reports stay in
-FOLDER: what is there is not run again, and the gate is judged anew.
+FOLDER: what is there is not run again, and the gate is judged anew. How small a change three runs a
+side can show depends on the machine: where runs of the same code differ by 3 %, it is 10 %; the
+last line says by how much they did. Longer runs (--min-seconds) differ by less.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from blobdiag.diagnosis.between_runs import Spread, pooled
 from blobdiag.diagnosis.comparison import compare
 from blobdiag.gates import parse
 from blobdiag.reporting.files import read_report
 
-RUN = ("compare", "--games", "5", "--min-seconds", "3", "--quiet", "--network", "128-1-4-128")
+RUN = ("compare", "--games", "5", "--quiet", "--network", "128-1-4-128")
 A_SIDE = 3
 SLOWED = Path(__file__).parents[1] / "programs" / "slowed.py"
 SECONDS = 180
@@ -52,33 +55,52 @@ def planned(pairs: int) -> Iterator[Run]:
                     yield Run(kind, pair, side, number)
 
 
-def play(run: Run, folder: Path, percent: float) -> None:
+def play(run: Run, folder: Path, percent: float, seconds: float) -> None:
     """Run it, unless its report is there. Raises CalledProcessError where it left none."""
     path = run.report(folder)
-    if path.exists():
+    if whole(path):
         return
+    # Of a count that was interrupted.
+    path.unlink(missing_ok=True)
     slower = run.kind == "slower" and run.side == "new"
     program = [str(SLOWED), f"{percent:g}"] if slower else ["-m", "blobdiag"]
-    command = [sys.executable, *program, *RUN, "--output", str(path)]
+    command = [sys.executable, *program, *RUN, "--min-seconds", f"{seconds:g}"]
+    command += ["--output", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     if not path.exists():
         raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
 
 
-def count(kind: str, pairs: int, folder: Path, gate: str) -> Counter[str]:
-    """What the gate came to in the pairs whose reports are all there; a line each."""
-    came_to = Counter[str]()
+def whole(path: Path) -> bool:
+    """Whether the report is there, of a run that came to its end."""
+    return path.exists() and not read_report(path).interrupted
+
+
+def count(kind: str, pairs: int, folder: Path, gate: str) -> tuple[Counter[str], list[Spread]]:
+    """What the gate came to in the pairs whose reports are all there, a line each; the spreads."""
+    came_to, spreads = Counter[str](), []
     for pair in range(pairs):
         sides = [
             [Run(kind, pair, side, number).report(folder) for number in range(A_SIDE)]
             for side in ("old", "new")
         ]
-        if all(path.exists() for side in sides for path in side):
+        if all(whole(path) for side in sides for path in side):
             old, new = ([read_report(path) for path in side] for side in sides)
-            [result] = compare(old, new, gates=[parse(gate)]).gates
+            comparison = compare(old, new, gates=[parse(gate)])
+            [result] = comparison.gates
+            spreads += [
+                Spread(change.log_sd, change.freedom)
+                for change in comparison.figures
+                if change.name == parse(gate).figure and change.log_sd is not None
+            ]
             came_to[result.status] += 1
             print(f"{kind} {pair}: {result.status}, {result.text}")
-    return came_to
+    return came_to, spreads
+
+
+def counts(came_to: Counter[str]) -> str:
+    """As text."""
+    return ", ".join(f"{status} {n}" for status, n in came_to.items()) or "no pair"
 
 
 def main() -> int:
@@ -87,6 +109,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=20, help="of equal code, and of slower")
     parser.add_argument("--slower", type=float, default=10.0, metavar="PERCENT")
+    parser.add_argument("--min-seconds", type=float, default=3.0, help="of each run's window")
     parser.add_argument("--gate", default="games_per_minute:5%")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -94,14 +117,17 @@ def main() -> int:
     try:
         for k, run in enumerate(runs):
             print(f"{k + 1}/{len(runs)} {run.report(arguments.folder).name}", flush=True)
-            play(run, arguments.folder, arguments.slower)
+            play(run, arguments.folder, arguments.slower, arguments.min_seconds)
     except KeyboardInterrupt:
         print("interrupted: what has been run is counted, the rest goes on next time")
-    same, slower = (
+    (same, spreads), (slower, more) = (
         count(kind, arguments.pairs, arguments.folder, arguments.gate)
         for kind in ("same", "slower")
     )
-    print(f"same code: {dict(same)}; {arguments.slower:g} % slower: {dict(slower)}")
+    print(f"same code: {counts(same)}; {arguments.slower:g} % slower: {counts(slower)}")
+    spread = pooled([*spreads, *more])
+    if spread is not None:
+        print(f"runs of the same code differed by {100 * spread.log_sd:.1f} % (SD)")
     # Of 20 pairs: at most 3 of equal code flagged, at least 17 of slower code.
     kept = same["FAIL"] <= 0.15 * same.total() and slower["FAIL"] >= 0.85 * slower.total()
     return 0 if kept else 1
