@@ -11,7 +11,9 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from scripted_runs import REFERENCE, SICK, Run
+from healthy_runs import REFERENCE
+from scripted_runs import Run
+from sick_runs import SICK
 
 import reports
 from blobdiag.commands.report import html
@@ -221,7 +223,7 @@ def test_a_page_of_eight_gpus_sampled_for_long_is_small_enough() -> None:
 @pytest.mark.parametrize(
     "phases",
     [
-        [Phase(name="backwards", start_s=9.0, end_s=1.0)],
+        [Phase(name="instant", start_s=9.0, end_s=9.0)],
         [Phase(name="before", start_s=-5.0, end_s=-1.0)],
         [Phase(name="long", start_s=0.0, end_s=1e200)],
         [Phase(name=str(n), start_s=0.0, end_s=9.0) for n in range(40)],

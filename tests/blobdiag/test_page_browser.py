@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_runs import SICK
+from sick_runs import SICK
 
 from blobdiag.reporting.html import page
 

@@ -19,10 +19,13 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
-from runs import PROGRAM, SMALL, Run, found, play_all, played, upper_bound
-from scripted_runs import healthy_replays, healthy_runs, sick_runs
+from runs import PROGRAM, SMALL, SUPPORT, Run, found, play_all, played, upper_bound
 
 from blobdiag.injections import FAULTS
+
+sys.path.append(SUPPORT)
+from healthy_runs import healthy_replays, healthy_runs
+from sick_runs import sick_runs
 
 HEALTHY: dict[str, tuple[str, ...]] = {
     "default": (),

@@ -21,6 +21,9 @@ from blobdiag.reporting.model import Report
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 from program_runs import run_program
 
+SUPPORT = str(Path(__file__).parents[1] / "support")
+"""What the tests share; it is not installed."""
+
 WINDOW = ("--games", "5", "--min-seconds", "3", "--quiet")
 SMALL = ("--network", "128-1-4-128")
 PROGRAM = "program"
