@@ -114,7 +114,7 @@ def _owner(report: Report, gap: IdleGap) -> str | None:
     if not held:
         return None
     who, hold = held[0]
-    return f"{hold.where}, {hold.share:.0%} of the waiting of {who}"
+    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {who}"
 
 
 def _longest_holds(report: Report) -> list[Holder]:

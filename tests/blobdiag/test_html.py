@@ -183,7 +183,7 @@ def test_an_idle_gap_names_its_owner() -> None:
         Hold(phase="self-play", where="queue.py:1 get", seconds=0.1, share=0.03),
         Hold(phase="start-up", where="spawn.py:2 start", seconds=9.0, share=1.0),
     ]
-    owner = "pipeline.py:75 save, 97% of the waiting of the parent"
+    owner = "pipeline.py:75 save, 97 % of the waiting of the parent"
     assert len(GAP.idle_gaps) == 1
     shown = Parsed(page(GAP.model_copy(update={"holds": holds}))).shown()
     assert f"Held up at {owner}" in shown
