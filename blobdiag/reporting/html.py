@@ -87,7 +87,10 @@ def _printable(value: Any) -> Any:
 
 
 def _series(drawn: Tracks) -> dict[str, Any]:
-    """What the script reads values off: columns of seconds and values, rounded as drawn."""
+    """What the script reads values off: columns of seconds and values.
+
+    With more digits than are shown, so that rounding twice does not change the last one.
+    """
     return {
         "end": drawn.end,
         "phases": [
@@ -99,7 +102,7 @@ def _series(drawn: Tracks) -> dict[str, Any]:
                 "label": line.label,
                 "unit": panel.unit,
                 "times": [round(time, 3) for time in line.times],
-                "values": [v if v is None else float(f"{v:.4g}") for v in line.values],
+                "values": [v if v is None else float(f"{v:.6g}") for v in line.values],
             }
             for panel in drawn.panels
             for line in panel.lines
@@ -113,7 +116,7 @@ def _owner(report: Report, gap: IdleGap) -> str | None:
     if not held:
         return None
     who, hold = held[0]
-    return f"{hold.where}, {hold.share:.0%} of the waiting of {who}"
+    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {who}"
 
 
 def _longest_holds(report: Report) -> list[Holder]:

@@ -40,7 +40,7 @@ WIDE, NARROW = 1000.0, 328.0
 
 _LEFT, _RIGHT = 34.0, 92.0
 _RIBBON, _TITLE, _SPACE, _AXIS = 20.0, 20.0, 12.0, 24.0
-_TALL, _FLAT = 76.0, 34.0
+_TALL, _FLAT, _KEYS = 76.0, 34.0, 15.0
 _STYLES = [(FIRST, "-"), (SECOND, (0, (4, 2)))]
 _WORKING = ("self-play", "training")
 
@@ -58,21 +58,23 @@ def timeline(tracks: Tracks, owners: Sequence[str | None], width: float) -> str:
     rows = stacked(tracks.phases)
     top = _RIBBON * (max(rows, default=-1) + 1)
     heights = [_TALL if panel.unit == "%" else _FLAT for panel in tracks.panels]
-    height = top + sum(_TITLE + _SPACE + h for h in heights) + _AXIS
+    # At the lines' ends there is room for their names on a desk only.
+    keys = [0.0 if wide or len(panel.lines) == 1 else _KEYS for panel in tracks.panels]
+    height = top + sum(_SPACE + _TITLE + h for h in heights) + sum(keys) + _AXIS
     name = f"timeline-{width:g}"
     with house_style(name):
         figure = canvas(width, height)
         _ribbon(place(figure, _LEFT, 0, across, top), tracks, rows, across)
-        for panel, tall in zip(tracks.panels, heights, strict=True):
-            top += _SPACE + _TITLE
+        for panel, tall, key in zip(tracks.panels, heights, keys, strict=True):
+            top += _SPACE + _TITLE + key
             axes = place(figure, _LEFT, top, across, tall)
             _panel(axes, panel, tracks)
-            words = _Row(figure, _LEFT, _LEFT + across, top - 6)
+            words = _Row(figure, _LEFT, _LEFT + across, top - key - 6)
             words.put(_LEFT, panel.title, weight="bold")
             if wide:
                 _end_labels(figure, panel, tracks.end, top, tall, across)
-            elif len(panel.lines) > 1:
-                _keys(words, panel.lines)
+            elif key:
+                _keys(figure, panel, top - 6)
             _gap_labels(words, panel, tracks.end, owners)
             top += tall
         axes.tick_params(labelbottom=True)
@@ -206,14 +208,13 @@ def _short(line: Line) -> str:
     return line.label.split(" ", 2)[-1]
 
 
-def _keys(words: _Row, lines: Sequence[Line]) -> None:
-    """The lines' names beside a piece of each, from the right."""
-    right = words.right
-    marks = ("━", "╌")
-    for line, mark, (colour, _) in reversed(list(zip(lines, marks, _STYLES, strict=False))):
-        text = f"{mark} {_short(line)}"
-        if words.put(right - text_width(text), text, color=colour):
-            right -= text_width(text) + 10
+def _keys(figure: Figure, panel: Panel, baseline: float) -> None:
+    """The lines' names, each behind a piece of its line."""
+    left = _LEFT
+    for line, mark, (colour, _) in zip(panel.lines, "━╌", _STYLES, strict=False):
+        text = f"{mark * 2} {_short(line)}"
+        write(figure, left, baseline, text, color=colour)
+        left += text_width(text) + 28
 
 
 def _gap_labels(words: _Row, panel: Panel, end: float, owners: Sequence[str | None]) -> None:
@@ -297,9 +298,9 @@ def days(plan: Plan, width: float) -> str:
                 markeredgewidth=1.5,
                 clip_on=False,
             )
-            words = _Row(figure, 8, width - 8, top + 14)
+            write(figure, width - 8, top + 14, row.words, color=MUTED, horizontalalignment="right")
+            words = _Row(figure, 8, width - 16 - text_width(row.words), top + 14)
             words.put(8, row.name, weight="bold" if row.measured else "normal")
-            words.put(width - 8 - text_width(row.words), row.words, color=MUTED)
             top += row_height
         return embeddable(figure, "Days measured and days assumed; the table has the same")
 

@@ -24,7 +24,7 @@ DPI = 72
 """So that a point is a pixel."""
 FONT_PX = 11.0
 # Mean advance of a sans serif's letters, over their size: the browser's font is not known here.
-LETTER = 0.56
+LETTER = 0.5
 
 INK, MUTED, GRID, BAND = "#010001", "#020002", "#030003", "#040004"
 FIRST, SECOND, IDLE, PAPER = "#050005", "#060006", "#070007", "#080008"

@@ -176,6 +176,7 @@ def test_a_remedy_is_applied_and_measured(tmp_path: Path) -> None:
     assert "self-play, remedied" in {phase.name for phase in report.phases}
 
 
+@pytest.mark.slow
 def test_without_a_finding_there_is_nothing_to_verify(tmp_path: Path) -> None:
     enough = ("--lanes", "96", "--min-seconds", "1")
     report = measured(tmp_path, "check-gpu", "--verify-fix", *enough)

@@ -59,6 +59,7 @@ def test_the_verdict_is_in_the_first_screen_and_nothing_is_cut_off(
     assert header.rect["y"] + header.rect["height"] < 640
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     [timeline] = [e for e in browser.find_elements(By.CSS_SELECTOR, "#timeline svg") if _seen(e)]
+    assert "SM activity" in timeline.text  # which line is which, also where it is narrow
     letters = timeline.find_elements(By.TAG_NAME, "text")[0]
     assert letters.rect["height"] >= 11  # pixels: not shrunk with the page
 
