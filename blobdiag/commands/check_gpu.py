@@ -38,6 +38,8 @@ def check_gpu(settings: Settings, verify: bool = False) -> int:
                 arm = Arm(session.settings, session.network, device)
         except DeviceUnavailable as error:
             session.failure = str(error)
+            if verify:
+                session.event("not-verified", "without the device there is no fix to verify")
             prove_on_meta(session)
             return
         with session.playing(arm):

@@ -72,7 +72,7 @@ def _warm_up(session: Session, arm: Arm) -> float:
 
 
 def training_rules(session: Session) -> list[Validity]:
-    """What a training's speed rests on: cores of its own. None where it was not sampled."""
+    """What a training's speed rests on: cores of its own; no rule where it was not sampled."""
     spans = [s for s in session.trace.spans if s.name == TRAINING]
     windows = [(span.start, timeline.end_of(span, session.trace)) for span in spans]
     neighbours = _neighbours(session, windows)

@@ -18,7 +18,7 @@ from blobdiag.diagnosis.rates import EXAMPLES_PER_SECOND, Rates, rates_of
 from blobdiag.errors import UserError
 from blobdiag.reporting.capacity import CapacityPlan, IterationMinutes, MachinePlan, Needed
 from blobdiag.reporting.figures import figure
-from blobdiag.reporting.files import ReportError, read_report
+from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Interval, Metric, Plan, Report, Throughput
 from blobdiag.reporting.plan_table import render
 
@@ -84,7 +84,7 @@ def plan(paths: Sequence[Path], wanted: Wanted, form: str, output: Path | None) 
     if form not in ("table", "json"):
         raise UserError(f"--format must be table or json, not {form!r}")
     wanted.check(len(paths))
-    made = capacity_plan([(path, _read(path)) for path in paths], wanted)
+    made = capacity_plan([(path, read_report(path)) for path in paths], wanted)
     if output is None:
         _write(made, form, Console(highlight=False))
         return 0
@@ -233,13 +233,6 @@ def _with_assumed_training(rates: Rates, examples_per_second: float | None) -> R
         reason="assumed",
     )
     return rates._replace(examples_per_second=assumed)
-
-
-def _read(path: Path) -> Report:
-    try:
-        return read_report(path)
-    except ReportError as error:
-        raise UserError(str(error)) from None
 
 
 def _usable(path: Path, report: Report, accept_invalid: bool) -> list[Throughput]:

@@ -11,7 +11,7 @@ from blobdiag import gates
 from blobdiag.diagnosis.comparison import compare, machine_key
 from blobdiag.errors import UserError
 from blobdiag.reporting.diff import markdown, render
-from blobdiag.reporting.files import ReportError, read_report
+from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report
 from blobdiag.spread import kept_spreads
 from blobdiag.two_sides import sides
@@ -43,10 +43,7 @@ def read_side(paths: Sequence[Path]) -> list[Report]:
     runs: dict[tuple[str, str, int | None], Path] = {}
     reports = []
     for path in paths:
-        try:
-            report = read_report(path)
-        except ReportError as error:
-            raise UserError(str(error)) from None
+        report = read_report(path)
         run = (report.command, report.started_utc, report.pid)
         if run in runs:
             raise UserError(f"{path} is of the same run as {runs[run]}: it would count twice")

@@ -17,9 +17,8 @@ from rich.text import Text
 from blobdiag.diagnosis.comparison import Change, Comparison
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Interval
-from blobdiag.reporting.words import printable
+from blobdiag.reporting.words import UNKNOWN, printable
 
-UNKNOWN = "–"
 HEADLINES = ("games_per_minute", "plan_days")
 CHANCE = 0.05
 """Of figures that did not change, so many leave a 95 % interval."""

@@ -79,11 +79,8 @@ def _asset(name: str) -> Markup:
 
 def _printable(value: Any) -> Any:
     """Undefined control characters of a report's words have no place in HTML."""
-    return (
-        value
-        if isinstance(value, Markup) or not isinstance(value, str)
-        else (words.printable(value))
-    )
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return words.printable(value) if plain else value
 
 
 def _series(drawn: Tracks) -> dict[str, Any]:

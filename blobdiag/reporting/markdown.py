@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Check, Finding, Interval, Metric, Plan, Report, Role, Status
+from blobdiag.reporting.figures import figure, figure_range
+from blobdiag.reporting.model import Check, Finding, Metric, Plan, Report, Role, Status
+from blobdiag.reporting.words import UNKNOWN, interval, printable, value
 
-UNKNOWN = "–"
 _MARKS = {
     Status.PASS: "✅",
     Status.FAIL: "❌",
@@ -40,9 +40,9 @@ def _throughput(report: Report) -> Iterator[str]:
         rows = [
             (
                 f"{one.device}, {one.dtype}",
-                _value(one.games_per_minute),
-                _interval(one.games_per_minute),
-                _value(one.evaluations_per_second),
+                value(one.games_per_minute),
+                interval(one.games_per_minute),
+                value(one.evaluations_per_second),
                 UNKNOWN if one.mean_batch is None else figure(one.mean_batch),
                 _share(one.search_health.distinct_share),
             )
@@ -54,7 +54,7 @@ def _throughput(report: Report) -> Iterator[str]:
 
 def _metrics(metrics: Sequence[Metric]) -> Iterator[str]:
     if metrics:
-        rows = [(m.name, f"{_value(m)} {m.unit if m.value is not None else ''}") for m in metrics]
+        rows = [(m.name, f"{value(m)} {m.unit if m.value is not None else ''}") for m in metrics]
         yield _table(("metric", "value"), rows)
 
 
@@ -98,7 +98,7 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
 def _plan(plan: Plan | None) -> Iterator[str]:
     if plan is not None:
         yield "### Plan"
-        between = f" ({_range(plan.days_interval)})" if plan.days_interval else ""
+        between = f" ({figure_range(plan.days_interval)})" if plan.days_interval else ""
         yield (
             f"**{figure(plan.days)} days**{between} for {plan.iterations:,} iterations of "
             f"{plan.games_per_iteration:,} games"
@@ -127,27 +127,11 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = F
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _value(metric: Metric) -> str:
-    return f"{UNKNOWN} ({metric.reason})" if metric.value is None else figure(metric.value)
-
-
-def _interval(metric: Metric) -> str:
-    if metric.interval is None:
-        return f"{UNKNOWN} ({metric.reason or 'not known'})"
-    return _range(metric.interval)
-
-
-def _range(interval: Interval) -> str:
-    return f"{figure(interval.low)} to {figure(interval.high)}"
-
-
 def _share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _text(value: str) -> str:
+def _text(text: str) -> str:
     """A report's own words, in which nothing is markup; line breaks stay."""
-    shown = "".join(
-        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value
-    )
+    shown = printable(text)
     return _MARKUP.sub(r"\\\1", shown).replace("\n", "<br>")

@@ -25,6 +25,8 @@ DOSES = {
 }
 """From plain to mild."""
 NEEDED = 0.95
+ENOUGH = 20
+"""Runs of a dose, before a share of 95 % can be told from all."""
 
 
 def planned(runs: int) -> Iterator[Run]:
@@ -45,7 +47,10 @@ def table(runs: list[Run], folder: Path) -> Table:
         mine = [(run.expected in names, names) for run, names in answers if run.row == row]
         hits = sum(hit for hit, _ in mine)
         others = sum(len(names) - hit for hit, names in mine)
-        enough = "in 95 %" if hits >= NEEDED * len(mine) else ""
+        if len(mine) < ENOUGH:
+            enough = f"too few runs: {ENOUGH} needed"
+        else:
+            enough = "in 95 %" if hits >= NEEDED * len(mine) else "in fewer than 95 %"
         drawn.add_row(row, str(len(mine)), str(hits), str(others), enough)
     return drawn
 
