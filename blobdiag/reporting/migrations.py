@@ -43,7 +43,12 @@ def _name_devices(data: Data) -> Data:
     return data | {"idle_gaps": [_renamed(gap, "gpu", "device") for gap in gaps]}
 
 
-_STEPS: dict[int, Callable[[Data], Data]] = {1: _name_devices}
+def _as_it_is(data: Data) -> Data:
+    """2 to 3: only parts that older reports do not have came in."""
+    return data
+
+
+_STEPS: dict[int, Callable[[Data], Data]] = {1: _name_devices, 2: _as_it_is}
 """By version: the step to the next one."""
 
 
