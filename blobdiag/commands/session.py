@@ -40,6 +40,7 @@ from blobdiag.reporting.files import (
     write_report,
 )
 from blobdiag.reporting.formats import show
+from blobdiag.reporting.limits import kept_events, kept_gaps
 from blobdiag.reporting.live import LiveView, Reading, console_on_stderr
 from blobdiag.reporting.model import (
     Check,
@@ -247,7 +248,7 @@ class Session:
             holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
             metrics=[self._sampler_cost(), self._watch_cost(), *self._energy(), *judgement.metrics],
-            idle_gaps=judgement.idle_gaps,
+            idle_gaps=kept_gaps(judgement.idle_gaps),
             validity=judgement.validity,
             checks=judgement.checks,
             verification=self.verification,
@@ -319,10 +320,12 @@ class Session:
         seen += [(e.time, e.kind, e.text) for arm in self.arms for e in arm.engine.pool.events]
         if self.recorder.death is not None:
             seen.append((monotonic(), "sampler", f"the sampler died: {self.recorder.death}"))
-        return [
-            Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
-            for time, kind, text in sorted(seen)
-        ]
+        return kept_events(
+            [
+                Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
+                for time, kind, text in sorted(seen)
+            ]
+        )
 
 
 def run(
