@@ -111,11 +111,13 @@ class Run:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """Starts a run; what is left of it when a test fails is ended."""
+    """Starts runs, each in a folder of its own; what is left when a test fails is ended."""
     runs: list[Run] = []
 
     def starting(*arguments: str) -> Run:
-        runs.append(Run(tmp_path, *arguments))
+        folder = tmp_path / str(len(runs))
+        folder.mkdir()
+        runs.append(Run(folder, *arguments))
         return runs[-1]
 
     yield starting
@@ -151,27 +153,32 @@ def assert_interrupted(ended: Ended, code: int) -> None:
     assert "Traceback" not in ended.errors
 
 
-@pytest.mark.parametrize(("send", "code"), [(Run.interrupt, 130), (Run.terminate, 143)])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_an_interrupted_run_leaves_a_report_and_no_process(
-    start: Callable[..., Run], moment: str, send: Callable[[Run], None], code: int
+    start: Callable[..., Run], moment: str
 ) -> None:
+    """Two runs side by side: one is interrupted, one terminated."""
     arguments, line, seconds = MOMENTS[moment]
-    run = start(*arguments)
-    run.wait_for_phase(line)
+    runs = {130: start(*arguments), 143: start(*arguments)}
+    for run in runs.values():
+        run.wait_for_phase(line)
     time.sleep(seconds)
-    sampler, workers = run.sampler_and_workers()
-    everything = run.children()
-    assert len(workers) == 1
-    send(run)
-    ended = run.end()
-    assert_interrupted(ended, code)
-    last = [phase.name for phase in ended.report.phases if phase.name != "shut-down"][-1]
-    assert last == moment
-    assert_gone([sampler, *workers, *everything])
-    assert any(series.name == "host/cpu" for series in ended.report.series)
-    if moment != "start-up":
-        assert {w.pid for w in ended.report.workers} == {w.pid for w in workers}
+    started = {code: run.sampler_and_workers() for code, run in runs.items()}
+    everything = [child for run in runs.values() for child in run.children()]
+    runs[130].interrupt()
+    runs[143].terminate()
+    for code, run in runs.items():
+        sampler, workers = started[code]
+        assert len(workers) == 1
+        ended = run.end()
+        assert_interrupted(ended, code)
+        last = [phase.name for phase in ended.report.phases if phase.name != "shut-down"][-1]
+        assert last == moment
+        assert_gone([sampler, *workers])
+        assert any(series.name == "host/cpu" for series in ended.report.series)
+        if moment != "start-up":
+            assert {w.pid for w in ended.report.workers} == {w.pid for w in workers}
+    assert_gone(everything)
 
 
 def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
