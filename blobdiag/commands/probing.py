@@ -9,9 +9,9 @@ import torch
 from blobdiag.commands.session import Probes, Session
 from blobdiag.reporting.model import NetworkRate, PrecisionProbe
 from blobdiag.workload import Arm
-from engine.network import BlobNet, InferenceNet
+from engine.network import BlobNet
 from engine.pool import WorkerFailed
-from engine.precision import PROBE_ROWS, difference, probe_states, seconds_per_batch
+from engine.precision import PROBE_ROWS, try_bfloat16
 
 PHASE = "bare network"
 SECONDS = 0.4
@@ -53,30 +53,12 @@ def _rates(arm: Arm) -> list[NetworkRate]:
     return [NetworkRate(rows=r, evaluations_per_second=v) for r, v in best.items() if v > 0]
 
 
-@torch.inference_mode()
 def bfloat16(network: BlobNet, device: str) -> PrecisionProbe:
-    """bfloat16 beside float32 on a device: seconds a batch, and how far the answers differ.
-
-    The CPU is probed with one thread, as search threads use it.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        plain = BlobNet(network.embedding.in_features, *network.config)
-        plain.load_state_dict(network.state_dict())
-        exact = InferenceNet(plain.to(device).eval())
-        fast = InferenceNet(plain).to(torch.bfloat16).pack()
-        states = probe_states(PROBE_ROWS[torch.device(device).type])
-        differs = difference(exact, fast, states)
-        slow, quick = (
-            seconds_per_batch(candidate, states.to(device, dtype))
-            for candidate, dtype in ((exact, torch.float32), (fast, torch.bfloat16))
-        )
-    finally:
-        torch.set_num_threads(threads)
+    """What bfloat16 would change on a device, for the report."""
+    trial = try_bfloat16(network, device)
     return PrecisionProbe(
-        bfloat16_speedup=slow / quick,
-        policy_difference=differs.policy,
-        value_difference=differs.value,
-        agrees=differs.within_tolerance,
+        bfloat16_speedup=trial.speedup,
+        policy_difference=trial.difference.policy,
+        value_difference=trial.difference.value,
+        agrees=trial.difference.within_tolerance,
     )
