@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from time import perf_counter
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -76,7 +77,8 @@ class NetworkTrainer:
     """Trains `network`, moved to `device`, with AdamW and gradient clipping.
 
     `dtype` bfloat16 runs the forward pass under autocast; weights stay float32. `cores` is the
-    number of shards on the CPU, by default the process's affinity.
+    number of shards on the CPU, by default the process's affinity; their threads end with `close`,
+    or with the `with` block.
     Raises ValueError for a learning rate or batch size that is not positive, and what torch
     raises when the device is not there.
     """
@@ -106,10 +108,13 @@ class NetworkTrainer:
         self.parameters = list(network.parameters())
         self.shards = (cores or usable_cores()) if self.device.type == "cpu" else 1
         self._map: Callable[..., Iterable[ShardGradients]] = map
+        self._threads = ExitStack()
         if self.shards > 1:
             # torch keeps its thread count per thread: each of the pool's is set once.
-            pool = ThreadPoolExecutor(
-                self.shards, "trainer", initializer=torch.set_num_threads, initargs=(1,)
+            pool = self._threads.enter_context(
+                ThreadPoolExecutor(
+                    self.shards, "trainer", initializer=torch.set_num_threads, initargs=(1,)
+                )
             )
             self._map = pool.map
         self.optimizer = torch.optim.AdamW(
@@ -118,6 +123,16 @@ class NetworkTrainer:
             weight_decay=weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its threads: it can train no more. Again: nothing."""
+        self._threads.close()
 
     def train(
         self,
@@ -197,11 +212,11 @@ def fastest_dtype(network: BlobNet, device: str, cores: int | None = None) -> st
     """
     seconds = {}
     for dtype in ("float32", "bfloat16"):
-        trainer = NetworkTrainer(copy.deepcopy(network), device, dtype=dtype, cores=cores)
-        examples = empty_examples(trainer.batch_size)
-        examples.legal[:], examples.seats[:] = True, True
-        buffer = ReplayBuffer(trainer.batch_size)
-        buffer.add(examples)
-        trainer.train(buffer, 1)
-        seconds[dtype] = min(trainer.train(buffer, 1).seconds for _ in range(PROBE_STEPS))
+        with NetworkTrainer(copy.deepcopy(network), device, dtype=dtype, cores=cores) as trainer:
+            examples = empty_examples(trainer.batch_size)
+            examples.legal[:], examples.seats[:] = True, True
+            buffer = ReplayBuffer(trainer.batch_size)
+            buffer.add(examples)
+            trainer.train(buffer, 1)
+            seconds[dtype] = min(trainer.train(buffer, 1).seconds for _ in range(PROBE_STEPS))
     return min(seconds, key=lambda dtype: seconds[dtype])

@@ -102,7 +102,7 @@ def iteration(settings: Settings) -> int:
             # The buffer holds this iteration's examples and no others.
             timeline.on_step(step, pipeline.steps_for(len(pipeline.buffer)))
 
-        with session.playing(arm):
+        with trainer, session.playing(arm):
             results.append(
                 pipeline.run_iteration(
                     games,

@@ -116,7 +116,7 @@ def measure(configuration: Configuration) -> dict[str, float]:
             seed=SEED,
         )
         engine.start()
-    with engine:
+    with engine, trainer:
         room = ITERATIONS * c.planned * c.players * (c.cards + 1)
         pipeline = TrainingPipeline(engine, trainer, ReplayBuffer(room, SEED), c.reuse)
         lengths = []
