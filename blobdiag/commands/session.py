@@ -153,7 +153,7 @@ class Session:
         try:
             with self.phase("start-up", arm.device):
                 handshakes = arm.engine.start(refuse_mismatch=False)
-            self.recorder.watch({h.pid: f"worker {h.worker}" for h in handshakes})
+            self.recorder.watch(h.pid for h in handshakes)
             yield arm
         finally:
             # Also after an interrupt: its phase ends when the workers have.
@@ -348,7 +348,7 @@ def run(
             with session.view, time_limit(settings.timeout):
                 with session.phase("sampler start"):
                     session.recorder.start()
-                    session.recorder.watch({session.pid: "this process"})
+                    session.recorder.watch([session.pid])
                 with session.phase("kernels" if is_warm() else "kernels, compiled on first use"):
                     compile_kernels()
                 measure(session)
