@@ -25,6 +25,7 @@ from blobdiag.reporting.model import (
     Status,
     WorkerRecord,
 )
+from blobdiag.reporting.unknowns import by_reason
 
 MOST_NAMES = 6
 """Of metrics that are not known, a reason."""
@@ -311,10 +312,8 @@ def _environment(report: Report) -> RenderableType:
 
 def _not_known(report: Report) -> list[str]:
     """A line a reason, with the metrics' names, those of several GPUs or processes told once."""
-    names: dict[str, dict[str, None]] = {}
-    for name, reason in report.unsupported.items():
-        names.setdefault(reason, {})[_short(name)] = None
-    return [f"{_listed(list(short))}: {reason}" for reason, short in names.items()]
+    short = ((_short(name), reason) for name, reason in report.unsupported.items())
+    return [f"{_listed(names)}: {reason}" for reason, names in by_reason(short).items()]
 
 
 def _short(metric: str) -> str:
