@@ -229,14 +229,24 @@ def test_more_interrupts_while_the_report_is_made_do_not_lose_it(
     assert_gone(children)
 
 
-def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> None:
+def test_a_killed_sampler_and_a_killed_worker_are_told_of_and_the_run_goes_on(
+    start: Callable[..., Run],
+) -> None:
     run = start(*SHORT, "--min-seconds", "3")
     run.wait_for_phase("self-play on cpu")
-    _, workers = run.sampler_and_workers()
+    sampler, workers = run.sampler_and_workers()
+    sampler.kill()
     workers[0].kill()
     ended = run.end()
     assert ended.code == 0
     assert not ended.report.interrupted
+    window = next(phase for phase in ended.report.phases if phase.name == "self-play")
+
+    [event] = [event for event in ended.report.events if event.kind == "sampler"]
+    assert "killed by SIGKILL" in event.text
+    series = next(series for series in ended.report.series if series.name == "host/cpu")
+    assert series.times_s[-1] < window.start_s + 1
+
     states = {worker.pid: worker.state for worker in ended.report.workers}
     assert states.pop(workers[0].pid) == "lost"
     assert states.pop(workers[1].pid) == "finished"
@@ -245,7 +255,6 @@ def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> N
     [event] = [event for event in ended.report.events if event.kind == "worker-lost"]
     assert f"(pid {workers[0].pid})" in event.text
     assert "exit code -9" in event.text
-    window = next(phase for phase in ended.report.phases if phase.name == "self-play")
     assert window.start_s <= event.at_s <= window.end_s
     cpu = ended.report.throughput[0]
     assert cpu.games >= 20
@@ -253,22 +262,6 @@ def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> N
     assert min(block.evaluations for block in cpu.blocks) > 0
     assert cpu.search_health.distinct_share is not None
     assert cpu.search_health.distinct_share >= 0.99
-
-
-def test_a_killed_sampler_is_told_of_and_the_run_goes_on(start: Callable[..., Run]) -> None:
-    run = start(*SHORT, "--min-seconds", "2")
-    run.wait_for_phase("self-play on cpu")
-    sampler, workers = run.sampler_and_workers()
-    sampler.kill()
-    ended = run.end()
-    assert ended.code == 0
-    [event] = [event for event in ended.report.events if event.kind == "sampler"]
-    assert "killed by SIGKILL" in event.text
-    assert [worker.state for worker in ended.report.workers] == ["finished", "finished"]
-    assert ended.report.throughput[0].games >= 20
-    window = next(phase for phase in ended.report.phases if phase.name == "self-play")
-    series = next(series for series in ended.report.series if series.name == "host/cpu")
-    assert series.times_s[-1] < window.start_s + 1
     assert_gone([sampler, *workers])
 
 
