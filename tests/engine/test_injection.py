@@ -116,7 +116,13 @@ def test_stale_weights(network: BlobNet) -> None:
     newer = build_network(SMALL, "cpu", seed=8)
     hashes: dict[str | None, list[str]] = {}
     for name in (None, faults.STALE_WEIGHTS):
-        with SelfPlayEngine(network, num_workers=2, injection=Injection(name)) as engine:
+        with SelfPlayEngine(
+            network,
+            num_workers=2,
+            lanes=4,
+            simulations_per_determinization=6,
+            injection=Injection(name),
+        ) as engine:
             assert engine.update_weights(newer) == weights_hash(weights_of(newer))
             engine.generate_games(4)
             hashes[name] = [h.weights_hash for h in engine.pool.handshakes]
@@ -147,7 +153,9 @@ def test_train_mode(network: BlobNet, healthy: Run) -> None:
 def test_phase_gap_in_an_iteration(network: BlobNet, dose: float) -> None:
     injection = Injection(faults.PHASE_GAP, dose) if dose else faults.HEALTHY
     marks: list[tuple[str, float]] = []
-    with SelfPlayEngine(network, num_workers=1, lanes=8, injection=injection) as engine:
+    with SelfPlayEngine(
+        network, num_workers=1, lanes=8, simulations_per_determinization=6, injection=injection
+    ) as engine:
         pipeline = TrainingPipeline(engine, NetworkTrainer(network), ReplayBuffer(10_000), 0.5)
 
         class Phase:
