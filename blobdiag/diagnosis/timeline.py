@@ -1,11 +1,11 @@
-"""From a trace to its report: phases with their means."""
+"""Between a trace and its report: phases with their means, and the way back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blobdiag.reporting.model import Metric, Phase
-from blobdiag.sampling.trace import Span, Trace
+from blobdiag.reporting.model import Metric, Phase, Report
+from blobdiag.sampling.trace import Samples, Span, Trace
 
 HOST_CPU = "host/cpu"
 
@@ -33,6 +33,16 @@ def phases(trace: Trace, gpu_uuids: Sequence[str]) -> list[Phase]:
         phase.model_copy(update={"metrics": _means(phase, trace, gpu_uuids)})
         for phase in trace.to_phases()
     ]
+
+
+def trace_of(report: Report) -> Trace:
+    """The trace a saved report can be judged again by; its clock starts at 0."""
+    return Trace(
+        start=0.0,
+        samples={s.name: Samples(s.unit, s.times_s, s.values) for s in report.series},
+        unsupported=dict(report.unsupported),
+        spans=[Span(p.name, p.start_s, p.end_s, p.device) for p in report.phases],
+    )
 
 
 def _means(phase: Phase, trace: Trace, gpu_uuids: Sequence[str]) -> list[Metric]:

@@ -18,7 +18,7 @@ from blobdiag.diagnosis.checks import (
 )
 from blobdiag.diagnosis.expectations import EXPECTATIONS, with_overrides
 from blobdiag.diagnosis.idle import CPU_IDLE_PERCENT, cpu_idle_gaps, idle_gaps
-from blobdiag.diagnosis.timeline import phases
+from blobdiag.diagnosis.timeline import phases, trace_of
 from blobdiag.diagnosis.verdict import Neighbours, verdict, window_validity, with_validity
 from blobdiag.reporting.model import Check, Interval, Metric, Role, Status, Validity
 from blobdiag.sampling.trace import Span, Trace
@@ -591,7 +591,7 @@ def test_phases_carry_means_and_a_saved_report_is_judged_the_same() -> None:
     assert cpu.value is None
     assert cpu.reason == "no sample fell into the phase"
     report = reports.minimal(phases=made, series=trace.to_series())
-    again = reports.trace_of(type(report).model_validate_json(report.model_dump_json()))
+    again = trace_of(type(report).model_validate_json(report.model_dump_json()))
     before, after = _gap_check(trace, [UUID]), _gap_check(again, [UUID])
     assert after == before
     assert after.status is Status.FAIL

@@ -29,7 +29,7 @@ from blobdiag.reporting.model import (
     Validity,
     WorkerRecord,
 )
-from blobdiag.sampling.trace import Samples, Span, Trace
+from blobdiag.sampling.trace import Span, Trace
 
 UUID = "GPU-6a9f1c1e-0000-1111-2222-333344445555"
 
@@ -140,16 +140,6 @@ def trace(
     for i, value in enumerate(values):
         made.add(f"gpu/{UUID}/utilization", "%", start + i * step, value)
     return made
-
-
-def trace_of(report: Report) -> Trace:
-    """The trace that a report was made from; its clock starts at 0."""
-    return Trace(
-        start=0.0,
-        samples={s.name: Samples(s.unit, s.times_s, s.values) for s in report.series},
-        unsupported=dict(report.unsupported),
-        spans=[Span(p.name, p.start_s, p.end_s, p.device) for p in report.phases],
-    )
 
 
 def minimal(**changes: Any) -> Report:

@@ -14,6 +14,7 @@ import reports
 from blobdiag.diagnosis.idle import cpu_idle_gaps, idle_gaps
 from blobdiag.diagnosis.planning import plan
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.diagnosis.timeline import trace_of
 from blobdiag.reporting.model import (
     Block,
     Gpu,
@@ -336,7 +337,7 @@ def _examples_per_second(rate: float) -> Metric:
 
 def with_idle_gaps(report: Report) -> Report:
     """The report with the gaps that its own series show, as a command would have found them."""
-    trace = reports.trace_of(report)
+    trace = trace_of(report)
     spans = [span for span in trace.spans if span.name in ("self-play", "training")]
     if report.device == "cpu":
         pids = {w.pid for w in report.workers} | ({report.pid} if report.pid else set())

@@ -9,6 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import inf
 
+from blobdiag.diagnosis.findings import (
+    program_calls,
+    program_device,
+    program_host,
+    program_setup,
+)
 from blobdiag.diagnosis.findings.gpu import (
     busy_but_starved,
     near_out_of_memory,
@@ -60,14 +66,33 @@ CATALOGUE: dict[str, Callable[[Report], Finding | None]] = {
     "near-out-of-memory": near_out_of_memory,
 }
 
+PROGRAM_CATALOGUE: dict[str, Callable[[Report], Finding | None]] = {
+    "device-not-propagated": program_device.device_not_propagated,
+    "busy-but-starved": program_device.busy_but_starved,
+    "tiny-batches": program_calls.tiny_batches,
+    "too-many-workers": program_device.too_many_workers,
+    "context-per-worker": program_device.context_per_worker,
+    "gil-bound-threads": program_host.gil_bound_threads,
+    "queue-bound-server": program_calls.queue_bound_server,
+    "cpu-oversubscription": program_host.cpu_oversubscription,
+    "idle-gap-between-phases": idle_gap_between_phases,
+    "cores-counted-wrong": program_host.cores_counted_wrong,
+    "train-mode-in-self-play": program_calls.train_mode_in_self_play,
+    "debug-switches": program_setup.debug_switches,
+    "near-out-of-memory": near_out_of_memory,
+    "uninstrumented": program_setup.uninstrumented,
+}
+"""Of a program that was watched from outside; a name of both stands for the same cause."""
+
 
 def find_all(report: Report) -> list[Finding]:
-    """Every finding of the catalogue that the report shows, the costliest first.
+    """Every finding of its catalogue that the report shows, the costliest first.
 
     Ordered by the minutes of an iteration that the remedy is predicted to save; those whose gain
     is not known come last, in the catalogue's order.
     """
-    found = [finding for find in CATALOGUE.values() if (finding := find(report)) is not None]
+    catalogue = CATALOGUE if report.program is None else PROGRAM_CATALOGUE
+    found = [finding for find in catalogue.values() if (finding := find(report)) is not None]
     return sorted(found, key=_cost, reverse=True)
 
 
