@@ -311,6 +311,80 @@ def tune(
 
 
 @app.command(
+    "run",
+    context_settings={"allow_interspersed_args": False},
+    epilog=_examples(
+        "blobdiag run -- python my_selfplay.py --device cuda",
+        "blobdiag run --expect-device cuda --judge -- torchrun --nproc-per-node 2 train.py",
+    ),
+)
+def run(
+    command: Annotated[
+        list[str], typer.Argument(metavar="[--] CMD ARGS...", help="Any program, as it is")
+    ],
+    expect_device: Annotated[
+        str | None,
+        _option(
+            "Where its networks should be, like cuda; else what its own --device says", JUDGEMENT
+        ),
+    ] = None,
+    expect: Annotated[
+        list[str] | None,
+        _option("Override an expectation, like idle-gap=..2", JUDGEMENT, metavar="NAME=L..H"),
+    ] = None,
+    judge: Annotated[
+        bool,
+        _option("Exit with the verdict's code where the command ends with 0", JUDGEMENT, "--judge"),
+    ] = False,
+    timeout: Annotated[
+        float | None,
+        _option("End the command after so long, with exit code 124", JUDGEMENT, metavar="SECONDS"),
+    ] = None,
+    no_instrument: Annotated[
+        bool, _option("Count nothing inside its Python processes", ENGINE, "--no-instrument")
+    ] = False,
+    count_every: Annotated[
+        int, _option("Count 1 of N calls, for networks of microseconds", ENGINE)
+    ] = 1,
+    label: Annotated[
+        str | None, _option("Name this machine in the report; it says none itself", OUTPUT)
+    ] = None,
+    output: Annotated[
+        Path | None, _option("Report file; else ./reports/<UTC>-run-<device>.json", OUTPUT)
+    ] = None,
+    format: Annotated[
+        Format | None, _option("Print this on stderr instead of a few lines", OUTPUT)
+    ] = None,
+    html: Annotated[
+        bool, _option("Write the report as an HTML page too, beside it", OUTPUT, "--html")
+    ] = False,
+    quiet: Annotated[bool, _option("Print the report's path only", OUTPUT, "--quiet")] = False,
+) -> None:
+    """The same diagnosis for any PyTorch program: which process ran what on which device?
+
+    Runs a command with your terminal, watches every process it starts, and counts the calls of
+    its networks inside them. What it prints and its exit code stay its own; what blobdiag has to
+    say comes at the end, on stderr. Linux only.
+    """
+    from blobdiag.commands.run import RunSettings, run
+
+    settings = RunSettings(
+        expect_device=expect_device,
+        expect=tuple(expect or ()),
+        judge=judge,
+        instrument=not no_instrument,
+        count_every=count_every,
+        timeout=timeout,
+        label=label,
+        output=output,
+        format=format,
+        html=html,
+        quiet=quiet,
+    )
+    raise typer.Exit(run(command, settings))
+
+
+@app.command(
     "plan",
     epilog=_examples(
         "blobdiag plan run.json --games 1000..10000 --days 10",

@@ -16,10 +16,10 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, Protocol
 
+from blobdiag.commands.output import html_path, report_file
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.verdict import verdict
-from blobdiag.errors import UserError
 from blobdiag.interrupts import (
     SIGINT_EXIT,
     SIGTERM_EXIT,
@@ -30,12 +30,9 @@ from blobdiag.interrupts import (
     time_limit,
 )
 from blobdiag.reporting.files import (
-    REPORTS,
     ReportError,
-    check_writable,
     mask,
     mask_text,
-    report_path,
     write_new,
     write_report,
 )
@@ -56,12 +53,12 @@ from blobdiag.reporting.model import (
     Validity,
     Verification,
 )
-from blobdiag.sampling.energy import energy
 from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.resolution import shortest_visible_gap
+from blobdiag.sampling.summary import energies, ordinals, sampler_cost, why_unordered
 from blobdiag.sampling.trace import Span, Trace
-from blobdiag.sampling.visible import find, visible
+from blobdiag.sampling.visible import find
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
 from blobdiag.workload import Arm, check_workload, hold_records, load_network
@@ -239,14 +236,19 @@ class Session:
             software=software(self.recorder.driver),
             phases=timeline.phases(self.trace, self.gpu_uuids),
             series=self.trace.to_series(),
-            unsupported=self.trace.unsupported | self._unordered(),
+            unsupported=self.trace.unsupported | why_unordered(self._gpus(), os.environ),
             pid=self.pid,
             workers=[record for arm in self.arms for record in arm.workers()],
             weights_hash=self.arms[-1].engine.pool.weights_hash if self.arms else None,
             weights_version=self.arms[-1].engine.pool.weights_version if self.arms else None,
             holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
-            metrics=[self._sampler_cost(), self._watch_cost(), *self._energy(), *judgement.metrics],
+            metrics=[
+                sampler_cost(self.recorder),
+                self._watch_cost(),
+                *energies(self.trace, self.recorder.gpus, self.gpu_uuids),
+                *judgement.metrics,
+            ],
             idle_gaps=judgement.idle_gaps,
             validity=judgement.validity,
             checks=judgement.checks,
@@ -267,40 +269,13 @@ class Session:
     def _gpus(self) -> list[Gpu]:
         """The GPUs with their CUDA ordinals: as the workers say, else as the environment does."""
         gpus = self.recorder.gpus
-        seen = visible(os.environ, gpus).uuids or []
-        indices = {uuid: index for index, uuid in enumerate(seen)}
+        indices = ordinals(gpus, os.environ)
         for record in (w for arm in self.arms for w in arm.workers()):
             if record.device_uuid is not None and record.output_device.startswith("cuda:"):
                 device = find(record.device_uuid, gpus)
                 if device is not None:
                     indices[device.uuid] = int(record.output_device[5:])
         return [gpu.model_copy(update={"cuda_index": indices.get(gpu.uuid)}) for gpu in gpus]
-
-    def _unordered(self) -> dict[str, str]:
-        """Why GPUs have no CUDA ordinal in the report."""
-        seen = visible(os.environ, self.recorder.gpus)
-        reason = seen.reason or seen.fault or "CUDA does not show it to this process"
-        return {
-            f"gpu/{gpu.uuid}/cuda_index": reason for gpu in self._gpus() if gpu.cuda_index is None
-        }
-
-    def _energy(self) -> list[Metric]:
-        by_uuid = {gpu.uuid: gpu for gpu in self.recorder.gpus}
-        return [
-            energy(self.trace, uuid, f"energy of GPU {by_uuid[uuid].nvml_index}")
-            for uuid in self.gpu_uuids
-            # A MIG instance has no power of its own.
-            if by_uuid[uuid].mig is None
-        ]
-
-    def _sampler_cost(self) -> Metric:
-        share = self.recorder.cost.share
-        return Metric(
-            name="sampler's own CPU",
-            value=None if share is None else 100 * share,
-            unit="% of a core",
-            reason="the sampler sent nothing" if share is None else None,
-        )
 
     def _watch_cost(self) -> Metric:
         """Of the process in which it was highest: this one, or a worker."""
@@ -339,7 +314,7 @@ def run(
     """
     check_workload(settings)
     network = load_network(settings)
-    path = _report_path(command, device, settings)
+    path = report_file(command, device, settings.output, settings.html)
     session = Session(command, device, settings, network)
     cut = None
     with sigterm_raises():
@@ -385,7 +360,7 @@ def _publish(report: Report, path: Path, settings: Settings) -> int:
         if settings.html:
             from blobdiag.reporting.html import page
 
-            paths.insert(0, _html_path(path))
+            paths.insert(0, html_path(path))
             write_new(paths[0], page(report).encode())
     except ReportError as error:
         # The figures are not lost with the disk: they go to the terminal.
@@ -397,25 +372,3 @@ def _publish(report: Report, path: Path, settings: Settings) -> int:
     for written in paths:
         print(written, file=sys.stderr if settings.format else sys.stdout)
     return report.exit_code
-
-
-def _html_path(path: Path) -> Path:
-    return path.with_suffix(".html")
-
-
-def _report_path(command: str, device: str, settings: Settings) -> Path:
-    """Where the report will go, known to be writable. Raises UserError."""
-    try:
-        if settings.output is None:
-            check_writable(REPORTS)
-            return report_path(REPORTS, command, device, datetime.now(UTC))
-        beside = [_html_path(settings.output)] if settings.html else []
-        if settings.output in beside:
-            raise UserError(f"--output {settings.output}: --html needs this name for its page")
-        for file in (settings.output, *beside):
-            if file.exists():
-                raise UserError(f"--output {file}: the file exists; nothing is overwritten")
-        check_writable(settings.output.parent)
-        return settings.output
-    except ReportError as error:
-        raise UserError(str(error)) from None

@@ -14,6 +14,9 @@ from blobdiag.sampling.trace import Samples, Span, Trace
 MAX_SAMPLE_HOLE_S = 1.0
 
 CPU = "cpu"
+Stretch = tuple[float, float]
+"""[start, end] in monotonic seconds."""
+
 # All processes of a run together, in % of one core: listening and drawing while nothing is played
 # takes up to 5.
 CPU_IDLE_PERCENT = 20.0
@@ -40,7 +43,7 @@ def idle_gaps(
                 device=uuid,
                 start_s=first - trace.start,
                 end_s=last - trace.start,
-                phase=_phase_at(trace, first, last),
+                phase=phase_at(trace, first, last),
             )
             for uuid in gpu_uuids
             for first, last in _idle_stretches(trace, uuid, start, end)
@@ -115,22 +118,36 @@ def _samples(
             yield time, value
 
 
-def _idle_stretches(
-    trace: Trace, uuid: str, start: float, end: float
-) -> Iterator[tuple[float, float]]:
-    stretch: tuple[float, float] | None = None
+class IdleStretches:
+    """Stretches of 0 in one metric, told sample by sample in order of time.
+
+    One reaches from its first sample of 0 to its last; a sample that is not known ends it, and so
+    does a hole longer than MAX_SAMPLE_HOLE_S.
+    """
+
+    def __init__(self) -> None:
+        self.open: Stretch | None = None
+        """(first, last) of the one that the newest sample belongs to."""
+
+    def add(self, time: float, value: float | None) -> Stretch | None:
+        """Take a sample; the stretch that it ended, if any."""
+        if self.open and value == 0 and time - self.open[1] <= MAX_SAMPLE_HOLE_S:
+            self.open = self.open[0], time
+            return None
+        ended, self.open = self.open, (time, time) if value == 0 else None
+        return ended
+
+
+def _idle_stretches(trace: Trace, uuid: str, start: float, end: float) -> Iterator[Stretch]:
+    stretches = IdleStretches()
     for time, value in _samples(trace, uuid, start, end):
-        if stretch and value == 0 and time - stretch[1] <= MAX_SAMPLE_HOLE_S:
-            stretch = stretch[0], time
-            continue
-        if stretch:
-            yield stretch
-        stretch = (time, time) if value == 0 else None
-    if stretch:
-        yield stretch
+        if ended := stretches.add(time, value):
+            yield ended
+    if stretches.open:
+        yield stretches.open
 
 
-def _phase_at(trace: Trace, start: float, end: float) -> str | None:
+def phase_at(trace: Trace, start: float, end: float) -> str | None:
     """The phase both ends lie in, else 'before → after'; of nested phases the innermost."""
     began = [s for s in trace.spans if s.start <= start]
     ends_later = [s for s in trace.spans if end_of(s, trace) >= end]

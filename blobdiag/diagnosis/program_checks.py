@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from blobdiag.diagnosis.checks import IDLE_CHECK, MIN_PHASE_S, gpu_utilisation
@@ -45,15 +45,17 @@ HOLE_IN_SAMPLES = 3.0
 ONLY = "no call could be counted: libraries, the driver's files and the GPU are all that was seen"
 
 
-def program_checks(report: Report) -> list[Check]:
-    """The checks of a report's program; none where it has none.
+def program_checks(
+    report: Report, expectations: Mapping[str, Expectation] = EXPECTATIONS
+) -> list[Check]:
+    """The checks of a report's program, by the expectations' names; none where it has none.
 
     The device decides always. The GPU's utilisation and its gaps do so in the phases that the
     program marked as self-play or training: elsewhere nothing says that a GPU should work.
     """
     if report.program is None:
         return []
-    return [_forwards(report, report.program), *_of_the_gpu(report, report.program)]
+    return [_forwards(report, report.program), *_of_the_gpu(report, report.program, expectations)]
 
 
 # Where networks are called
@@ -191,7 +193,9 @@ def _device(
 # What the GPUs do
 
 
-def _of_the_gpu(report: Report, program: Program) -> list[Check]:
+def _of_the_gpu(
+    report: Report, program: Program, expectations: Mapping[str, Expectation]
+) -> list[Check]:
     """Utilisation and gaps: of marked phases, which decide, else of the whole run."""
     trace = trace_of(report)
     not_applicable = _no_gpu_wanted(report, program)
@@ -207,12 +211,12 @@ def _of_the_gpu(report: Report, program: Program) -> list[Check]:
             gpus_used(report),
             name,
             spans,
-            _in_role(EXPECTATIONS["training-gpu" if name == TRAINING else "self-play-gpu"], role),
+            _in_role(expectations["training-gpu" if name == TRAINING else "self-play-gpu"], role),
             not_applicable,
         )
         for name in dict.fromkeys(span.name for span in spans)
     ]
-    gaps = _no_gaps(report, trace, _in_role(EXPECTATIONS["idle-gap"], role), not_applicable)
+    gaps = _no_gaps(report, trace, _in_role(expectations["idle-gap"], role), not_applicable)
     return [*utilisation, gaps]
 
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -66,11 +66,22 @@ def write_report(report: Report, path: Path) -> None:
 
     Raises ReportError.
     """
+    write_new(path, _content(report, path))
+
+
+def rewrite_report(report: Report, path: Path) -> None:
+    """Put a report in the place of the one that the same run wrote there before.
+
+    Whoever reads the file meanwhile, or after a crash, finds all of the old or all of the new.
+    Raises ReportError.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        content = f"{report.model_dump_json(indent=1)}\n".encode()
-    except ValueError as error:  # a text that is not valid Unicode
-        raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
-    write_new(path, content)
+        _write_through(temporary, _content(report, path), "wb")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise ReportError(f"cannot write {path}: {_reason(error)}") from None
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -182,16 +193,29 @@ def _write_new(path: Path, content: bytes) -> None:
     """Raises FileExistsError when `path` exists, whenever it came to be."""
     temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_through(temporary, content, "xb")
         # Opening with "x" reserves the name for us, so what is replaced is our own empty file.
         with path.open("x"):
             pass
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_through(path: Path, content: bytes, mode: Literal["xb", "wb"]) -> None:
+    """To the disk, so that the file is whole before it gets its name."""
+    with path.open(mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _content(report: Report, path: Path) -> bytes:
+    """Raises ReportError for a text that is not valid Unicode."""
+    try:
+        return f"{report.model_dump_json(indent=1)}\n".encode()
+    except ValueError as error:
+        raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
 
 
 def _refuse_size(path: Path, size: int) -> None:

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from blobdiag.diagnosis.holders import Holder, holders
-from blobdiag.reporting import plots, words
+from blobdiag.reporting import plots, processes, words
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import Check, IdleGap, Report, Role, Status, WorkerRecord
 from blobdiag.reporting.tracks import Tracks, drawable, summaries, tracks
@@ -42,7 +42,12 @@ def page(report: Report) -> str:
         undefined=StrictUndefined,
     )
     environment.globals.update(
-        words=words, figure=figure, figure_range=figure_range, zip=zip, Role=Role
+        words=words,
+        processes=processes,
+        figure=figure,
+        figure_range=figure_range,
+        zip=zip,
+        Role=Role,
     )
     environment.filters.update(status=_status, symbol=_SYMBOLS.__getitem__, stages=_stages)
     script = _asset("page.js")

@@ -143,8 +143,9 @@ def _headlines(report: Report) -> Iterator[Headline]:
         yield Headline(device, "games/min", rate.value, rate.interval)
         yield Headline(device, "evals/s", one.evaluations_per_second.value)
     for metric in report.metrics:
-        if metric.unit == "examples/s":
-            yield Headline("", "examples/s", metric.value)
+        # A program's own count of games is a metric, too.
+        if metric.unit == "examples/s" or (metric.unit == "games/min" and report.program):
+            yield Headline("", metric.unit, metric.value)
     if report.plan is not None:
         yield Headline("", "days", report.plan.days, report.plan.days_interval)
 

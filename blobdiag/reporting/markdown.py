@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from blobdiag.reporting import processes
 from blobdiag.reporting.figures import figure, figure_range
-from blobdiag.reporting.model import Check, Finding, Metric, Plan, Report, Role, Status
+from blobdiag.reporting.model import Check, Finding, Metric, Plan, Program, Report, Role, Status
 from blobdiag.reporting.words import UNKNOWN, interval, printable, value
 
 _MARKS = {
@@ -25,6 +26,7 @@ def document(report: Report) -> str:
         f"## {_MARKS[report.verdict]} {_text(f'blobdiag {report.command} on {report.device}')}: "
         f"{report.verdict.value}",
         _text(report.verdict_text),
+        *_program(report.program),
         *_throughput(report),
         *_metrics(report.metrics),
         *_checks(report.checks),
@@ -33,6 +35,14 @@ def document(report: Report) -> str:
         _where(report),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _program(program: Program | None) -> Iterator[str]:
+    if program is not None:
+        yield _table(("program", ""), processes.facts(program))
+        yield _table(processes.HEADS, processes.rows(program))
+        if closing := processes.closing(program):
+            yield _text(closing)
 
 
 def _throughput(report: Report) -> Iterator[str]:

@@ -375,6 +375,7 @@ class ProcessRecord(Model):
     ended_s: float | None = Field(default=None, description="None: it outlived the run")
     cpu_seconds: float | None = None
     rss_mib: float | None = Field(default=None, description="the most that was seen")
+    threads: int | None = Field(default=None, description="of the system, the most that were seen")
     libraries: list[str] = Field(
         default_factory=list, description="of torch, jax, tensorflow, onnxruntime, cuda: mapped"
     )

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from itertools import count, groupby
 from typing import Any, NamedTuple
 
-from blobdiag.reporting.model import Metric, Phase, Report, Series, WorkerRecord
+from blobdiag.reporting.model import Metric, Phase, ProcessRecord, Report, Series, WorkerRecord
 
 Args = dict[str, Any]
 
@@ -66,6 +66,9 @@ def chrome_trace(report: Report) -> dict[str, Any]:
         )
     for worker in report.workers:
         tracks.slices(processes[worker.pid], f"worker {worker.worker}", _lives(worker, report))
+
+    for process in report.program.processes if report.program else ():
+        tracks.slices(processes[process.pid], "life", [_life(process, report)])
 
     owners = {f"gpu/{uuid}/": number for uuid, number in gpus.items()}
     owners |= {f"process/{pid}/": number for pid, number in processes.items()}
@@ -222,12 +225,21 @@ def _lives(worker: WorkerRecord, report: Report) -> Iterator[Slice]:
         )
 
 
+def _life(process: ProcessRecord, report: Report) -> Slice:
+    """A process of a watched program, with what it called."""
+    end = report.seconds if process.ended_s is None else process.ended_s
+    calls = {f"{m.module} on {m.parameter_device}, calls": m.calls for m in process.modules}
+    return Slice(process.command, _us(process.started_s), _us(end), calls)
+
+
 def _process_names(report: Report) -> dict[int, str]:
     """By PID: every process that was sampled or is a worker, the measuring one first."""
     names = {} if report.pid is None else {report.pid: f"measuring process (pid {report.pid})"}
     names |= {
         w.pid: f"worker {w.worker} on {w.output_device} (pid {w.pid})" for w in report.workers
     }
+    if report.program:
+        names |= {p.pid: f"{p.command} (pid {p.pid})" for p in report.program.processes}
     for series in report.series:
         first, _, rest = series.name.partition("/")
         pid = rest.partition("/")[0]

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from blobdiag.reporting import words
+from blobdiag.reporting import processes, words
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
     Check,
@@ -89,6 +89,36 @@ def _worker(worker: WorkerRecord) -> list[str]:
         words.mean_batch(worker),
         worker.state,
     ]
+
+
+def _program(report: Report) -> RenderableType | None:
+    if report.program is None:
+        return None
+    table = _table("Program", header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in processes.facts(report.program):
+        table.add_row(name, _text(text))
+    return table
+
+
+def _processes(report: Report) -> RenderableType | None:
+    program = report.program
+    if program is None or not program.processes:
+        return None
+    table = _table("Processes", gap=1)
+    for head in processes.HEADS:
+        number = head in processes.NUMBERS
+        table.add_column(
+            head.replace(" ", "\n"),
+            justify="right" if number else "left",
+            no_wrap=number,
+            overflow="fold",
+        )
+    for row in processes.rows(program):
+        table.add_row(*map(_text, row))
+    closing = processes.closing(program)
+    return Group(table, _dim(closing)) if closing else table
 
 
 def _throughput(report: Report) -> RenderableType | None:
@@ -343,6 +373,8 @@ def _events(report: Report) -> RenderableType | None:
 
 _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
     _verdict,
+    _program,
+    _processes,
     _workers,
     _throughput,
     _metrics,

@@ -24,8 +24,9 @@ def finest_metric(trace: Trace, gpu: str) -> tuple[str, float] | None:
 
     None where none was sampled. A sample of 0 is certain where the average behind it lies wholly
     inside the gap, and it is taken while the gap lasts: averaging time + sampling interval (the
-    median of this run). `sm_activity` (GPM) and `utilization_samples` (the driver's buffer) are
-    averages over one interval; `utilization` one over 1/6 to 1 s, of which the longest is taken.
+    median of this run, before any thinning). `sm_activity` (GPM) and `utilization_samples` (the
+    driver's buffer) are averages over one interval; `utilization` one over 1/6 to 1 s, of which
+    the longest is taken.
     """
     gaps: dict[str, float] = {}
     for metric in (*FINER, COARSE):
@@ -33,10 +34,11 @@ def finest_metric(trace: Trace, gpu: str) -> tuple[str, float] | None:
         known = _known(samples) if samples else []
         if samples is None or len(known) < 2:
             continue
-        interval = median(later - earlier for earlier, later in pairwise(known))
+        spacing = median(later - earlier for earlier, later in pairwise(known))
+        interval = spacing / samples.stride
         if metric == COARSE:
             gaps[metric] = interval + LONGEST_AVERAGE_SECONDS
-        elif _covered(known, interval) >= LEAST_COVERAGE * (samples.times[-1] - samples.times[0]):
+        elif _covered(known, spacing) >= LEAST_COVERAGE * (samples.times[-1] - samples.times[0]):
             gaps[metric] = 2 * interval
     return min(gaps.items(), key=lambda gap: gap[1], default=None)
 
@@ -51,6 +53,6 @@ def _known(samples: Samples) -> list[float]:
     return [t for t, v in zip(samples.times, samples.values, strict=False) if v is not None]
 
 
-def _covered(known: list[float], interval: float) -> float:
-    """Seconds that the samples speak of: a hole is longer than two intervals."""
-    return sum(min(later - earlier, 2 * interval) for earlier, later in pairwise(known))
+def _covered(known: list[float], spacing: float) -> float:
+    """Seconds that the samples speak of: a hole is longer than two usual steps."""
+    return sum(min(later - earlier, 2 * spacing) for earlier, later in pairwise(known))

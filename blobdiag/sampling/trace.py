@@ -7,7 +7,7 @@ the sampler's stamps and the workload's events can be laid side by side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -25,6 +25,8 @@ class Samples:
     unit: str
     times: list[float] = field(default_factory=list)
     values: list[float | None] = field(default_factory=list)
+    stride: int = 1
+    """How many readings each value stands for."""
 
     def append(self, time: float, value: float | None) -> None:
         # Value first: a reader in another thread never meets a time that has no value yet.
@@ -48,12 +50,16 @@ class Samples:
         times = self.times[:]
         size = max(1, math.ceil(len(times) / points))
         buckets = [slice(first, first + size) for first in range(0, len(times), size)]
-        merge = _union if self.unit == BIT_MASK else fmean
-        known = [[v for v in self.values[b] if v is not None] for b in buckets]
         return (
             [fmean(times[bucket]) - start for bucket in buckets],
-            [merge(values) if values else None for values in known],
+            [self.merged(self.values[bucket]) for bucket in buckets],
         )
+
+    def merged(self, values: Sequence[float | None]) -> float | None:
+        """One value for several: the mean of the known ones, or every bit that was set."""
+        known = [value for value in values if value is not None]
+        merge = _union if self.unit == BIT_MASK else fmean
+        return merge(known) if known else None
 
 
 @dataclass

@@ -1,0 +1,32 @@
+"""Where a command's report goes, known before anything is measured."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from blobdiag.errors import UserError
+from blobdiag.reporting.files import REPORTS, check_writable, report_path
+
+
+def html_path(report: Path) -> Path:
+    """The page that stands beside a report."""
+    return report.with_suffix(".html")
+
+
+def report_file(command: str, device: str, output: Path | None, html: bool) -> Path:
+    """A name that is free, its page's too if `html`, in a folder that can be written to.
+
+    Raises UserError.
+    """
+    if output is None:
+        check_writable(REPORTS)
+        return report_path(REPORTS, command, device, datetime.now(UTC))
+    beside = [html_path(output)] if html else []
+    if output in beside:
+        raise UserError(f"--output {output}: --html needs this name for its page")
+    for file in (output, *beside):
+        if file.exists():
+            raise UserError(f"--output {file}: the file exists; nothing is overwritten")
+    check_writable(output.parent)
+    return output

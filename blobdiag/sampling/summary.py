@@ -1,0 +1,44 @@
+"""What a report says of the sampling itself, and of what a machine used while it was sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from blobdiag.reporting.model import Gpu, Metric
+from blobdiag.sampling.energy import energy
+from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.trace import Trace
+from blobdiag.sampling.visible import visible
+
+
+def sampler_cost(recorder: Recorder) -> Metric:
+    """The sampler's own CPU time, in % of a core."""
+    share = recorder.cost.share
+    return Metric(
+        name="sampler's own CPU",
+        value=None if share is None else 100 * share,
+        unit="% of a core",
+        reason="the sampler sent nothing" if share is None else None,
+    )
+
+
+def energies(trace: Trace, gpus: Sequence[Gpu], uuids: Sequence[str]) -> list[Metric]:
+    """The energy of each of these GPUs (UUIDs); a MIG instance has no power of its own."""
+    by_uuid = {gpu.uuid: gpu for gpu in gpus}
+    return [
+        energy(trace, uuid, f"energy of GPU {by_uuid[uuid].nvml_index}")
+        for uuid in uuids
+        if by_uuid[uuid].mig is None
+    ]
+
+
+def ordinals(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> dict[str, int]:
+    """UUID: the number that CUDA gives the GPU in this environment, where it defines one."""
+    return {uuid: index for index, uuid in enumerate(visible(environment, gpus).uuids or [])}
+
+
+def why_unordered(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> dict[str, str]:
+    """Why those GPUs that have no CUDA ordinal (`cuda_index`) have none, by metric."""
+    seen = visible(environment, gpus)
+    reason = seen.reason or seen.fault or "CUDA does not show it to this process"
+    return {f"gpu/{gpu.uuid}/cuda_index": reason for gpu in gpus if gpu.cuda_index is None}

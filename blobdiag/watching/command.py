@@ -1,0 +1,54 @@
+"""The command that is watched: started with our streams, its end told as it was.
+
+It stays in our process group, so that a terminal treats both as one job: Ctrl-C, Ctrl-Z and
+reading in the background work as without us.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes as a shell has them (POSIX, "Exit Status for Commands")."""
+
+
+class CannotStart(Exception):
+    """The command is not there, or is no program; the text is one line."""
+
+    def __init__(self, text: str, exit_code: int) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+class Command:
+    """A process, from its start to its end."""
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it. Raises CannotStart."""
+        try:
+            self._process = subprocess.Popen(arguments, env=environment)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot run {arguments[0]}: {error.strerror or error}",
+                NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE,
+            ) from None
+        except ValueError as error:  # a NUL in an argument
+            raise CannotStart(f"cannot run {arguments[0]!r}: {error}", NOT_EXECUTABLE) from None
+        self.pid = self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has; until `collect` it stays a zombie, whose last figures can be read."""
+        options = os.WEXITED | os.WNOWAIT | os.WNOHANG
+        return os.waitid(os.P_PID, self.pid, options) is not None
+
+    def send(self, number: int) -> None:
+        """Signal it, before `collect`; without effect where it has ended."""
+        os.kill(self.pid, number)
+
+    def collect(self) -> int:
+        """Its exit code, or minus the signal that ended it; waits for its end."""
+        return self._process.wait()
