@@ -52,6 +52,7 @@ def main(descriptor: int, reference: str, arguments: dict[str, Any], needed: lis
     except (EOFError, BrokenPipeError):
         return  # nobody asks any more
     except BaseException as error:
+        sys.stdout.flush()
         connection.send(("failed", last_line(error), traceback.format_exc()))
 
 

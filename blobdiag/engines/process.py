@@ -30,6 +30,8 @@ SCAN_SECONDS = 0.5
 """Between two looks at what the engine has started."""
 CLOSE_SECONDS = 5.0
 """For the engine to end by itself, once asked."""
+OUTPUT_SECONDS = 0.2
+"""For the last that a failed engine printed to come through."""
 MOST_OUTPUT = 20_000
 """Characters kept of the last that it printed."""
 
@@ -70,6 +72,8 @@ class EngineProcess:
         self._drain = threading.Thread(target=self._keep_output, daemon=True)
         self._drain.start()
         self._scanned = 0.0
+        self._answers = True
+        """Whether it is worth asking to end."""
 
     # -- talking ------------------------------------------------------------------------------
 
@@ -91,7 +95,7 @@ class EngineProcess:
             if self._process.poll() is not None and not self._connection.poll():
                 raise self._died()
             if monotonic() > deadline:
-                raise EngineFailed(f"the engine {what} for {patience:g} s", self.output)
+                raise self._failed(f"the engine {what} for {patience:g} s")
         try:
             message: tuple[Any, ...] = self._connection.recv()
         except (EOFError, OSError):
@@ -99,22 +103,23 @@ class EngineProcess:
         if message[0] == "refused":
             raise UserError(f"--engine: {message[1]}")
         if message[0] == "failed":
-            raise EngineFailed(f"the engine failed: {message[1]}", f"{message[2]}{self.output}")
+            raise self._failed(f"the engine failed: {message[1]}", message[2])
         return message
 
     def _died(self) -> EngineFailed:
         try:
             code = self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            return EngineFailed("the engine does not answer any more", self.output)
+            return self._failed("the engine does not answer any more")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return EngineFailed(f"the engine's process ended unasked ({how})", self.output)
+        return self._failed(f"the engine's process ended unasked ({how})")
 
-    @property
-    def output(self) -> str:
-        """The last that was printed."""
-        text = self._output.decode(errors="replace").strip()
-        return f"\nIt last printed:\n{text}" if text else ""
+    def _failed(self, line: str, details: str = "") -> EngineFailed:
+        """With the last that was printed."""
+        self._answers = False
+        self._drain.join(OUTPUT_SECONDS)
+        printed = self._output.decode(errors="replace").strip()
+        return EngineFailed(line, details + (f"\nIt last printed:\n{printed}" if printed else ""))
 
     def _keep_output(self) -> None:
         """The thread: an engine may print as much as it likes, and fills no pipe and no memory."""
@@ -170,7 +175,9 @@ class EngineProcess:
                 self._connection.close()
 
     def _ask(self) -> None:
-        """It may be at play, and told of games first."""
+        """It may be at play, and tell of games first."""
+        if not self._answers:
+            return
         deadline = monotonic() + CLOSE_SECONDS
         try:
             self.send("close")
