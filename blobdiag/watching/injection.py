@@ -1,0 +1,23 @@
+"""The environment in which every Python process of a program counts its own forward calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import blobdiag.inside
+
+INJECTED = Path(blobdiag.inside.__file__).parent / "site"
+"""The folder that comes first on the program's PYTHONPATH."""
+
+
+def environment(base: Mapping[str, str], folder: Path, every: int = 1) -> dict[str, str]:
+    """`base` with what `blobdiag.inside` asks for: records in `folder`, 1 call in `every`."""
+    paths = [str(INJECTED), *filter(None, [base.get("PYTHONPATH")])]
+    return {
+        **base,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "BLOBDIAG_RECORDS": str(folder.absolute()),
+        "BLOBDIAG_COUNT_EVERY": str(every),
+    }
