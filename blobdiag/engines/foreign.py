@@ -8,15 +8,18 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.rates import EXAMPLES_TRAINED, GAMES_PLAYED
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.engines.counting import ForwardCounts
 from blobdiag.engines.process import EngineFailed, EngineProcess
 from blobdiag.engines.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Watch
 from blobdiag.engines.training import training_rate
 from blobdiag.reporting.model import Block, Metric, SearchHealth, Throughput, WorkerRecord
 from blobdiag.settings import FOR_THE_FACTORY, Settings
-from blobdiag.workload import BLOCK_SECONDS
+from blobdiag.workload import BLOCK_SECONDS, ThreadLog
 from engine.devices import worker_devices
 from engine.precision import Difference
 
@@ -43,16 +46,6 @@ class Foreign:
     def iteration(self, settings: Settings, device: str) -> ForeignIteration:
         """An iteration on a device. Raises DeviceUnavailable."""
         return ForeignIteration(settings, device)
-
-
-class Finished(NamedTuple):
-    """A moment at which games finished."""
-
-    time: float
-    """Monotonic seconds."""
-    games: int
-    evaluations: int | None
-    """So far; None: the engine does not count them."""
 
 
 class Event(NamedTuple):
@@ -90,15 +83,24 @@ class ForeignArm:
         self.steps: list[tuple[float, int]] = []
         """(monotonic seconds, examples) of each training step."""
         self._needed = needed
-        self._finished: list[Finished] = []
-        self._devices: dict[int, list[str]] = {}
+        self._finished: list[tuple[float, int]] = []
+        """(monotonic seconds, games) of each moment at which games finished."""
+        self._evaluations = ThreadLog()
+        self._told: int | None = None
+        """Evaluations, as the engine last counted them itself."""
+        self._looked = 0.0
+        self._counts = ForwardCounts()
+        self._claims: dict[int, list[str]] = {}
+        """What the engine itself says: devices by PID."""
         self._process: EngineProcess | None = None
 
     def start(self, watch: Watch) -> None:
         """Start its process and make the engine. Raises UserError where it cannot be made."""
         self._watch, self._watched = watch, set[int]()
         assert self.settings.engine is not None
-        self._process = EngineProcess(self.settings.engine, self._arguments(), self._needed)
+        self._process = EngineProcess(
+            self.settings.engine, self._arguments(), self._needed, self._counts.environment()
+        )
         self._receive("was not made")
         self._process.hold()
 
@@ -119,6 +121,8 @@ class ForeignArm:
         self.at_work = False
         if self._process is not None:
             self._process.end()
+        self._counts.close()
+        self.events += [Event(monotonic(), "not-counted", why) for why in self._counts.reasons]
 
     # -- measuring ----------------------------------------------------------------------------
 
@@ -135,13 +139,17 @@ class ForeignArm:
         none.
         """
         with self._turn() as start:
+            self._counts.begin()
+            self._log_evaluations(start)
             try:
                 self._play(start, max(seconds, self.first_game_seconds), games, on_progress)
             finally:
                 # An interrupt ends the window, not what it held.
-                end = self._finished[-1].time if self._finished else start
+                end = self._finished[-1][0] if self._finished else start
                 if end > start:
                     self.windows.append((start, end))
+                    self._log_evaluations(end)
+                self._counts.end()
 
     def train(self, on_step: OnStep) -> float:
         """Have it train once; the seconds it took. Raises EngineFailed."""
@@ -177,16 +185,28 @@ class ForeignArm:
         while True:
             kind, *told = self._receive("finished no game")
             if kind == "workers":
-                self._devices = told[0] or {}
+                self._claims = told[0] or {}
             if kind != "finished" or told[0] <= start:
                 continue
-            self._finished.append(Finished(*told))
-            done += told[1]
+            time, finished, evaluations = told
+            self._finished.append((time, finished))
+            done += finished
+            # To look into its processes costs more than to be told.
+            if evaluations is not None or time - self._looked >= BLOCK_SECONDS / 2:
+                self._told, self._looked = evaluations, time
+                self._log_evaluations(time)
             if done and not self.first_game_seconds:
-                self.first_game_seconds = told[0] - start
+                self.first_game_seconds = time - start
             on_progress(Played(done))
-            if done >= games and told[0] - start >= seconds:
-                return float(told[0])
+            if done >= games and time - start >= seconds:
+                return float(time)
+
+    def _log_evaluations(self, time: float) -> None:
+        """By the engine's own count, else by what its networks were given."""
+        count = self._told if self._told is not None else self._counts.rows_so_far()
+        if count is not None:
+            self._evaluations.times.append(time)
+            self._evaluations.evaluations.append(count)
 
     def _receive(self, what: str) -> tuple[Any, ...]:
         """The engine's next message. Raises EngineFailed, and leaves an event that says more."""
@@ -211,9 +231,8 @@ class ForeignArm:
 
     @property
     def other_pids(self) -> set[int]:
-        """Every process of the engine that it did not call a worker."""
-        seen = set() if self._process is None else set(self._process.seen)
-        return seen - self._devices.keys()
+        """All its processes: none says which GPU it is on."""
+        return set() if self._process is None else set(self._process.seen)
 
     @property
     def weights(self) -> tuple[None, None]:
@@ -232,7 +251,7 @@ class ForeignArm:
     @property
     def games_in_all(self) -> int:
         """Since it was started."""
-        return sum(one.games for one in self._finished)
+        return sum(games for _, games in self._finished)
 
     @property
     def rate(self) -> Metric:
@@ -245,22 +264,22 @@ class ForeignArm:
 
     def _blocks_of(self, start: float, end: float) -> list[Block]:
         """[start, end] cut at moments at which games finished, into BLOCK_SECONDS or more."""
-        before = [one.evaluations for one in self._finished if one.time <= start]
-        counted = before[-1] if before else 0
-        blocks: list[Block] = []
-        games = 0
-        for one in self._finished:
-            if not start < one.time <= end:
-                continue
-            games += one.games
-            # What is left behind the last block would be too short.
-            last = one.time == end
-            if (one.time - start >= BLOCK_SECONDS and end - one.time >= BLOCK_SECONDS) or last:
-                done = one.evaluations
-                new = None if done is None or counted is None else done - counted
-                blocks.append(Block(seconds=one.time - start, evaluations=new, games=games))
-                start, games, counted = one.time, 0, done
-        return blocks
+        cuts, games = [start], [0]
+        for time, finished in self._finished:
+            if start < time <= end:
+                games[-1] += finished
+                # What is left behind the last block would be too short.
+                if time - cuts[-1] >= BLOCK_SECONDS and end - time >= BLOCK_SECONDS:
+                    cuts.append(time)
+                    games.append(0)
+        cuts.append(end)
+        done: list[int | None] = [None] * len(games)
+        if self._evaluations.times:
+            done = [round(n) for n in np.diff(self._evaluations.at(np.array(cuts)))]
+        return [
+            Block(seconds=seconds, evaluations=evaluations, games=count)
+            for seconds, evaluations, count in zip(np.diff(cuts).tolist(), done, games, strict=True)
+        ]
 
     def throughput(self) -> Throughput:
         """Games per minute, with interval, over all windows so far."""
@@ -268,12 +287,12 @@ class ForeignArm:
         return Throughput(
             device=self.device,
             dtype=None,
-            workers=len(self._devices) or None,
+            workers=len(self.workers()) or None,
             threads=None,
             lanes=None,
             games_per_minute=games_per_minute(blocks, None),
             evaluations_per_second=evaluations_per_second(blocks),
-            mean_batch=None,
+            mean_batch=self._counts.mean_batch,
             games=self.games_finished,
             window_seconds=self.window_seconds,
             warm_up_seconds=self.warm_up_seconds,
@@ -290,24 +309,28 @@ class ForeignArm:
         )
 
     def workers(self) -> list[WorkerRecord]:
-        """What the engine says of its workers: their devices."""
-        return [
-            WorkerRecord(
-                worker=number,
-                pid=pid,
-                device_asked=self.device,
-                parameter_devices=devices,
-                output_device=None,
-                dtype=None,
-                threads=None,
-                intra_op_threads=None,
-                weights_hash=None,
-                games=None,
-                evaluations=None,
-                batches=None,
-            )
-            for number, (pid, devices) in enumerate(sorted(self._devices.items()))
-        ]
+        """The processes that called a network, as counted there; else those the engine names."""
+        counted = self._counts.workers(self.device)
+        pids = {record.pid for record in counted}
+        named = [self._named(*claim) for claim in sorted(self._claims.items())]
+        return counted + [record for record in named if record.pid not in pids]
+
+    def _named(self, pid: int, devices: list[str]) -> WorkerRecord:
+        """A worker by what the engine says of it."""
+        return WorkerRecord(
+            worker=sorted(self._claims).index(pid),
+            pid=pid,
+            device_asked=self.device,
+            parameter_devices=devices,
+            output_device=None,
+            dtype=None,
+            threads=None,
+            intra_op_threads=None,
+            weights_hash=None,
+            games=None,
+            evaluations=None,
+            batches=None,
+        )
 
     def watch_shares(self) -> list[float]:
         """Its stacks are not watched."""

@@ -47,7 +47,13 @@ class EngineFailed(RuntimeError):
 class EngineProcess:
     """An engine in a process of its own, in a session of its own."""
 
-    def __init__(self, reference: str, arguments: dict[str, Any], needed: list[str]) -> None:
+    def __init__(
+        self,
+        reference: str,
+        arguments: dict[str, Any],
+        needed: list[str],
+        environment: dict[str, str],
+    ) -> None:
         """Start it; `needed` are the methods without which it is refused."""
         self._connection, theirs = Pipe()
         options = {
@@ -61,6 +67,7 @@ class EngineProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            env=environment,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )

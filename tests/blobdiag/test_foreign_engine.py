@@ -29,6 +29,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="--engine needs 
 
 PROJECT = Path(__file__).parents[1] / "programs" / "own_project"
 ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "noughts_and_crosses"
 SECONDS = 120
 MODES = {"play": ["play"], "train": ["play", "train"]}
 
@@ -82,6 +83,7 @@ RUNS = {
     "check-gpu": ("check-gpu", "--engine", "engine.random_play:OneProcess"),
     "fails": ("iteration", "--engine", "engine.broken:CannotTrain", "--min-seconds", "1"),
     "refused": ("compare", "--engine", "engine.broken:refuses"),
+    "example": ("iteration", "--engine", "measured:make", "--min-seconds", "2", "--games", "64"),
 }
 
 
@@ -92,7 +94,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folders = {name: tmp_path_factory.mktemp(name) for name in RUNS}
 
     def run(name: str) -> Run:
-        return ended(start(folders[name], *RUNS[name]), folders[name])
+        cwd = EXAMPLE if name == "example" else PROJECT
+        return ended(start(folders[name], *RUNS[name], cwd=cwd), folders[name])
 
     with ThreadPoolExecutor(3) as pool:
         return dict(zip(RUNS, pool.map(run, RUNS), strict=True))
@@ -185,6 +188,27 @@ def test_an_engine_that_refuses_is_one_line_and_exit_code_2(runs: dict[str, Run]
     assert last.startswith("blobdiag: --engine: ValueError: no kernels for cpu (broken.py, line ")
 
 
+def test_the_example_is_seen_from_inside(runs: dict[str, Run]) -> None:
+    """Its workers say nothing: their forward calls are counted, one position a call."""
+    run = runs["example"]
+    assert run.report is not None
+    assert run.check("workers on the device").status is Status.PASS
+    assert run.check("workers on the device").observation == "all of 2 workers on cpu"
+    for worker in run.report.workers:
+        assert (worker.parameter_devices, worker.dtype) == (["cpu"], "float32")
+        assert (worker.grad_enabled, worker.train_mode) == (False, False)
+        assert worker.intra_op_threads == 1
+        assert set(worker.batch_histogram) == {1}
+    [cpu] = run.report.throughput
+    assert cpu.mean_batch == 1
+    positions = sum(worker.evaluations or 0 for worker in run.report.workers)
+    assert 5 <= positions / cpu.games <= 9, "moves a game"
+    assert sum(block.evaluations or 0 for block in cpu.blocks) == pytest.approx(positions, rel=0.1)
+    figures = {metric.name: metric.value or 0.0 for metric in run.report.metrics}
+    assert 5 <= figures["examples trained on"] / figures["games played"] <= 9
+    assert run.report.plan is not None
+
+
 def test_ctrl_c_ends_the_engine_and_all_it_started(tmp_path: Path) -> None:
     process = start(tmp_path, "compare", "--engine", "engine.broken:Litters", "--min-seconds", "99")
     assert process.stderr is not None
@@ -221,7 +245,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EngineProc
     def starting(factory: str, mode: str = "play", **arguments: Any) -> EngineProcess:
         offered = {"device": "cpu"} | arguments
         told = {name: {"value": value, "must": True} for name, value in offered.items()}
-        processes.append(EngineProcess(factory, told, MODES[mode]))
+        processes.append(EngineProcess(factory, told, MODES[mode], dict(os.environ)))
         return processes[-1]
 
     yield starting
