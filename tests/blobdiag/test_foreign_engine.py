@@ -72,6 +72,7 @@ def ended(process: subprocess.Popen[str], folder: Path) -> Run:
 
 
 RUNS = {
+    "example": ("iteration", "--engine", "measured:make", "--min-seconds", "2", "--games", "64"),
     "compare": (
         *("compare", "--engine", "engine.random_play:Pool", "--workers", "3"),
         *("--min-seconds", "6"),
@@ -83,7 +84,6 @@ RUNS = {
     "check-gpu": ("check-gpu", "--engine", "engine.random_play:OneProcess"),
     "fails": ("iteration", "--engine", "engine.broken:CannotTrain", "--min-seconds", "1"),
     "refused": ("compare", "--engine", "engine.broken:refuses"),
-    "example": ("iteration", "--engine", "measured:make", "--min-seconds", "2", "--games", "64"),
 }
 
 
@@ -207,6 +207,13 @@ def test_the_example_is_seen_from_inside(runs: dict[str, Run]) -> None:
     figures = {metric.name: metric.value or 0.0 for metric in run.report.metrics}
     assert 5 <= figures["examples trained on"] / figures["games played"] <= 9
     assert run.report.plan is not None
+
+
+def test_readme_shows_the_example() -> None:
+    [shown] = re.findall(
+        r"```python\n(class Measured.*?)```", (ROOT / "README.md").read_text(), re.S
+    )
+    assert (EXAMPLE / "measured.py").read_text().endswith(shown)
 
 
 def test_ctrl_c_ends_the_engine_and_all_it_started(tmp_path: Path) -> None:
