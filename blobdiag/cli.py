@@ -99,6 +99,10 @@ def options(
     stall_seconds: Annotated[
         float, _option("A worker that stands still so long is ended, its games replayed", ENGINE)
     ] = 120.0,
+    engine: Annotated[
+        str | None,
+        _option("Measure your own engine: what FACTORY makes", ENGINE, metavar="MODULE:FACTORY"),
+    ] = None,
     inject: Annotated[
         str | None,
         _option(
@@ -172,12 +176,13 @@ def _measuring(
             for name, p in [*((p.name, p) for p in own), *shared.items()]
             if name not in without
         ]
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)
+        parameters.append(context.replace(annotation=typer.Context))
 
         @wraps(function)
-        def command(**values: Any) -> None:
+        def command(context: typer.Context, **values: Any) -> None:
             extra = {p.name: values.pop(p.name) for p in own}
-            settings = options(**values)
-            settings.check()
+            settings = _settings(values, _given(context))
             raise typer.Exit(function(settings, **extra))
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -185,6 +190,27 @@ def _measuring(
         return command
 
     return decorate
+
+
+def _settings(values: dict[str, Any], given: frozenset[str]) -> "Settings":
+    """The shared options as Settings, checked. Raises UserError."""
+    from dataclasses import replace
+
+    settings = replace(options(**values), given=given)
+    settings.check()
+    if settings.engine is None:
+        return settings
+    from blobdiag.engines.own_package import import_own_engine
+
+    import_own_engine()
+    # Its own training is the unit: the engine chooses how often it trains on an example.
+    return replace(settings, reuse=1.0)
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """The names of the options that the command line gives."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(n for n, source in sources.items() if source and source.name != "DEFAULT")
 
 
 @app.command(
@@ -268,6 +294,7 @@ NOT_FOR_TUNE = (
         "plan_iterations",
         "plan_games",
         "reuse",
+        "engine",
     ),
     *("label", "output", "quiet", "timeout", "format", "html"),
 )

@@ -26,12 +26,15 @@ import numpy as np
 import torch
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.engines.probing import probe
+from blobdiag.engines.protocol import OnEvent, OnProgress, PhaseMarker, Probes, Watch
 from blobdiag.errors import UserError
 from blobdiag.injections import dose_or_default, parse
 from blobdiag.reporting.files import mask_text
 from blobdiag.reporting.model import (
     Block,
     Hold,
+    Metric,
     SearchHealth,
     Throughput,
     WorkerRecord,
@@ -41,19 +44,29 @@ from blobdiag.settings import Settings
 from engine.devices import DeviceError, resolve_auto, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
 from engine.injection import HEALTHY, PRECISION, Injection
-from engine.network import BlobNet, NetworkConfig, build_network
-from engine.precision import choose_dtype
+from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
+from engine.pool import WorkerFailed
+from engine.precision import Difference, choose_dtype, difference, probe_states
 from engine.rules import check_setting
 from engine.selfplay import SelfPlayEngine
 from engine.stacks import Place
-from engine.telemetry import Progress, ThreadProgress, WorkerStatus, subtract_tallies, sum_tallies
+from engine.telemetry import (
+    EngineEvent,
+    Progress,
+    ThreadProgress,
+    WorkerStatus,
+    subtract_tallies,
+    sum_tallies,
+)
 
 BLOCK_SECONDS = 1.0
 """Length of the blocks a window is cut into; the last one takes the rest."""
 MOST_HOLDS = 20
 """Lines of a process that its report names."""
-
-OnProgress = Callable[[Progress], None]
+BARE_NETWORK = "bare network"
+"""The phase in which the network is measured alone."""
+PROBE_POSITIONS = 1024
+"""On which two devices' answers are compared."""
 
 
 def check_workload(settings: Settings) -> None:
@@ -132,7 +145,7 @@ class Arm:
         Raises what SelfPlayEngine raises for the device.
         """
         worker_devices(device, 1)  # an absent device is refused before anything is built for it
-        self.settings, self.device = settings, device
+        self.settings, self.network, self.device = settings, network, device
         self.trained = settings.checkpoint is not None
         injection = injection_of(settings)
         dtype = "float32" if injection.name == PRECISION else settings.dtype
@@ -160,6 +173,15 @@ class Arm:
         self._logs: dict[tuple[int, int], ThreadLog] = defaultdict(ThreadLog)
         self._tallies: list[np.ndarray] = []
         self._finished: list[tuple[float, int]] = []
+
+    def start(self, watch: Watch) -> None:
+        """Start the workers and have them sampled. Raises WorkerFailed."""
+        handshakes = self.engine.start(refuse_mismatch=False)
+        watch(h.pid for h in handshakes)
+
+    def close(self) -> None:
+        """End the workers; what is known of them stays."""
+        self.engine.close()
 
     # -- measuring ----------------------------------------------------------------------------
 
@@ -213,7 +235,58 @@ class Arm:
         log.evaluations.append(int(message.tally["evaluations"]))
         self._finished += [(message.time, evaluations) for _, evaluations in message.finished]
 
+    def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
+        """Measure the network alone while the workers pause; None, and an event, if one fails."""
+        with phase(BARE_NETWORK, self.device):
+            try:
+                return probe(self)
+            except WorkerFailed as error:
+                event("not-measured", f"the network alone: {error}")
+                return None
+
+    def outputs_differ(self) -> Difference:
+        """Largest difference between the CPU's float32 answers and the device's own."""
+        plain = BlobNet(self.network.embedding.in_features, *self.network.config)
+        plain.load_state_dict(self.network.state_dict())
+        exact = InferenceNet(plain.eval())
+        other = InferenceNet(plain).to(self.device, getattr(torch, self.dtype))
+        states = probe_states(PROBE_POSITIONS, self.settings.players, self.settings.cards)
+        return difference(exact, other, states)
+
     # -- results ------------------------------------------------------------------------------
+
+    @property
+    def at_work(self) -> bool:
+        return self.engine.pool.at_work
+
+    @property
+    def events(self) -> list[EngineEvent]:
+        return self.engine.pool.events
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many workers there are of each state."""
+        return Counter(status.state for status in self.engine.pool.statuses)
+
+    @property
+    def other_pids(self) -> set[int]:
+        """Processes beside the workers: none."""
+        return set()
+
+    @property
+    def weights(self) -> tuple[str | None, int | None]:
+        """Hash of the weights all should play with, and how often they were replaced."""
+        return self.engine.pool.weights_hash, self.engine.pool.weights_version
+
+    @property
+    def games_finished(self) -> int:
+        """Within the windows."""
+        return len(self.games_in_windows)
+
+    @property
+    def rate(self) -> Metric:
+        """Evaluations per second over the windows."""
+        return evaluations_per_second(self.blocks())
 
     @property
     def mean_batch(self) -> float | None:

@@ -49,7 +49,7 @@ def _throughput(report: Report) -> Iterator[str]:
     if report.throughput:
         rows = [
             (
-                f"{one.device}, {one.dtype}",
+                f"{one.device}, {one.dtype or UNKNOWN}",
                 value(one.games_per_minute),
                 interval(one.games_per_minute),
                 value(one.evaluations_per_second),

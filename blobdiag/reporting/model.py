@@ -168,22 +168,25 @@ class Hold(Model):
 
 
 class WorkerRecord(Model):
-    """What one worker process said of itself, at its handshake and at the end."""
+    """What one worker process said of itself, at its handshake and at the end.
+
+    Of a worker of another project's engine less is known: what it did not say is None.
+    """
 
     worker: int
     pid: int
     device_asked: str
     parameter_devices: list[str] = Field(description="every device that holds a parameter")
-    output_device: str
+    output_device: str | None
     device_uuid: str | None = None
-    dtype: str
-    threads: int
-    intra_op_threads: int
-    weights_hash: str
+    dtype: str | None
+    threads: int | None
+    intra_op_threads: int | None
+    weights_hash: str | None
     state: Literal["finished", "lost", "stalled", "refused"] = "finished"
-    games: int = 0
-    evaluations: int = 0
-    batches: int = 0
+    games: int | None = 0
+    evaluations: int | None = 0
+    batches: int | None = 0
     stage_seconds: dict[str, float] = Field(default_factory=dict)
     batch_histogram: dict[int, int] = Field(
         default_factory=dict,
@@ -213,7 +216,7 @@ class WorkerRecord(Model):
 
     @property
     def mean_batch(self) -> float | None:
-        return self.evaluations / self.batches if self.batches else None
+        return self.evaluations / self.batches if self.evaluations and self.batches else None
 
 
 class SearchHealth(Model):
@@ -232,7 +235,7 @@ class Block(Model):
     """A slice of the measuring window."""
 
     seconds: float = Field(gt=0)
-    evaluations: int
+    evaluations: int | None = Field(description="None: the engine does not count them")
     games: int
 
 
@@ -256,10 +259,10 @@ class Throughput(Model):
     """Self-play speed of one device, over its measuring window."""
 
     device: str
-    dtype: str
-    workers: int
-    threads: int
-    lanes: int = Field(description="games in progress at once, all workers together")
+    dtype: str | None
+    workers: int | None
+    threads: int | None
+    lanes: int | None = Field(description="games in progress at once, all workers together")
     games_per_minute: Metric
     evaluations_per_second: Metric
     mean_batch: float | None
@@ -269,6 +272,10 @@ class Throughput(Model):
     blocks: list[Block]
     games_by_evaluations: dict[int, int] = Field(
         default_factory=dict, description="how many finished games took how many evaluations"
+    )
+    games_counted: bool = Field(
+        default=False,
+        description="games/min counts finished games: what each took in evaluations is not known",
     )
     search_health: SearchHealth
     bare_network: list[NetworkRate] = Field(default_factory=list)

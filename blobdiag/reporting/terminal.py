@@ -82,7 +82,7 @@ def _worker(worker: WorkerRecord) -> list[str]:
         str(worker.pid),
         worker.device_asked,
         " ".join(worker.parameter_devices) or words.UNKNOWN,
-        worker.output_device,
+        worker.output_device or words.UNKNOWN,
         words.dtype(worker),
         words.threads(worker),
         words.count(worker.games),
@@ -128,7 +128,9 @@ def _throughput(report: Report) -> RenderableType | None:
     table = _table("Throughput")
     table.add_column("")
     for one in report.throughput:
-        table.add_column(f"{one.device}\n{one.dtype}", justify="right", overflow="fold")
+        table.add_column(
+            f"{one.device}\n{one.dtype or words.UNKNOWN}", justify="right", overflow="fold"
+        )
     for name, cell in words.THROUGHPUT_ROWS:
         table.add_row(_text(name), *(_text(cell(one)) for one in report.throughput))
     return table

@@ -57,8 +57,10 @@ def interval(metric: Metric) -> str:
     return f"{UNKNOWN} ({metric.reason or 'not known'})"
 
 
-def count(value: int) -> str:
+def count(value: int | None) -> str:
     """An exact count, shortened from a hundred million up."""
+    if value is None:
+        return UNKNOWN
     return f"{value:,}" if value < 100_000_000 else f"{value / 1e6:,.0f}M"
 
 
@@ -70,13 +72,15 @@ def facts(report: Report) -> str:
 
 def dtype(worker: WorkerRecord) -> str:
     """'bf16'."""
-    return _SHORT_DTYPE.get(worker.dtype, worker.dtype)
+    return UNKNOWN if worker.dtype is None else _SHORT_DTYPE.get(worker.dtype, worker.dtype)
 
 
 def threads(worker: WorkerRecord) -> str:
     """Search threads, × intra-op threads where there are several."""
-    several = worker.intra_op_threads != 1
-    return f"{worker.threads}×{worker.intra_op_threads}" if several else str(worker.threads)
+    each = worker.intra_op_threads
+    if worker.threads is None or each is None:
+        return UNKNOWN
+    return str(worker.threads) if each == 1 else f"{worker.threads}×{each}"
 
 
 def mean_batch(worker: WorkerRecord) -> str:
@@ -110,6 +114,10 @@ def plan_doubt(plan: Plan) -> str:
     return f"no interval: {plan.interval_reason or 'not known'}"
 
 
+def _no_batch(throughput: Throughput) -> str:
+    return "not counted" if throughput.games_counted else "no batch was evaluated"
+
+
 def _bare(throughput: Throughput) -> str:
     """The network alone, by the rows of a batch."""
     rates = [f"{figure(r.evaluations_per_second)} at {r.rows:,}" for r in throughput.bare_network]
@@ -126,10 +134,10 @@ THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
     ("  95 % interval", lambda t: interval(t.games_per_minute)),
     ("evals/s", lambda t: value(t.evaluations_per_second)),
     ("  95 % interval", lambda t: interval(t.evaluations_per_second)),
-    ("mean batch", lambda t: known(t.mean_batch, "no batch was evaluated")),
+    ("mean batch", lambda t: known(t.mean_batch, _no_batch(t))),
     ("bare network, evals/s", _bare),
-    ("workers × threads", lambda t: f"{t.workers} × {t.threads}"),
-    ("lanes", lambda t: f"{t.lanes:,}"),
+    ("workers × threads", lambda t: f"{count(t.workers)} × {count(t.threads)}"),
+    ("lanes", lambda t: count(t.lanes)),
     ("games finished", lambda t: f"{t.games:,} in {t.window_seconds:.1f} s"),
     ("warm-up before", lambda t: f"{t.warm_up_seconds:.1f} s"),
     ("distinct evaluations", lambda t: _health(t, t.search_health.distinct_share, "{:.3f}")),

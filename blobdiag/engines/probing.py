@@ -1,19 +1,20 @@
-"""What an arm's network does without a search, beside which its self-play is judged."""
+"""What the built-in engine's network does without a search, beside which its play is judged."""
 
 from __future__ import annotations
 
 from math import log
+from typing import TYPE_CHECKING
 
 import torch
 
-from blobdiag.commands.session import Probes, Session
+from blobdiag.engines.protocol import Probes
 from blobdiag.reporting.model import NetworkRate, PrecisionProbe
-from blobdiag.workload import Arm
 from engine.network import BlobNet
-from engine.pool import WorkerFailed
 from engine.precision import PROBE_ROWS, try_bfloat16
 
-PHASE = "bare network"
+if TYPE_CHECKING:
+    from blobdiag.workload import Arm
+
 SECONDS = 0.4
 """Of one measurement of one batch size."""
 NEAR = 0.1
@@ -22,22 +23,14 @@ ROUNDS = 2
 """The sizes take turns and the best counts, so that a disturbance of one turn does not."""
 
 
-def probe(session: Session, arm: Arm) -> None:
-    """Measure an arm's network alone while its workers pause, for the report; an event if not.
+def probe(arm: Arm) -> Probes:
+    """Measure an arm's network alone while its workers pause.
 
     At the batch size that self-play had, at the full one, and at a large one: a batch too small
-    for the device shows as a rate that is lower than it could be.
+    for the device shows as a rate that is lower than it could be. Raises WorkerFailed.
     """
-    with session.phase(PHASE, arm.device):
-        try:
-            rates = _rates(arm)
-        except WorkerFailed as error:
-            session.event("not-measured", f"the network alone: {error}")
-            return
-        precision = None
-        if arm.dtype == "float32":
-            precision = bfloat16(session.network, arm.device)
-        session.probes[arm.device] = Probes(rates, precision)
+    rates = _rates(arm)
+    return Probes(rates, bfloat16(arm.network, arm.device) if arm.dtype == "float32" else None)
 
 
 def _rates(arm: Arm) -> list[NetworkRate]:
