@@ -10,6 +10,7 @@ from pathlib import Path
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
 from blobdiag.injections import parse
+from blobdiag.reporting.files import REPORTS
 from blobdiag.reporting.formats import Format
 
 MAX_SIMULATIONS = 32_000
@@ -96,6 +97,11 @@ class Settings:
                 f"--inject {self.inject}: a batch holds at least one decision's trees, "
                 f"--determinizations {self.determinizations}"
             )
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the report where `--output` names none."""
+        return REPORTS
 
     @property
     def expectations(self) -> dict[str, Expectation]:

@@ -23,6 +23,7 @@ if getattr(engine, "PROJECT", None) != "blobdiag":
     )
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
@@ -77,10 +78,13 @@ def load_network(settings: Settings) -> BlobNet:
     if path is None:
         return network
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            weights = safetensors.torch.load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"--checkpoint {path}: there is no such file") from None
-    except Exception as error:  # torch's reader raises anything on a file of another kind
+    except Exception as error:  # the readers raise anything on a file of another kind
         raise UserError(
             f"--checkpoint {path}: not a file of weights ({_first_line(error)})"
         ) from None
@@ -120,17 +124,8 @@ class ThreadLog:
 class Arm:
     """Self-play on one device, measured in windows."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        network: BlobNet,
-        device: str,
-        lanes: int | None = None,
-    ) -> None:
-        """`lanes` a worker where the settings name none.
-
-        Raises what SelfPlayEngine raises for the device.
-        """
+    def __init__(self, settings: Settings, network: BlobNet, device: str) -> None:
+        """Raises what SelfPlayEngine raises for the device."""
         worker_devices(device, 1)  # an absent device is refused before anything is built for it
         self.settings, self.device = settings, device
         self.trained = settings.checkpoint is not None
@@ -148,7 +143,7 @@ class Arm:
             simulations_per_determinization=settings.simulations,
             device=device,
             threads=settings.threads,
-            lanes=settings.lanes or lanes,
+            lanes=settings.lanes,
             dtype=dtype,
             seed=settings.seed,
             stall_seconds=settings.stall_seconds,

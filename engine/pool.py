@@ -330,7 +330,7 @@ class WorkerPool:
             worker.status.state = state
             self._gone.append(worker.status)
         why += _cause(worker)
-        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are played again")
+        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are handed out again")
         if worker.spec.worker in self._replaced and state == "lost":
             raise WorkerFailed(f"{name} {why}: its second failure without a finished game between")
         self._replaced.add(worker.spec.worker)

@@ -1,7 +1,13 @@
-"""`blobdiag iteration`: what does a full iteration cost, and where does the GPU idle? (Test 3)"""
+"""`blobdiag iteration`: what does an iteration cost, where does the GPU idle? (Test 3)
+
+And the training run that is made of iterations.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 import numpy as np
@@ -16,6 +22,7 @@ from blobdiag.commands.judging import (
     utilisation,
     window_rules,
 )
+from blobdiag.commands.kept_run import KeptRun, kept_run
 from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
@@ -25,18 +32,21 @@ from blobdiag.diagnosis.rates import (
     EXAMPLES_MADE,
     EXAMPLES_PER_SECOND,
     GAMES_PLAYED,
+    ITERATIONS_RUN,
+    WEIGHT_REFRESH,
     rates_of,
 )
 from blobdiag.diagnosis.statistics import rate
 from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Metric, Plan, Throughput
+from blobdiag.reporting.model import Metric, Plan, Throughput, TrainedIteration, TrainingRun
+from blobdiag.run_settings import RunConfiguration, RunSettings, buffer_room
 from blobdiag.sampling.host import usable_cores
-from blobdiag.settings import Settings
+from blobdiag.tuning import with_tuned
 from blobdiag.workload import Arm
 from engine.devices import resolve_auto
-from engine.pipeline import IterationResult, TrainingPipeline
+from engine.pipeline import IterationResult, TrainingPipeline, Watch
 from engine.replay import ReplayBuffer
-from engine.selfplay import CPU_LANES
+from engine.schedules import Ramp
 from engine.telemetry import Progress, subtract_tallies
 from engine.training import NetworkTrainer, StepLoss, fastest_dtype
 
@@ -46,83 +56,133 @@ WAVES = 4
 """An iteration plays at least so many games a lane, or no stretch of it is steady."""
 
 
+@dataclass
 class Timeline:
     """When self-play was steady, and when each training step ended."""
 
-    def __init__(self, session: Session, arm: Arm) -> None:
-        self.session, self.arm = session, arm
-        self.begun: Progress | None = None
-        self.steps: list[float] = []
+    session: Session
+    arm: Arm
+    begun: Progress | None = None
+    trainings: list[list[float]] = field(default_factory=list)
+    """Of each training, the ends of its steps in monotonic seconds."""
 
     def on_progress(self, progress: Progress) -> None:
-        """The steady stretch: from every lane's first finished game until lanes run empty."""
+        """A steady stretch: from every lane's first finished game until lanes run empty."""
         self.session.show_games(progress)
         full = (progress.wanted or 0) - progress.games > self.arm.engine.lanes
         if full and progress.lanes_settled and self.begun is None:
             self.begun = progress
-        if not full and self.begun is not None and not self.arm.windows:
+        if not full and self.begun is not None:
             self.arm.add_window(
                 self.begun.time, progress.time, subtract_tallies(progress.tally, self.begun.tally)
             )
+            self.begun = None
 
-    def on_step(self, step: int, steps: int) -> None:
+    def on_step(self, step: int, steps: int, loss: StepLoss) -> None:
         """`steps` are all there will be."""
-        self.steps.append(monotonic())
+        self.trainings[-1].append(monotonic())
         self.session.view.progress(step + 1, steps, "steps")
 
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Mark a phase."""
+        if name == TRAINING:
+            self.trainings.append([])
+        with self.session.phase(name):
+            yield
 
-def iteration(settings: Settings) -> int:
-    """Run one iteration of self-play and training under the sampler; the exit code."""
-    device = resolve_auto(settings.device)
-    results: list[IterationResult] = []
-    timelines: list[Timeline] = []
 
-    def measure(session: Session) -> None:
-        with session.phase("set-up"):
-            settings = session.settings
-            arm = Arm(settings, session.network, device, lanes=lanes_for(settings, device))
-            games = max(settings.games, WAVES * arm.engine.lanes)
-            # Room for all that can come: every decision of every game searched.
-            room = games * settings.players * (settings.cards + 1)
-            # The trainer's network is the one whose weights go to the workers.
-            dtype, cores = settings.dtype, usable_cores()
-            if dtype == "auto":
-                dtype = fastest_dtype(session.network, trainer_device(device), cores)
-            trainer = NetworkTrainer(
-                session.network, trainer_device(device), dtype=dtype, cores=cores
-            )
-            session.at_work.append(trainer)
-            pipeline = TrainingPipeline(
-                arm.engine, trainer, ReplayBuffer(room, settings.seed), settings.reuse
-            )
-        timeline = Timeline(session, arm)
-        timelines.append(timeline)
+@dataclass
+class Work:
+    """What a run has done so far."""
 
-        def on_step(step: int, loss: StepLoss) -> None:
-            # The buffer holds this iteration's examples and no others.
-            timeline.on_step(step, pipeline.steps_for(len(pipeline.buffer)))
+    pipeline: TrainingPipeline
+    timeline: Timeline
+    taken_up_at: int
+    """Iterations that were finished before."""
+    results: list[IterationResult] = field(default_factory=list)
 
-        with session.playing(arm):
-            results.append(
-                pipeline.run_iteration(
-                    games,
-                    settings.players,
-                    settings.cards,
-                    phase=session.phase,
-                    on_progress=timeline.on_progress,
-                    on_message=arm.on_message,
-                    on_step=on_step,
-                )
-            )
-            probe(session, arm)
 
-    return sessions.run(
-        COMMAND,
-        device,
-        settings,
-        measure,
-        lambda session: judge(session, results, timelines),
+def iteration(settings: RunSettings, given: set[str]) -> int:
+    """Run iterations of self-play and training under the sampler; the exit code.
+
+    `given` are the options that stand on the command line. Raises UserError, in one line, for a
+    folder that is in use, holds a run already, or cannot be gone on from.
+    """
+    with kept_run(settings, given) as kept:
+        settings = kept.settings
+        device = resolve_auto(settings.device)
+        done: list[Work] = []
+
+        def measure(session: Session) -> None:
+            with session.phase("set-up"):
+                work = set_up(session, with_tuned(settings, device), device, kept)
+                done.append(work)
+            train(session, work)
+
+        return sessions.run(COMMAND, device, settings, measure, lambda s: judge(s, done))
+
+
+def set_up(session: Session, settings: RunSettings, device: str, kept: KeptRun) -> Work:
+    """Engine, trainer and buffer, as they were where a run is taken up again."""
+    arm = Arm(settings, session.network, device)
+    engine, training = arm.engine, settings.training
+    if settings.lanes is None and (settings.several or device == "cpu"):
+        # What was asked for is played, so there are no more lanes than it keeps full.
+        most = min(training.games) // (WAVES * len(engine.specs))
+        engine.lanes_each = max(1, min(engine.lanes_each, most))
+    if not settings.several:
+        training = training._replace(games=Ramp.level(max(settings.games, WAVES * engine.lanes)))
+    # The trainer's network is the one whose weights go to the workers.
+    dtype, cores = kept.training_dtype or settings.dtype, usable_cores()
+    if dtype == "auto":
+        dtype = fastest_dtype(session.network, trainer_device(device), cores)
+    trainer = NetworkTrainer(
+        session.network,
+        trainer_device(device),
+        learning_rate=settings.learning_rate,
+        dtype=dtype,
+        cores=cores,
     )
+    session.at_work.append(trainer)
+    buffer = ReplayBuffer(buffer_room(training), settings.seed)
+    pipeline = TrainingPipeline(engine, trainer, buffer, training, kept.folder)
+    if kept.folder is not None:
+        chosen = replace(
+            settings,
+            device=device,
+            workers=len(engine.specs),
+            threads=engine.specs[0].threads,
+            lanes=engine.lanes_each,
+            dtype=arm.dtype,
+        )
+        configuration = RunConfiguration.of(chosen, dtype)
+        kept.folder.configure(f"{configuration.model_dump_json(indent=1)}\n")
+        pipeline.resume()
+    return Work(pipeline, Timeline(session, arm), pipeline.iteration)
+
+
+def train(session: Session, work: Work) -> None:
+    """Run the iterations that are missing."""
+    pipeline, timeline = work.pipeline, work.timeline
+
+    def name_iteration() -> None:
+        at, wanted = pipeline.iteration + 1, pipeline.settings.iterations
+        session.within = f", iteration {at} of {wanted}" if wanted > 1 and at <= wanted else ""
+
+    watch = Watch(
+        phase=timeline.phase,
+        progress=timeline.on_progress,
+        message=timeline.arm.on_message,
+        step=timeline.on_step,
+        event=session.event,
+    )
+    with session.playing(timeline.arm):
+        name_iteration()
+        for result in pipeline.run(watch):
+            work.results.append(result)
+            name_iteration()
+        probe(session, timeline.arm)
 
 
 def trainer_device(device: str) -> str:
@@ -130,17 +190,9 @@ def trainer_device(device: str) -> str:
     return "cuda:0" if device == "cuda" else device
 
 
-def lanes_for(settings: Settings, device: str) -> int | None:
-    """On the CPU few enough lanes for WAVES games each; on CUDA the engine's own number."""
-    if device != "cpu":
-        return None
-    workers = settings.workers or usable_cores()
-    return max(1, min(CPU_LANES * (settings.threads or 1), settings.games // (WAVES * workers)))
-
-
-def judge(session: Session, results: list[IterationResult], timelines: list[Timeline]) -> Judgement:
+def judge(session: Session, done: list[Work]) -> Judgement:
     """Test 3: a GPU that works in both phases and never idles between, and the days it takes."""
-    expectations, settings = session.settings.expectations, session.settings
+    expectations = session.settings.expectations
     workers = [record for arm in session.arms for record in arm.workers()]
     checks = [device_reaches_workers(workers, session.device)]
     rules = [
@@ -164,17 +216,20 @@ def judge(session: Session, results: list[IterationResult], timelines: list[Time
     checks += health_checks(session, throughputs)
     for throughput in throughputs:
         checks += machine_checks(session, throughput)
-    if results and not throughputs:
+    finished = done[0].results if done else []
+    if done:
+        session.training = training_run(done[0])
+    if finished and not throughputs:
         session.event("no-plan", "self-play was never steady: raise --games, or lower --lanes")
     gaps = idle_gaps_of(session, trainers)
-    if not results or not throughputs:
+    if not finished or not throughputs:
         return Judgement(checks=checks, idle_gaps=gaps, validity=rules)
-    metrics = [training_rate(timelines[0], results[0]), *facts(results[0])]
-    projection = project(session, settings, throughputs[0], metrics)
+    metrics = [training_rate(done[0]), *facts(finished)]
+    projection = project(session, throughputs[0], metrics)
     return Judgement(
         headline(projection),
         checks,
-        metrics=metrics,
+        metrics=[*metrics, *foretold(session, done[0], throughputs[0], metrics)],
         plan=projection,
         idle_gaps=gaps,
         validity=[*rules, *training_rules(session)],
@@ -193,18 +248,23 @@ def headline(projection: Plan | None) -> str:
     )
 
 
-def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
-    """Examples per second over the steps, the first left out: it pays for what is made once."""
-    seconds = np.diff(timeline.steps)
-    batch = result.training.examples / result.training.steps
+def training_rate(work: Work) -> Metric:
+    """Examples per second over the steps, each training's first left out.
+
+    It pays for what is made once.
+    """
+    steps = [np.diff(ends) for ends in work.timeline.trainings if len(ends)]
+    seconds = np.concatenate([np.zeros(0), *steps])
+    batch = work.pipeline.trainer.batch_size
     # A few hundred blocks say as much as ten thousand steps.
     groups = np.array_split(seconds, min(len(seconds), MOST_BLOCKS)) if len(seconds) else []
     if not groups:
+        trained = work.results[0].training
         return Metric(
             name=EXAMPLES_PER_SECOND,
-            value=result.training.examples_per_second,
+            value=trained.examples_per_second or None,
             unit="examples/s",
-            samples=1,
+            samples=trained.steps,
             reason="a single step: an interval needs more, so raise --games",
         )
     return rate(
@@ -215,10 +275,9 @@ def training_rate(timeline: Timeline, result: IterationResult) -> Metric:
     )
 
 
-def project(
-    session: Session, settings: Settings, throughput: Throughput, metrics: list[Metric]
-) -> Plan | None:
+def project(session: Session, throughput: Throughput, metrics: list[Metric]) -> Plan | None:
     """The days for the planned iterations; None, with an event, when a rate is not known."""
+    settings = session.settings
     rates = rates_of(throughput, metrics, session.trace.to_phases())
     try:
         return plan_with(rates, settings.plan_iterations, settings.plan_games, settings.reuse)
@@ -228,17 +287,66 @@ def project(
         return None
 
 
-def facts(result: IterationResult) -> list[Metric]:
-    """Figures of the iteration that stand in no other place."""
-    examples, training = result.self_play.examples.rows, result.training
-    losses = training.losses
-    tenth = max(1, len(losses) // 10)
-    counted = [
-        (GAMES_PLAYED, result.self_play.games, "games"),
+def facts(results: list[IterationResult]) -> list[Metric]:
+    """Figures of the iterations that stand in no other place, all together."""
+    chunks = [chunk for result in results for chunk in result.played]
+    examples = sum(chunk.rows for chunk in chunks)
+    trained = sum(result.training.examples for result in results)
+    counted: list[tuple[str, float, str]] = [
+        (ITERATIONS_RUN, len(results), "iterations"),
+        (GAMES_PLAYED, sum(chunk.games for chunk in chunks), "games"),
         (EXAMPLES_MADE, examples, "examples"),
-        ("training steps", training.steps, "steps"),
-        ("each example trained on", training.examples / examples, "times"),
-        ("loss of the first tenth", sum(x.total for x in losses[:tenth]) / tenth, "nats"),
-        ("loss of the last tenth", sum(x.total for x in losses[-tenth:]) / tenth, "nats"),
+        ("training steps", sum(result.training.steps for result in results), "steps"),
     ]
+    if examples:
+        counted.append(("each example trained on", trained / examples, "times"))
+    losses = [loss.total for result in results for loss in result.training.losses]
+    if losses:
+        tenth = max(1, len(losses) // 10)
+        counted += [
+            ("loss of the first tenth", sum(losses[:tenth]) / tenth, "nats"),
+            ("loss of the last tenth", sum(losses[-tenth:]) / tenth, "nats"),
+        ]
     return [Metric(name=n, value=float(v), unit=u, samples=1) for n, v, u in counted]
+
+
+def foretold(
+    session: Session, work: Work, throughput: Throughput, metrics: list[Metric]
+) -> list[Metric]:
+    """What the projection makes of the iterations that really ran, beside what they took.
+
+    Nothing of a single one, nor where a part of one was done by an earlier process.
+    """
+    results = work.results
+    whole = all(sum(c.games for c in r.played) == r.record.games for r in results)
+    refreshed = [s.end for s in session.trace.spans if s.name == WEIGHT_REFRESH and s.end]
+    begun = [span.start for span in session.trace.spans if span.name == "set-up"]
+    if len(results) < 2 or not whole or len(refreshed) < len(results):
+        return []
+    games = sum(result.record.games for result in results) / len(results)
+    rates = rates_of(throughput, metrics, session.trace.to_phases())
+    reuse = sum(r.training.examples for r in results) / sum(r.record.examples for r in results)
+    try:
+        made = plan_with(rates, len(results), games, reuse)
+    except ValueError:
+        return []  # `project` has said why
+    projected = 60 * made.minutes_per_iteration * len(results)
+    measured = refreshed[len(results) - 1] - begun[0]
+    return [
+        Metric(name="these iterations, measured", value=measured, unit="s", samples=1),
+        Metric(name="these iterations, projected", value=projected, unit="s", samples=1),
+    ]
+
+
+def training_run(work: Work) -> TrainingRun | None:
+    """The training so far, for the report; None where a single iteration was only measured."""
+    pipeline = work.pipeline
+    if pipeline.folder is None and pipeline.settings.iterations == 1:
+        return None
+    return TrainingRun(
+        wanted=pipeline.settings.iterations,
+        taken_up_at=work.taken_up_at,
+        iterations=[TrainedIteration.model_validate(r._asdict()) for r in pipeline.records],
+        examples_by_age=pipeline.examples_by_age,
+        examples_by_uses=pipeline.examples_by_uses,
+    )

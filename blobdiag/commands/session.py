@@ -30,7 +30,6 @@ from blobdiag.interrupts import (
     time_limit,
 )
 from blobdiag.reporting.files import (
-    REPORTS,
     ReportError,
     check_writable,
     mask,
@@ -53,6 +52,7 @@ from blobdiag.reporting.model import (
     Report,
     Status,
     Throughput,
+    TrainingRun,
     Validity,
     Verification,
 )
@@ -123,6 +123,9 @@ class Session:
             console_on_stderr(), settings.quiet, self._readings, self._workers_in_words
         )
         self.arms: list[Arm] = []
+        self.within = ""
+        """What a phase is shown to be part of."""
+        self.training: TrainingRun | None = None
         self.probes: dict[str, Probes] = {}
         """By device: what its arm's network does without a search."""
         self.events: list[tuple[float, str, str]] = []
@@ -138,7 +141,7 @@ class Session:
     @contextmanager
     def phase(self, name: str, device: str | None = None) -> Iterator[Span]:
         """Mark a phase in the trace and show it."""
-        self.view.phase(name if device is None else f"{name} on {device}")
+        self.view.phase((name if device is None else f"{name} on {device}") + self.within)
         with self.trace.phase(name, device) as span:
             yield span
 
@@ -251,6 +254,7 @@ class Session:
             validity=judgement.validity,
             checks=judgement.checks,
             verification=self.verification,
+            training=self.training,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(
@@ -407,8 +411,8 @@ def _report_path(command: str, device: str, settings: Settings) -> Path:
     """Where the report will go, known to be writable. Raises UserError."""
     try:
         if settings.output is None:
-            check_writable(REPORTS)
-            return report_path(REPORTS, command, device, datetime.now(UTC))
+            check_writable(settings.reports)
+            return report_path(settings.reports, command, device, datetime.now(UTC))
         beside = [_html_path(settings.output)] if settings.html else []
         if settings.output in beside:
             raise UserError(f"--output {settings.output}: --html needs this name for its page")
