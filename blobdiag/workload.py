@@ -6,8 +6,10 @@ the windows in which it was measured.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from itertools import compress
 from time import monotonic
 
 import engine
@@ -116,6 +118,12 @@ class ThreadLog:
         self.times: list[float] = []
         self.evaluations: list[int] = []
 
+    def forget(self, before: float) -> None:
+        """Drop what was stamped before a moment."""
+        gone = bisect_left(self.times, before)
+        del self.times[:gone]
+        del self.evaluations[:gone]
+
     def at(self, times: np.ndarray) -> np.ndarray:
         """Evaluations at monotonic `times`, interpolated between stamps."""
         return np.interp(times, self.times, self.evaluations)
@@ -190,6 +198,15 @@ class Arm:
         """Count [start, end] (monotonic seconds) as measured; `tally` is what was done in it."""
         self.windows.append((start, end))
         self._tallies.append(tally)
+
+    def forget(self, before: float) -> None:
+        """Drop the windows that ended before a moment (monotonic), and what lies in them."""
+        kept = [end > before for _, end in self.windows]
+        self.windows = list(compress(self.windows, kept))
+        self._tallies = list(compress(self._tallies, kept))
+        self._finished = [game for game in self._finished if game[0] >= before]
+        for log in self._logs.values():
+            log.forget(before)
 
     def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> None:
         settings = self.settings

@@ -91,17 +91,21 @@ class TrainingPipeline:
         """Of every iteration begun."""
         self._games_per_second: float | None = None
         """Of the last chunk."""
+        self._resumed = False
         self._losses: list[StepLoss] = []
         self._training_seconds = 0.0
 
     def run(self, watch: Watch | None = None) -> Iterator[IterationResult]:
         """Do the iterations that are missing; each is given when it is finished, and saved.
 
-        Raises CheckpointError when the folder cannot be written, FloatingPointError at a loss that
-        is not finite, and what the engine and the trainer raise.
+        Raises CheckpointError when the folder cannot be written, or holds a run that was not
+        resumed, FloatingPointError at a loss that is not finite, and what the engine and the
+        trainer raise.
         """
         watch = watch or Watch()
-        if self.folder is not None and self.folder.newest_checkpoint is None:
+        if self.folder is not None and not self._resumed:
+            if self.folder.newest_checkpoint is not None:
+                raise CheckpointError(f"{self.folder.path} holds a training run: resume it first")
             self._save_iteration()
         while self.iteration < self.settings.iterations:
             yield self._iterate(watch)
@@ -244,7 +248,10 @@ class TrainingPipeline:
             return text
         path = self.folder.path / f"bad-batch-{self.iteration:06}-{error.step:06}{SUFFIX}"
         about = {"iteration": self.iteration, "step": error.step}
-        write_arrays(path, error.batch._asdict(), about)
+        try:
+            write_arrays(path, error.batch._asdict(), about)
+        except CheckpointError as unwritten:
+            return f"{text}; the last good checkpoint is kept; {unwritten}"
         return f"{text}; its batch is in {path.name}, the last good checkpoint is kept"
 
     # -- what is said of it -------------------------------------------------------------------
@@ -319,6 +326,7 @@ class TrainingPipeline:
         path = self.folder.newest_checkpoint
         if path is None:
             return
+        self._resumed = True
         try:
             self._restore(*read_arrays(path))
         except (KeyError, TypeError, ValueError) as error:

@@ -32,7 +32,7 @@ from blobdiag.diagnosis.rates import (
     EXAMPLES_MADE,
     EXAMPLES_PER_SECOND,
     GAMES_PLAYED,
-    ITERATIONS_RUN,
+    ITERATIONS,
     WEIGHT_REFRESH,
     rates_of,
 )
@@ -54,6 +54,11 @@ COMMAND = "iteration"
 MOST_BLOCKS = 200
 WAVES = 4
 """An iteration plays at least so many games a lane, or no stretch of it is steady."""
+MOST_MEASURED, LONGEST_MEASURED = 50, 7200.0
+"""Of a long training the newest iterations are reported as measured: so many, in so many seconds.
+
+All of it stays in the run's metrics; samples of weeks would fill the memory.
+"""
 
 
 @dataclass
@@ -101,6 +106,22 @@ class Work:
     taken_up_at: int
     """Iterations that were finished before."""
     results: list[IterationResult] = field(default_factory=list)
+    begun: list[float] = field(default_factory=list)
+    """When each of them began, and the one at hand, in monotonic seconds."""
+    forgotten: int = 0
+    """Iterations whose measurement was dropped."""
+
+    def forget(self) -> None:
+        """Drop the measurement of iterations that are too many, or too old."""
+        first = self.begun[0]
+        while len(self.results) > 1 and (
+            len(self.results) > MOST_MEASURED or self.begun[-1] - self.begun[0] > LONGEST_MEASURED
+        ):
+            self.forgotten += 1
+            del self.results[0], self.begun[0], self.timeline.trainings[0]
+        if self.begun[0] > first:
+            self.timeline.session.trace.forget(first, self.begun[0])
+            self.timeline.arm.forget(self.begun[0])
 
 
 def iteration(settings: RunSettings, given: set[str]) -> int:
@@ -166,7 +187,8 @@ def train(session: Session, work: Work) -> None:
     """Run the iterations that are missing."""
     pipeline, timeline = work.pipeline, work.timeline
 
-    def name_iteration() -> None:
+    def begin_iteration() -> None:
+        work.begun.append(monotonic())
         at, wanted = pipeline.iteration + 1, pipeline.settings.iterations
         session.within = f", iteration {at} of {wanted}" if wanted > 1 and at <= wanted else ""
 
@@ -178,10 +200,11 @@ def train(session: Session, work: Work) -> None:
         event=session.event,
     )
     with session.playing(timeline.arm):
-        name_iteration()
+        begin_iteration()
         for result in pipeline.run(watch):
             work.results.append(result)
-            name_iteration()
+            begin_iteration()
+            work.forget()
         probe(session, timeline.arm)
 
 
@@ -293,7 +316,7 @@ def facts(results: list[IterationResult]) -> list[Metric]:
     examples = sum(chunk.rows for chunk in chunks)
     trained = sum(result.training.examples for result in results)
     counted: list[tuple[str, float, str]] = [
-        (ITERATIONS_RUN, len(results), "iterations"),
+        (ITERATIONS, len(results), "iterations"),
         (GAMES_PLAYED, sum(chunk.games for chunk in chunks), "games"),
         (EXAMPLES_MADE, examples, "examples"),
         ("training steps", sum(result.training.steps for result in results), "steps"),
@@ -315,13 +338,13 @@ def foretold(
 ) -> list[Metric]:
     """What the projection makes of the iterations that really ran, beside what they took.
 
-    Nothing of a single one, nor where a part of one was done by an earlier process.
+    Nothing of a single one, of too many, nor where a part of one was done by an earlier process.
     """
     results = work.results
     whole = all(sum(c.games for c in r.played) == r.record.games for r in results)
     refreshed = [s.end for s in session.trace.spans if s.name == WEIGHT_REFRESH and s.end]
     begun = [span.start for span in session.trace.spans if span.name == "set-up"]
-    if len(results) < 2 or not whole or len(refreshed) < len(results):
+    if len(results) < 2 or work.forgotten or not whole or len(refreshed) < len(results):
         return []
     games = sum(result.record.games for result in results) / len(results)
     rates = rates_of(throughput, metrics, session.trace.to_phases())

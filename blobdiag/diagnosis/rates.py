@@ -11,7 +11,7 @@ from blobdiag.reporting.model import Metric, Phase, Throughput
 EXAMPLES_PER_SECOND = "examples per second"
 GAMES_PLAYED = "games played"
 EXAMPLES_MADE = "examples made"
-ITERATIONS_RUN = "iterations run"
+ITERATIONS = "iterations measured"
 REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
 WEIGHT_REFRESH, CHECKPOINT, RAMP = "weight refresh", "checkpoint", "ramp-up and last wave"
 START_UP = "start-up"
@@ -43,7 +43,7 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
     if not games:
         examples = _decisions_per_game(throughput)
         return Rates(throughput.games_per_minute, examples, None, {}, {}, once)
-    iterations = _value(figures, ITERATIONS_RUN) or 1.0
+    iterations = _value(figures, ITERATIONS) or 1.0
     rate = throughput.games_per_minute.value
     steady = 60 * games / rate if rate else 0.0
     return Rates(

@@ -148,6 +148,8 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_weights_and_examples(
     assert [json.loads(line)["weights_hash"] for line in lines] == [r.weights_hash for r in records]
     # A finished run has nothing left to do; made longer, it goes on.
     with RunFolder(tmp_path) as folder:
+        with pytest.raises(CheckpointError, match="resume it first"):
+            next(pipeline(engine, CHANGING, folder).run())
         longer = pipeline(engine, CHANGING._replace(iterations=4), folder, seed=9)
         longer.resume()
         assert [result.record.iteration for result in longer.run()] == [4]
