@@ -11,6 +11,7 @@ from pathlib import Path
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
 from blobdiag.injections import parse
+from blobdiag.reporting.files import REPORTS
 from blobdiag.reporting.formats import Format
 
 MAX_SIMULATIONS = 32_000
@@ -22,6 +23,7 @@ MOST_SECONDS = 10_000_000
 OF_THE_BUILT_IN = (
     *("determinizations", "simulations", "network", "checkpoint", "lanes", "threads", "tuned"),
     *("dtype", "inject", "reuse", "verify_fix"),
+    *("iterations", "run_dir", "resume", "learning_rate", "schedule"),
 )
 """Options that another project's engine has no use for: it chooses these things itself."""
 FOR_THE_FACTORY = ("workers", "players", "cards")
@@ -124,6 +126,11 @@ class Settings:
                     f"{_option(name)} is for the built-in engine: "
                     "with --engine the factory decides that"
                 )
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the report where `--output` names none."""
+        return REPORTS
 
     @property
     def expectations(self) -> dict[str, Expectation]:

@@ -6,8 +6,10 @@ the windows in which it was measured.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from itertools import compress
 from time import monotonic
 
 import engine
@@ -23,6 +25,7 @@ if getattr(engine, "PROJECT", None) != "blobdiag":
     )
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
@@ -90,10 +93,13 @@ def load_network(settings: Settings) -> BlobNet:
     if path is None:
         return network
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            weights = safetensors.torch.load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"--checkpoint {path}: there is no such file") from None
-    except Exception as error:  # torch's reader raises anything on a file of another kind
+    except Exception as error:  # the readers raise anything on a file of another kind
         raise UserError(
             f"--checkpoint {path}: not a file of weights ({_first_line(error)})"
         ) from None
@@ -125,6 +131,12 @@ class ThreadLog:
         self.times: list[float] = []
         self.evaluations: list[int] = []
 
+    def forget(self, before: float) -> None:
+        """Drop what was stamped before a moment."""
+        gone = bisect_left(self.times, before)
+        del self.times[:gone]
+        del self.evaluations[:gone]
+
     def at(self, times: np.ndarray) -> np.ndarray:
         """Evaluations at monotonic `times`, interpolated between stamps."""
         return np.interp(times, self.times, self.evaluations)
@@ -133,17 +145,8 @@ class ThreadLog:
 class Arm:
     """Self-play on one device, measured in windows."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        network: BlobNet,
-        device: str,
-        lanes: int | None = None,
-    ) -> None:
-        """`lanes` a worker where the settings name none.
-
-        Raises what SelfPlayEngine raises for the device.
-        """
+    def __init__(self, settings: Settings, network: BlobNet, device: str) -> None:
+        """Raises what SelfPlayEngine raises for the device."""
         worker_devices(device, 1)  # an absent device is refused before anything is built for it
         self.settings, self.network, self.device = settings, network, device
         self.trained = settings.checkpoint is not None
@@ -161,7 +164,7 @@ class Arm:
             simulations_per_determinization=settings.simulations,
             device=device,
             threads=settings.threads,
-            lanes=settings.lanes or lanes,
+            lanes=settings.lanes,
             dtype=dtype,
             seed=settings.seed,
             stall_seconds=settings.stall_seconds,
@@ -217,6 +220,15 @@ class Arm:
         """Count [start, end] (monotonic seconds) as measured; `tally` is what was done in it."""
         self.windows.append((start, end))
         self._tallies.append(tally)
+
+    def forget(self, before: float) -> None:
+        """Drop the windows that ended before a moment (monotonic), and what lies in them."""
+        kept = [end > before for _, end in self.windows]
+        self.windows = list(compress(self.windows, kept))
+        self._tallies = list(compress(self._tallies, kept))
+        self._finished = [game for game in self._finished if game[0] >= before]
+        for log in self._logs.values():
+            log.forget(before)
 
     def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> None:
         settings = self.settings

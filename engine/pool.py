@@ -333,7 +333,7 @@ class WorkerPool:
             self._gone.append(worker.status)
         if cause := _cause(worker):
             why += f" ({cause})"
-        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are played again")
+        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are handed out again")
         if worker.spec.worker in self._replaced and state == "lost":
             raise WorkerFailed(f"{name} {why}: its second failure without a finished game between")
         self._replaced.add(worker.spec.worker)

@@ -1,6 +1,11 @@
-"""`blobdiag iteration`: what does a full iteration cost, and where does the GPU idle? (Test 3)"""
+"""`blobdiag iteration`: what does an iteration cost, where does the GPU idle? (Test 3)
+
+And the training run that is made of iterations.
+"""
 
 from __future__ import annotations
+
+from typing import cast
 
 from blobdiag.commands import session as sessions
 from blobdiag.commands.judging import (
@@ -16,37 +21,44 @@ from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.planning import plan_with
-from blobdiag.diagnosis.rates import rates_of
+from blobdiag.diagnosis.rates import Rates, rates_of
+from blobdiag.engines.kept_run import kept_run
+from blobdiag.engines.protocol import Course, Played
 from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Metric, Plan, Throughput
-from blobdiag.settings import Settings
+from blobdiag.reporting.model import Metric, Plan
+from blobdiag.run_settings import RunSettings
 from engine.devices import resolve_auto
 
 COMMAND = "iteration"
 
 
-def iteration(settings: Settings) -> int:
-    """Run one iteration of self-play and training under the sampler; the exit code."""
-    device = resolve_auto(settings.device)
-    results: list[Metric] = []
+def iteration(settings: RunSettings) -> int:
+    """Run iterations of self-play and training under the sampler; the exit code.
 
-    def measure(session: Session) -> None:
-        with session.phase("set-up"):
-            course = session.engine.iteration(session.settings, device)
-            session.at_work.append(course.trainer)
-        with session.playing(course.arm):
-            results.extend(course.run(session.phase, session.show_games, session.show_steps))
-            session.probe(course.arm)
-
-    return sessions.run(COMMAND, device, settings, measure, lambda session: judge(session, results))
-
-
-def judge(session: Session, results: list[Metric]) -> Judgement:
-    """Test 3: a GPU that works in both phases and never idles between, and the days it takes.
-
-    `results` are the iteration's own figures; none where it did not come to its end.
+    Raises UserError, in one line, for a folder that is in use, holds a run already, or cannot be
+    gone on from.
     """
-    expectations, settings = session.settings.expectations, session.settings
+    with kept_run(settings) as kept:
+        device = resolve_auto(kept.settings.device)
+        courses: list[Course] = []
+
+        def measure(session: Session) -> None:
+            # The session's are the same settings, with the tuned ones filled in.
+            tuned = kept._replace(settings=cast(RunSettings, session.settings))
+            with session.phase("set-up"):
+                course = session.engine.course(tuned, device)
+                courses.append(course)
+                session.at_work.append(course.trainer)
+            with session.playing(course.arm):
+                course.run(session)
+                session.probe(course.arm)
+
+        return sessions.run(COMMAND, device, kept.settings, measure, lambda s: judge(s, courses))
+
+
+def judge(session: Session, courses: list[Course]) -> Judgement:
+    """Test 3: a GPU that works in both phases and never idles between, and the days it takes."""
+    expectations = session.settings.expectations
     workers = [record for arm in session.arms for record in arm.workers()]
     checks = [device_reaches_workers(workers, session.device)]
     rules = [
@@ -71,16 +83,20 @@ def judge(session: Session, results: list[Metric]) -> Judgement:
     checks += health_checks(session, throughputs)
     for throughput in throughputs:
         checks += machine_checks(session, throughput)
-    if results and not throughputs:
+    figures = [figure for course in courses for figure in course.figures()]
+    if courses:
+        session.training = courses[0].training_run()
+    if figures and not throughputs:
         session.event("no-plan", "self-play was never steady: raise --games, or lower --lanes")
     gaps = idle_gaps_of(session, trainers)
-    if not results or not throughputs:
+    if not figures or not throughputs:
         return Judgement(checks=checks, idle_gaps=gaps, validity=rules)
-    projection = project(session, settings, throughputs[0], results)
+    rates = rates_of(throughputs[0], figures, session.trace.to_phases())
+    projection = project(session, rates)
     return Judgement(
         headline(projection),
         checks,
-        metrics=results,
+        metrics=[*figures, *foretold(courses[0].played(session.trace), rates)],
         plan=projection,
         idle_gaps=gaps,
         validity=[*rules, *training_rules(session)],
@@ -99,14 +115,27 @@ def headline(projection: Plan | None) -> str:
     )
 
 
-def project(
-    session: Session, settings: Settings, throughput: Throughput, metrics: list[Metric]
-) -> Plan | None:
+def project(session: Session, rates: Rates) -> Plan | None:
     """The days for the planned iterations; None, with an event, when a rate is not known."""
-    rates = rates_of(throughput, metrics, session.trace.to_phases())
+    settings = session.settings
     try:
         return plan_with(rates, settings.plan_iterations, settings.plan_games, settings.reuse)
     except ValueError as error:
         session.failure = f"no plan: {error}"
         session.event("no-plan", str(error))
         return None
+
+
+def foretold(played: Played | None, rates: Rates) -> list[Metric]:
+    """What the projection makes of the iterations that really ran, beside what they took."""
+    if played is None:
+        return []
+    try:
+        made = plan_with(rates, played.iterations, played.games, played.reuse)
+    except ValueError:
+        return []  # `project` has said why
+    projected = 60 * made.minutes_per_iteration * played.iterations
+    return [
+        Metric(name="these iterations, measured", value=played.seconds, unit="s", samples=1),
+        Metric(name="these iterations, projected", value=projected, unit="s", samples=1),
+    ]

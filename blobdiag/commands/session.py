@@ -53,6 +53,7 @@ from blobdiag.reporting.model import (
     Report,
     Status,
     Throughput,
+    TrainingRun,
     Validity,
     Verification,
 )
@@ -109,6 +110,9 @@ class Session:
             console_on_stderr(), settings.quiet, self._readings, self._workers_in_words
         )
         self.arms: list[Arm] = []
+        self.within = ""
+        """What a phase is shown to be part of."""
+        self.training: TrainingRun | None = None
         self.probes: dict[str, Probes] = {}
         """By device: what its arm's network does without a search."""
         self.events: list[tuple[float, str, str]] = []
@@ -124,7 +128,7 @@ class Session:
     @contextmanager
     def phase(self, name: str, device: str | None = None) -> Iterator[Span]:
         """Mark a phase in the trace and show it."""
-        self.view.phase(name if device is None else f"{name} on {device}")
+        self.view.phase((name if device is None else f"{name} on {device}") + self.within)
         with self.trace.phase(name, device) as span:
             yield span
 
@@ -266,6 +270,7 @@ class Session:
             validity=judgement.validity,
             checks=judgement.checks,
             verification=self.verification,
+            training=self.training,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(

@@ -14,10 +14,12 @@ from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.rates import EXAMPLES_TRAINED, GAMES_PLAYED
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
 from blobdiag.engines.counting import ForwardCounts
+from blobdiag.engines.kept_run import KeptRun
 from blobdiag.engines.process import EngineFailed, EngineProcess
-from blobdiag.engines.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Watch
+from blobdiag.engines.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Stage, Watch
 from blobdiag.engines.training import training_rate
 from blobdiag.reporting.model import Block, Metric, SearchHealth, Throughput, WorkerRecord
+from blobdiag.sampling.trace import Trace
 from blobdiag.settings import FOR_THE_FACTORY, Settings
 from blobdiag.workload import BLOCK_SECONDS, ThreadLog
 from engine.devices import worker_devices
@@ -43,9 +45,9 @@ class Foreign:
         """Self-play on a device. Raises DeviceUnavailable."""
         return ForeignArm(settings, device, ["play"])
 
-    def iteration(self, settings: Settings, device: str) -> ForeignIteration:
+    def course(self, kept: KeptRun, device: str) -> ForeignIteration:
         """An iteration on a device. Raises DeviceUnavailable."""
-        return ForeignIteration(settings, device)
+        return ForeignIteration(kept.settings, device)
 
 
 class Event(NamedTuple):
@@ -351,22 +353,36 @@ class ForeignIteration:
     def __init__(self, settings: Settings, device: str) -> None:
         self.settings = settings
         self.arm = ForeignArm(settings, device, ["play", "train"])
+        self._seconds: float | None = None
+        """All of the training took; None until it has ended."""
 
     @property
     def trainer(self) -> ForeignArm:
         """The same process."""
         return self.arm
 
-    def run(self, phase: PhaseMarker, on_progress: OnProgress, on_step: OnStep) -> list[Metric]:
+    def run(self, stage: Stage) -> None:
         """Raises EngineFailed."""
-        with phase(WARM_UP):
-            self.arm.warm_up(on_progress)
-        with phase(SELF_PLAY):
-            self.arm.measure(self.settings.min_seconds, self.settings.games, on_progress)
-        with phase(TRAINING):
-            seconds = self.arm.train(on_step)
-        ends, examples = zip(*self.arm.steps, strict=True)
-        return [training_rate(ends, examples, sum(examples) / seconds), *self._facts(examples)]
+        with stage.phase(WARM_UP):
+            self.arm.warm_up(stage.show_games)
+        with stage.phase(SELF_PLAY):
+            self.arm.measure(self.settings.min_seconds, self.settings.games, stage.show_games)
+        with stage.phase(TRAINING):
+            self._seconds = self.arm.train(stage.show_steps)
+
+    def figures(self) -> list[Metric]:
+        """Its rate of training, and counts; none where it did not come to its end."""
+        if self._seconds is None:
+            return []
+        examples = [count for _, count in self.arm.steps]
+        rate = training_rate([self.arm.steps], sum(examples) / self._seconds)
+        return [rate, *self._facts(examples)]
+
+    def played(self, trace: Trace) -> None:
+        """A single iteration has none to compare a projection with."""
+
+    def training_run(self) -> None:
+        """It is only measured."""
 
     def _facts(self, examples: Sequence[int]) -> list[Metric]:
         counted = [

@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from blobdiag.reporting.model import Metric, NetworkRate, PrecisionProbe, Throughput, WorkerRecord
+from blobdiag.engines.kept_run import KeptRun
+from blobdiag.reporting.model import (
+    Metric,
+    NetworkRate,
+    PrecisionProbe,
+    Throughput,
+    TrainingRun,
+    WorkerRecord,
+)
+from blobdiag.sampling.trace import Trace
 from blobdiag.settings import Settings
 from engine.precision import Difference
 
@@ -132,8 +141,39 @@ class Arm(Working, Protocol):
         """Its answers beside the CPU's in float32; None where they cannot be had."""
 
 
-class Iteration(Protocol):
-    """One iteration of self-play and training, made ready."""
+class Stage(Protocol):
+    """Where a course shows and records what it does: the command's session."""
+
+    within: str
+    """What a phase is shown to be part of."""
+
+    @property
+    def trace(self) -> Trace: ...
+
+    def phase(self, name: str, device: str | None = None) -> AbstractContextManager[object]:
+        """Mark a phase."""
+
+    def event(self, kind: str, text: str) -> None: ...
+
+    def show_games(self, progress: Progress) -> None: ...
+
+    def show_steps(self, done: int, wanted: int | None) -> None:
+        """Training steps done, and how many there will be; None: not known."""
+
+
+class Played(NamedTuple):
+    """Iterations that really ran, beside which their projection can be held."""
+
+    iterations: int
+    games: float
+    """Of each, on average."""
+    reuse: float
+    seconds: float
+    """From before the first to the end of the last."""
+
+
+class Course(Protocol):
+    """Iterations of self-play and training, made ready."""
 
     @property
     def arm(self) -> Arm: ...
@@ -141,8 +181,17 @@ class Iteration(Protocol):
     @property
     def trainer(self) -> Working: ...
 
-    def run(self, phase: PhaseMarker, on_progress: OnProgress, on_step: OnStep) -> list[Metric]:
-        """Play, with a window of steady play in it, and train; what came of it."""
+    def run(self, stage: Stage) -> None:
+        """Play, with windows of steady play in it, and train."""
+
+    def figures(self) -> list[Metric]:
+        """Rates and counts of the iterations that came to their end; none where none did."""
+
+    def played(self, trace: Trace) -> Played | None:
+        """What can be held beside a projection; None: nothing."""
+
+    def training_run(self) -> TrainingRun | None:
+        """The training so far; None where an iteration was only measured."""
 
 
 class MeasuredEngine(Protocol):
@@ -162,5 +211,5 @@ class MeasuredEngine(Protocol):
     def arm(self, settings: Settings, device: str) -> Arm:
         """Self-play on a device, not started yet. Raises DeviceUnavailable."""
 
-    def iteration(self, settings: Settings, device: str) -> Iteration:
-        """An iteration on a device, not started yet. Raises DeviceUnavailable."""
+    def course(self, kept: KeptRun, device: str) -> Course:
+        """Iterations on a device, not started yet. Raises DeviceUnavailable."""

@@ -13,13 +13,16 @@ from blobdiag.reporting.model import Metric
 MOST_BLOCKS = 200
 
 
-def training_rate(ends: Sequence[float], examples: Sequence[float], whole: float) -> Metric:
-    """Examples per second over the steps, the first left out: it pays for what is made once.
+def training_rate(
+    trainings: Sequence[Sequence[tuple[float, float]]], whole: float | None
+) -> Metric:
+    """Examples per second over the steps, each training's first left out.
 
-    `ends` are in monotonic seconds, `examples` those of each step; `whole` is the rate of all of
-    the training, which stands where there was only one step.
+    It pays for what is made once. A step is its end in monotonic seconds and its examples; `whole`
+    is the rate of all training, which stands where no training had a second step.
     """
-    seconds = np.diff(ends)
+    seconds = np.concatenate([np.diff([end for end, _ in steps]) for steps in ([], *trainings)])
+    counts = np.concatenate([[float(n) for _, n in steps[1:]] for steps in ([], *trainings)])
     if not len(seconds):
         return Metric(
             name=EXAMPLES_PER_SECOND,
@@ -30,7 +33,6 @@ def training_rate(ends: Sequence[float], examples: Sequence[float], whole: float
         )
     # A few hundred blocks say as much as ten thousand steps.
     blocks = np.array_split(np.arange(len(seconds)), min(len(seconds), MOST_BLOCKS))
-    counts = np.asarray(examples[1:], float)
     return rate(
         EXAMPLES_PER_SECOND,
         "examples/s",

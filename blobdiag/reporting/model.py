@@ -445,6 +445,51 @@ class IdleGap(Stretch):
     phase: str | None = Field(description="the phase it lies in, or 'before → after'")
 
 
+class TrainedIteration(Model):
+    """One finished iteration of a training run, with what of it was done before a resume."""
+
+    iteration: int = Field(description="from 1")
+    games: int
+    determinizations: int
+    simulations: int
+    chunks: int = Field(description="self-play's units, each repeated if it is interrupted")
+    self_play_seconds: float
+    evaluations_per_game: float
+    examples: int
+    buffer_examples: int = Field(description="those that training drew from")
+    steps: int
+    training_seconds: float
+    learning_rate: float = Field(description="of its last step")
+    policy_loss: float | None = Field(
+        description="mean of the last tenth of its steps, nats; None: it had no step"
+    )
+    value_loss: float | None
+    weights_hash: str
+    weights_ages: dict[int, int] = Field(
+        description="iterations that the weights a game ended with were behind: how many games"
+    )
+    mean_age: float = Field(
+        description="iterations since the buffer's examples were played, when it ended"
+    )
+    mean_uses: float = Field(description="times each of them had been trained on until then")
+
+
+class TrainingRun(Model):
+    """A training of several iterations, or one that is kept in a folder."""
+
+    wanted: int = Field(description="iterations it will have")
+    taken_up_at: int = Field(default=0, description="iterations that were finished before this run")
+    iterations: list[TrainedIteration] = Field(description="all that are finished")
+    examples_by_age: dict[int, int] = Field(
+        description="of the last training: iterations since an example was played: how many "
+        "examples; empty: this run has finished none"
+    )
+    examples_by_uses: dict[int, int] = Field(
+        description="of the last training: times an example had been trained on when it ended: "
+        "how many examples; empty: this run has finished none"
+    )
+
+
 class PlanTerm(Model):
     """One summand of an iteration's minutes, with what a free one would gain (Amdahl)."""
 
@@ -528,6 +573,9 @@ class Report(Model):
     program: Program | None = Field(default=None, description="where another program was watched")
     verification: Verification | None = Field(
         default=None, description="of the costliest finding's remedy, where that was asked for"
+    )
+    training: TrainingRun | None = Field(
+        default=None, description="where several iterations were run, or one kept"
     )
     plan: Plan | None = None
     events: list[Event] = Field(default_factory=list)

@@ -30,6 +30,9 @@ from blobdiag.reporting.unknowns import by_reason
 MOST_NAMES = 6
 """Of metrics that are not known, a reason."""
 
+MOST_PHASES, MOST_ITERATIONS = 60, 30
+"""Rows of their tables: the newest."""
+
 _COLOUR = {
     Status.PASS: "green",
     Status.FAIL: "red",
@@ -150,18 +153,33 @@ def _metrics(report: Report) -> RenderableType | None:
     return table
 
 
+def _training(report: Report) -> RenderableType | None:
+    run = report.training
+    if run is None:
+        return None
+    table = _table(words.training_title(run), gap=1)
+    for name, _ in words.TRAINING_COLUMNS:
+        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    for one in run.iterations[-MOST_ITERATIONS:]:
+        table.add_row(*(_text(cell(one)) for _, cell in words.TRAINING_COLUMNS))
+    return Group(table, *map(_text, words.staleness(run)))
+
+
 def _phases(report: Report) -> RenderableType | None:
     if not report.phases:
         return None
     names = list(dict.fromkeys(m.name for phase in report.phases for m in phase.metrics))
-    table = _table("Phases")
+    hidden = len(report.phases) - MOST_PHASES
+    table = _table(
+        "Phases" if hidden <= 0 else f"Phases (without the first {hidden:,}: see the JSON)"
+    )
     table.add_column("phase", overflow="fold")
     table.add_column("device", overflow="fold")
     for head in ("from s", "to s", "seconds"):
         table.add_column(head, justify="right", no_wrap=True)
     for name in names:
         table.add_column(_text(name), justify="right", overflow="fold")
-    for phase in report.phases:
+    for phase in report.phases[-MOST_PHASES:]:
         by_name = {metric.name: metric for metric in phase.metrics}
         table.add_row(
             _text(phase.name),
@@ -378,6 +396,7 @@ _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
     _processes,
     _workers,
     _throughput,
+    _training,
     _metrics,
     _phases,
     _idle_gaps,

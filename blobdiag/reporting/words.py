@@ -5,7 +5,8 @@ What is not known is "–" with its reason, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
@@ -15,6 +16,8 @@ from blobdiag.reporting.model import (
     Report,
     Status,
     Throughput,
+    TrainedIteration,
+    TrainingRun,
     WorkerRecord,
 )
 
@@ -147,6 +150,50 @@ THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
     ("evals/decision", lambda t: _health(t, t.search_health.evaluations_per_decision, "{:,.1f}")),
 ]
 """What is said of a throughput: a name, and the words for it."""
+
+
+TRAINING_COLUMNS: list[tuple[str, Callable[[TrainedIteration], str]]] = [
+    ("#", lambda one: str(one.iteration)),
+    ("games", lambda one: count(one.games)),
+    ("self-play s", lambda one: f"{one.self_play_seconds:,.1f}"),
+    ("examples", lambda one: count(one.examples)),
+    ("training s", lambda one: f"{one.training_seconds:,.1f}"),
+    ("steps", lambda one: count(one.steps)),
+    ("policy loss", lambda one: UNKNOWN if one.policy_loss is None else f"{one.policy_loss:.3f}"),
+    ("value loss", lambda one: UNKNOWN if one.value_loss is None else f"{one.value_loss:.3f}"),
+    ("age", lambda one: f"{one.mean_age:.1f}"),
+    ("uses", lambda one: f"{one.mean_uses:.1f}"),
+]
+"""Of an iteration; age and uses are means over the examples that training drew from."""
+
+
+def training_title(run: TrainingRun) -> str:
+    """How far it has come."""
+    before = f", {run.taken_up_at:,} of them before this run" if run.taken_up_at else ""
+    return f"Training: {len(run.iterations):,} of {run.wanted:,} iterations{before}"
+
+
+def staleness(run: TrainingRun) -> list[str]:
+    """How old the weights of its games were, and its examples, and how often they were used."""
+    games: Counter[int] = Counter()
+    for one in run.iterations:
+        games.update(one.weights_ages)
+    spoken = [
+        ("weights behind when a game ended, iterations", games, "games"),
+        ("examples of the last training, iterations old", run.examples_by_age, "examples"),
+        ("examples of the last training, times trained on", run.examples_by_uses, "examples"),
+    ]
+    return [
+        f"{what}: {_spread(counts, unit)}" if counts else f"{what}: not known (no training ended)"
+        for what, counts, unit in spoken
+    ]
+
+
+def _spread(counts: Mapping[int, int], unit: str) -> str:
+    """'mean 1.5, 0 to 3, of 1,500 games'."""
+    total = sum(counts.values())
+    mean = sum(value * many for value, many in counts.items()) / total
+    return f"mean {figure(mean)}, {min(counts)} to {max(counts)}, of {count(total)} {unit}"
 
 
 def environment(report: Report) -> list[tuple[str, str]]:

@@ -469,7 +469,7 @@ HELP = {
     "": ["check-gpu", "compare", "iteration", "doctor", "report", "--version"],
     "check-gpu": ["--device", "--games", "--inject", "--expect", "--min-seconds", "--output"],
     "compare": ["--device", "--games", "--checkpoint", "--network", "--dtype", "--quiet"],
-    "iteration": ["--device", "--games", "--reuse", "--plan-iterations", "--plan-games"],
+    "iteration": ["--games", "--reuse", "--plan-games", "--iterations", "--run-dir", "--resume"],
     "plan": ["REPORT", "--iterations", "--games", "--days", "--card-gb", "--accept-invalid"],
     "doctor": ["CUDA"],
     "report": ["show", "validate", "html", "trace", "list", "diff", "spread"],

@@ -345,7 +345,7 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blobdiag.engines.foreign.WARM_UP_SECONDS", 0.5)
     settings = options(device="cpu", engine="engine.random_play:Pool", min_seconds=0.5)
     arms = [ForeignArm(settings, "cpu", ["play"]) for _ in range(2)]
-    watched: dict[int, str] = {}
+    watched = set[int]()
     try:
         for arm in arms:
             arm.start(watched.update)
