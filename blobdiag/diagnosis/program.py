@@ -6,7 +6,7 @@ parameters has no device, and one on `meta` computes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING, Window, kind, mean, samples, windows
@@ -23,6 +23,8 @@ STRAY_SHARE = 0.01
 MIN_CPU_SAMPLES = 5
 # A share of a life shorter than this is mostly start-up.
 MIN_LIFE_S = 2.0
+# Of evidence: what more processes do says nothing new.
+MOST_LINES = 12
 
 
 class Expected(NamedTuple):
@@ -72,25 +74,6 @@ def calling(program: Program) -> list[ProcessRecord]:
     return [p for p in program.processes if network_calls(p)]
 
 
-def ancestors(program: Program, process: ProcessRecord) -> Iterator[ProcessRecord]:
-    """Its parent, its parent's parent, … as far as they belong to the program."""
-    seen = {id(process)}
-    while True:
-        # A PID may be used again: of several the youngest that was there before.
-        parents = [
-            p
-            for p in program.processes
-            if p.pid == process.parent_pid
-            and p.started_s <= process.started_s
-            and id(p) not in seen
-        ]
-        if not parents:
-            return
-        process = max(parents, key=lambda p: p.started_s)
-        seen.add(id(process))
-        yield process
-
-
 def computes(process: ProcessRecord) -> bool:
     """Whether it has loaded a library that runs networks."""
     return process.torch is not None or bool(set(process.libraries) - {CUDA})
@@ -103,17 +86,52 @@ def is_python(process: ProcessRecord) -> bool:
     return named or process.python is not None
 
 
-def is_worker(program: Program, process: ProcessRecord) -> bool:
-    """Whether a process that itself can run networks started it."""
-    return any(computes(p) for p in ancestors(program, process))
+class Family:
+    """Who started whom among the processes of a program."""
+
+    def __init__(self, program: Program) -> None:
+        self._by_pid: dict[int, list[ProcessRecord]] = {}
+        for process in program.processes:
+            self._by_pid.setdefault(process.pid, []).append(process)
+        self._parents = {id(p) for caller in calling(program) for p in self.ancestors(caller)}
+
+    def ancestors(self, process: ProcessRecord) -> list[ProcessRecord]:
+        """Its parent, its parent's parent, … as far as they belong to the program."""
+        found: list[ProcessRecord] = []
+        # A PID may be used again: of several the youngest that was there before.
+        while parents := [
+            p
+            for p in self._by_pid.get(process.parent_pid, [])
+            if p.started_s <= process.started_s and p is not process and p not in found
+        ]:
+            process = max(parents, key=lambda p: p.started_s)
+            found.append(process)
+        return found
+
+    def is_worker(self, process: ProcessRecord) -> bool:
+        """Whether a process that itself can run networks started it."""
+        return any(computes(p) for p in self.ancestors(process))
+
+    def has_workers(self, process: ProcessRecord) -> bool:
+        """Whether a process below it called a network."""
+        return id(process) in self._parents
+
+    def label(self, process: ProcessRecord) -> str:
+        """'worker (pid 7)', 'parent (pid 7)' of such, or 'process (pid 7)'."""
+        if self.is_worker(process):
+            return f"worker (pid {process.pid})"
+        return f"{'parent' if self.has_workers(process) else 'process'} (pid {process.pid})"
 
 
-def label(program: Program, process: ProcessRecord) -> str:
-    """'worker (pid 7)' or 'process (pid 7)'; 'parent (pid 7)' where it has workers."""
-    if is_worker(program, process):
-        return f"worker (pid {process.pid})"
-    parents = {id(p) for worker in calling(program) for p in ancestors(program, worker)}
-    return f"{'parent' if id(process) in parents else 'process'} (pid {process.pid})"
+def numbered(number: int, what: str = "process") -> str:
+    """'1 process', '3 processes'."""
+    return f"{number} {what}{'' if number == 1 else 'es'}"
+
+
+def shortened(lines: Sequence[str]) -> list[str]:
+    """At most MOST_LINES of them, and how many more there are."""
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], *([f"and {more} more like these"] if more > 0 else [])]
 
 
 def expected(report: Report) -> Expected | None:
@@ -127,7 +145,7 @@ def expected(report: Report) -> Expected | None:
     holder = next((p for p in program.processes if p.cuda_initialised), None)
     if holder is None:
         return None
-    because = f"{label(program, holder)} holds a CUDA context"
+    because = f"{Family(program).label(holder)} holds a CUDA context"
     return Expected(CUDA, because, asked=False)
 
 
@@ -142,31 +160,27 @@ def off_device(report: Report) -> list[Off]:
     if program is None or device is None:
         return []
     everything = total([c for p in program.processes for c in network_calls(p)])
-    found = []
+    family, found = Family(program), []
     for process in calling(program):
         calls = network_calls(process)
         off = [c for c in calls if kind(c.parameter_device) != device.kind]
         if total(off) <= STRAY_SHARE * total(calls):
             continue
         if device.asked:
-            stray = total(off) <= STRAY_SHARE * everything and _has_workers(program, process)
+            stray = total(off) <= STRAY_SHARE * everything and family.has_workers(process)
         else:
-            stray = len(on(CPU, calls)) < len(calls) or not _below_a_holder(program, process)
+            stray = len(on(CPU, calls)) < len(calls) or not _below_a_holder(family, process)
         if not stray:
             found.append(Off(process, off))
     return found
 
 
-def _has_workers(program: Program, process: ProcessRecord) -> bool:
-    return any(process is p for worker in calling(program) for p in ancestors(program, worker))
-
-
-def _below_a_holder(program: Program, process: ProcessRecord) -> bool:
+def _below_a_holder(family: Family, process: ProcessRecord) -> bool:
     """Whether a process above it holds a CUDA context, and does not call on the CPU as well."""
     most = STRAY_SHARE * total(network_calls(process))
     return any(
         p.cuda_initialised and total(on(CPU, network_calls(p))) <= most
-        for p in ancestors(program, process)
+        for p in family.ancestors(process)
     )
 
 

@@ -14,6 +14,7 @@ from blobdiag.diagnosis.program import (
     CUDA,
     MARKERS,
     Expected,
+    Family,
     Off,
     calling,
     computes,
@@ -22,11 +23,12 @@ from blobdiag.diagnosis.program import (
     gpu_level,
     gpus_used,
     is_python,
-    label,
     network_calls,
+    numbered,
     off_device,
     on,
     quoted,
+    shortened,
     total,
     uses_gpu,
 )
@@ -65,21 +67,24 @@ def _forwards(report: Report, program: Program) -> Check:
     device = expected(report)
     if device is None:
         return _without_expectation(report)
+    family = Family(program)
     callers, off, silent = calling(program), off_device(report), _not_counted(program)
     calls = total([c for p in callers for c in network_calls(p)])
     if off:
         where = sorted({c.parameter_device for one in off for c in one.calls})
-        seen = f"{len(off)} of {len(callers)} processes call networks on {', '.join(where)}"
-        return _device(device, Status.FAIL, seen, [_off(program, one) for one in off], calls)
+        seen = f"{len(off)} of {numbered(len(callers))} called networks on {', '.join(where)}"
+        return _device(
+            device, Status.FAIL, seen, shortened([_off(family, one) for one in off]), calls
+        )
     if silent:
-        seen = f"{len(silent)} processes with torch were not counted to their end"
-        evidence = [f"{label(program, p)}: {p.reason or _left_out(p)}" for p in silent]
+        seen = f"{numbered(len(silent))} with torch not counted to the end"
+        evidence = shortened([f"{family.label(p)}: {p.reason or _left_out(p)}" for p in silent])
         return _device(device, Status.INCONCLUSIVE, seen, [*evidence, *_rest(program)])
     if not callers:
         return _from_outside(report, program, device)
     stray = calls - total([c for p in callers for c in on(device.kind, network_calls(p))])
     but = f", but for {stray:,} tries" if stray else ""
-    seen = f"{calls:,} calls of {len(callers)} processes on {device.kind}{but}"
+    seen = f"{calls:,} calls of {numbered(len(callers))} on {device.kind}{but}"
     return _device(device, Status.PASS, seen, _rest(program), calls)
 
 
@@ -110,18 +115,20 @@ def _left_out(process: ProcessRecord) -> str:
     return "why is not known"
 
 
-def _off(program: Program, off: Off) -> str:
-    return f"{label(program, off.process)}: {quoted(off.calls)}"
+def _off(family: Family, off: Off) -> str:
+    return f"{family.label(off.process)}: {quoted(off.calls)}"
 
 
 def _rest(program: Program) -> list[str]:
     """What every process called, and what of it is not counted."""
-    lines = [f"{label(program, p)}: {quoted(network_calls(p))}" for p in calling(program)]
-    return lines + [
-        f"{label(program, p)}: not counted in it: {', '.join(p.unseen)}"
+    family = Family(program)
+    lines = [f"{family.label(p)}: {quoted(network_calls(p))}" for p in calling(program)]
+    unseen = [
+        f"{family.label(p)}: not counted in it: {', '.join(p.unseen)}"
         for p in program.processes
         if p.unseen
     ]
+    return [*shortened(lines), *shortened(unseen)]
 
 
 def _from_outside(report: Report, program: Program, device: Expected) -> Check:
@@ -136,7 +143,8 @@ def _from_outside(report: Report, program: Program, device: Expected) -> Check:
         )
         return _device(device, Status.INCONCLUSIVE, seen, _rest(program))
     names = ", ".join(sorted({name for p in computing for name in p.libraries}))
-    evidence = [_seen_of(report, program, p) for p in computing]
+    family = Family(program)
+    evidence = shortened([_seen_of(report, family, p) for p in computing])
     busy = gpu_level(report, "utilization")
     if busy is not None:
         evidence.append(f"GPU utilisation: mean {busy:.0f} %")
@@ -153,12 +161,12 @@ def _from_outside(report: Report, program: Program, device: Expected) -> Check:
     return _device(device, status, f"{seen} ({names}; {ONLY})", evidence)
 
 
-def _seen_of(report: Report, program: Program, process: ProcessRecord) -> str:
+def _seen_of(report: Report, family: Family, process: ProcessRecord) -> str:
     opened = {True: "open", False: "not opened", None: "not known"}[process.driver_opened]
     mib = driver_listed(report, process)
     memory = "not listed on a GPU" if mib is None else f"{mib:,.0f} MiB of a GPU"
     libraries = ", ".join(process.libraries)
-    return f"{label(program, process)}: {libraries}; driver {opened}, {memory}"
+    return f"{family.label(process)}: {libraries}; driver {opened}, {memory}"
 
 
 def _device(

@@ -90,7 +90,7 @@ def test_what_was_not_counted_to_its_end_never_passes(silent: dict[str, object])
     report = watched([TRAINER, on_gpu(1, calls("cuda:0")), more], expect="cuda", gpu=True)
     check = device(report)
     assert check.status is Status.INCONCLUSIVE
-    assert check.observation == "1 processes with torch were not counted to their end"
+    assert check.observation == "1 process with torch not counted to the end"
     assert "pid 4003" in check.evidence[0]
     # But what was seen elsewhere still fails.
     off = watched([TRAINER, process(1, calls("cpu")), more], expect="cuda", gpu=True)

@@ -174,7 +174,7 @@ def test_small_batches_on_a_cpu_are_priced_by_the_trainer_s_rows() -> None:
     report = SICK["tiny-batches"]["one leaf on a CPU, where the trainer's rows cost less"]
     finding = found("tiny-batches", report)
     assert finding.evidence[-1] == (
-        "a row takes 500 µs of a core in these calls, 39 µs in calls of 512 rows in the same run"
+        "a row takes 500 µs of a core in these calls, 39.1 µs in calls of 512 rows in the same run"
     )
     # 20,000 calls of 0.5 ms in 26 s of life, and 12.8 times less in them.
     share = 10 / 26

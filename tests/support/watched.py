@@ -36,7 +36,7 @@ def calls(
         "module": "game.net.PolicyValueNet",
         "parameter_device": device,
         "input_device": device,
-        "dtype": "torch.float32",
+        "dtype": "float32",
         "train_mode": False,
         "grad_enabled": False,
         "calls": number,

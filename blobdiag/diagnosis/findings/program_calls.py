@@ -7,26 +7,27 @@ from typing import NamedTuple
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import kind
 from blobdiag.diagnosis.findings.gpu import STARVED_SM_PERCENT
+from blobdiag.diagnosis.findings.host import COSTLY
 from blobdiag.diagnosis.findings.network import SMALL_ROWS, TINY_ROWS_CUDA, WAITING_SHARE
 from blobdiag.diagnosis.program import (
     CPU,
     CUDA,
-    ancestors,
+    Family,
     calling,
     cpu_percent,
     expected,
     gpu_level,
     inference,
-    is_worker,
-    label,
     life,
     marks_no_training,
     network_calls,
     overlap,
+    shortened,
     threads_inside,
     total,
     training,
 )
+from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Finding, Gain, ModuleCalls, ProcessRecord, Program, Report
 
 # Fewer calls are a try, or an evaluation, and not what a program spends its time on.
@@ -73,23 +74,26 @@ def tiny_batches(report: Report) -> Finding | None:
     busiest = max(groups, key=lambda group: group.number, default=None)
     if program is None or busiest is None or busiest.number < MIN_CALLS:
         return None
-    rows, device = busiest.mean_batch, expected(report)
-    meant_for_cuda = busiest.device == CUDA or (device is not None and device.kind == CUDA)
+    rows, gain = busiest.mean_batch, gains.unknown("its calls were not measured with many rows")
     loss = _loss(program, busiest)
-    activity = gpu_level(report, "sm_activity")
     if rows is None:
         return None
-    if meant_for_cuda:
+    if _meant_for_cuda(report, busiest):
+        activity = gpu_level(report, "sm_activity")
         tiny = rows <= TINY_ROWS_CUDA and (activity is None or activity < STARVED_SM_PERCENT)
     else:
-        tiny = rows <= SMALL_ROWS.get(busiest.device, 0.0) and loss is not None
+        gain = _gain_of_large(report, busiest, loss)
+        tiny = rows <= SMALL_ROWS.get(busiest.device, 0.0) and (gain.self_play_factor or 1) > COSTLY
     if not tiny:
         return None
-    evidence = [
-        f"{label(program, p)}: {c.module} on {c.parameter_device}, {c.calls:,} calls of "
-        f"{c.mean_batch or 0:,.1f} rows{_common(c)}"
-        for p, c in busiest.calls
-    ]
+    family = Family(program)
+    evidence = shortened(
+        [
+            f"{family.label(p)}: {c.module} on {c.parameter_device}, {c.calls:,} calls of "
+            f"{c.mean_batch or 0:,.1f} rows{_common(c)}"
+            for p, c in busiest.calls
+        ]
+    )
     if loss is not None:
         evidence.append(loss.text)
     return Finding(
@@ -104,8 +108,13 @@ def tiny_batches(report: Report) -> Finding | None:
             "Keep many games in progress in a worker and evaluate their leaves in one call: "
             "network(torch.stack(leaves))"
         ),
-        gain=_gain_of_large(report, busiest, loss),
+        gain=gain,
     )
+
+
+def _meant_for_cuda(report: Report, group: Group) -> bool:
+    device = expected(report)
+    return group.device == CUDA or (device is not None and device.kind == CUDA)
 
 
 def _groups(program: Program) -> list[Group]:
@@ -153,7 +162,8 @@ def _loss(program: Program, small: Group) -> Loss | None:
     if factor < TINY_LOSS:
         return None
     text = (
-        f"a row takes {1e6 * min(costs):,.0f} µs of a core in these calls, {1e6 * cost:,.0f} µs "
+        f"a row takes {figure(1e6 * min(costs))} µs of a core in these calls, "
+        f"{figure(1e6 * cost)} µs "
         f"in calls of {best.mean_batch:,.0f} rows in the same run"
     )
     return Loss(factor, text)
@@ -170,7 +180,7 @@ def _gain_of_large(report: Report, small: Group, loss: Loss | None) -> Gain:
     process, _ = max(small.calls, key=lambda pair: pair[1].calls)
     inside = threads_inside(report, process)
     if loss is None or inside is None:
-        return gains.unknown(f"{small.module} was not called with many rows in this run")
+        return gains.unknown("its calls were not measured with many rows")
     share = min(inside, 1.0)
     return gains.faster(
         report,
@@ -191,6 +201,7 @@ def queue_bound_server(report: Report) -> Finding | None:
     [server] = callers
     calls = inference(network_calls(server))
     busiest, inside = calls[0], threads_inside(report, server)
+    family = Family(program)
     clients = _clients(report, program, server)
     rows = busiest.mean_batch
     bound = (
@@ -211,9 +222,11 @@ def queue_bound_server(report: Report) -> Finding | None:
             "the answer: the queue takes longer than the network, and batches never fill."
         ),
         evidence=[
-            f"{label(program, server)}: {busiest.module} on {busiest.parameter_device}, "
+            f"{family.label(server)}: {busiest.module} on {busiest.parameter_device}, "
             f"{busiest.calls:,} calls of {rows:.1f} rows, {inside:.0%} of its time in them",
-            *(f"process (pid {p.pid}): {used:.0f} % of a core, no calls" for p, used in clients),
+            *shortened(
+                [f"{family.label(p)}: {used:.0f} % of a core, no calls" for p, used in clients]
+            ),
         ],
         remedy=(
             "Evaluate in the process that searches, over many games at once: "
@@ -228,8 +241,8 @@ def _clients(
     report: Report, program: Program, server: ProcessRecord
 ) -> list[tuple[ProcessRecord, float]]:
     """(process, % of a core) of those beside a server that compute, but mostly wait."""
-    start, end = life(report, server)
-    low, high = CLIENT_PERCENT
+    family, (start, end), (low, high) = Family(program), life(report, server), CLIENT_PERCENT
+    relatives = [server, *family.ancestors(server)]
     return [
         (p, used)
         for p in program.processes
@@ -239,7 +252,7 @@ def _clients(
         and overlap(report, p, server) >= (end - start) / 2
         and (used := cpu_percent(report, p)) is not None
         and low <= used <= high
-        and any(q in (server, *ancestors(program, server)) for q in ancestors(program, p))
+        and any(q is relative for q in family.ancestors(p) for relative in relatives)
     ]
 
 
@@ -248,11 +261,11 @@ def train_mode_in_self_play(report: Report) -> Finding | None:
     program = report.program
     if program is None:
         return None
-    evidence = []
+    family, evidence = Family(program), []
     modes: set[str] = set()
     for process in calling(program):
         calls = network_calls(process)
-        wrong = [c for c in calls if _for_nothing(report, program, process, c)]
+        wrong = [c for c in calls if _for_nothing(report, family, process, c)]
         if total(wrong) < max(MIN_CALLS, MAIN_SHARE * total(calls)):
             continue
         seen = ["gradients are recorded"] if any(c.grad_enabled for c in wrong) else []
@@ -260,7 +273,7 @@ def train_mode_in_self_play(report: Report) -> Finding | None:
         modes |= set(seen)
         most = max(wrong, key=lambda c: c.calls)
         evidence.append(
-            f"{label(program, process)}: {most.module}, {most.calls:,} calls, {' and '.join(seen)}"
+            f"{family.label(process)}: {most.module}, {most.calls:,} calls, {' and '.join(seen)}"
         )
     if not evidence:
         return None
@@ -279,13 +292,13 @@ def train_mode_in_self_play(report: Report) -> Finding | None:
             "In training mode dropout stays active, so evaluations are random; with gradients "
             "every evaluation builds a graph that costs time and memory and is thrown away."
         ),
-        evidence=evidence,
+        evidence=shortened(evidence),
         remedy="; ".join(with_modes),
         gain=gains.unknown("the network was not measured in the other mode"),
     )
 
 
-def _for_nothing(report: Report, program: Program, process: ProcessRecord, c: ModuleCalls) -> bool:
+def _for_nothing(report: Report, family: Family, process: ProcessRecord, c: ModuleCalls) -> bool:
     """Whether calls are made in a mode that only training needs, and are none.
 
     In training mode without gradients nobody trains. With gradients a worker does not, where its
@@ -297,16 +310,16 @@ def _for_nothing(report: Report, program: Program, process: ProcessRecord, c: Mo
         return c.train_mode
     if marks_no_training(report):
         return True
-    if not is_worker(program, process):
+    if not family.is_worker(process):
         return False
     return (
         not c.train_mode
         or bool(process.progress.get("games"))
-        or _trains_above(program, process, c.mean_batch)
+        or _trains_above(family, process, c.mean_batch)
     )
 
 
-def _trains_above(program: Program, process: ProcessRecord, rows: float | None) -> bool:
+def _trains_above(family: Family, process: ProcessRecord, rows: float | None) -> bool:
     least = None if rows is None else TRAINER_BATCH * rows
-    trainers = [c for p in ancestors(program, process) for c in training(network_calls(p))]
+    trainers = [c for p in family.ancestors(process) for c in training(network_calls(p))]
     return any(least is not None and (c.mean_batch or 0.0) >= least for c in trainers)

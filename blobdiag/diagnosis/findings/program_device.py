@@ -14,8 +14,9 @@ from blobdiag.diagnosis.findings.gpu import (
 from blobdiag.diagnosis.program import (
     CPU,
     CUDA,
+    Expected,
+    Family,
     Off,
-    ancestors,
     calling,
     driver_listed,
     expected,
@@ -23,12 +24,11 @@ from blobdiag.diagnosis.program import (
     gpus_used,
     host_seconds,
     intra_op,
-    is_worker,
-    label,
     network_calls,
     off_device,
     on,
     quoted,
+    shortened,
     total,
     uses_gpu,
 )
@@ -46,8 +46,9 @@ def device_not_propagated(report: Report) -> Finding | None:
     off = [one for one in off_device(report) if on(CPU, one.calls)]
     if program is None or device is None or device.kind == CPU:
         return None
-    workers = [one for one in off if is_worker(program, one.process)]
-    computing = [p for p in calling(program) if is_worker(program, p)]
+    family = Family(program)
+    workers = [one for one in off if family.is_worker(one.process)]
+    computing = [p for p in calling(program) if family.is_worker(p)]
     if workers:
         title = (
             f"{len(workers)} of {len(computing)} worker processes run their network on the CPU, "
@@ -64,10 +65,10 @@ def device_not_propagated(report: Report) -> Finding | None:
         cause=_CAUSE_IN_WORKERS if workers else _CAUSE_IN_ONE,
         evidence=[
             f"{device.kind} is expected: {device.because}",
-            *(_line(program, one) for one in lost),
-            *_parents(program, [one.process for one in lost]),
+            *shortened([_line(family, one) for one in lost]),
+            *_parents(family, [one.process for one in lost]),
         ],
-        remedy=_remedy(report, program, lost, device.kind),
+        remedy=_remedy(report, family, lost, device),
         gain=gains.unknown(f"these networks did not run on {device.kind}"),
     )
 
@@ -83,16 +84,16 @@ _CAUSE_IN_ONE = (
 )
 
 
-def _line(program: Program, off: Off) -> str:
+def _line(family: Family, off: Off) -> str:
     threads, seconds = intra_op(off.calls), host_seconds(off.calls)
     more = "" if threads is None else f", {threads} intra-op threads"
     more += "" if seconds is None else f", {1e3 * seconds / total(off.calls):.2g} ms each"
-    return f"{label(program, off.process)}: {quoted(off.calls)}{more}"
+    return f"{family.label(off.process)}: {quoted(off.calls)}{more}"
 
 
-def _parents(program: Program, lost: Sequence[ProcessRecord]) -> list[str]:
+def _parents(family: Family, lost: Sequence[ProcessRecord]) -> list[str]:
     """What those above them do with their networks."""
-    above = {id(p): p for process in lost for p in ancestors(program, process)}
+    above = {id(p): p for process in lost for p in family.ancestors(process)}
     lines = []
     for parent in above.values():
         calls = network_calls(parent)
@@ -100,31 +101,31 @@ def _parents(program: Program, lost: Sequence[ProcessRecord]) -> list[str]:
         if parent.cuda_initialised:
             said += ", holds a CUDA context"
         if calls or parent.cuda_initialised or parent.instrumented:
-            lines.append(f"{label(program, parent)}: {said}")
+            lines.append(f"{family.label(parent)}: {said}")
     return lines
 
 
-def _remedy(report: Report, program: Program, lost: Sequence[Off], device: str) -> str:
+def _remedy(report: Report, family: Family, lost: Sequence[Off], device: Expected) -> str:
     processes = [one.process for one in lost]
-    if any(is_worker(program, p) for p in processes):
+    if any(family.is_worker(p) for p in processes):
         text = (
             "Pass device in the worker's arguments, and in the worker, after "
             "network.load_state_dict(state), add: network.to(device)"
         )
     else:
-        text = f'After the network is built add: network = network.to("{device}")'
-    if device == CUDA:
-        text += "".join(f". {more}" for more in _obstacles(report, program, processes))
-    if not program.expected_device:
+        text = f'After the network is built add: network = network.to("{device.kind}")'
+    if device.kind == CUDA:
+        text += "".join(f". {more}" for more in _obstacles(report, family, processes))
+    if not device.asked:
         text += ". Where the CPU is meant: blobdiag run --expect-device cpu"
     return text
 
 
-def _obstacles(report: Report, program: Program, processes: Sequence[ProcessRecord]) -> list[str]:
+def _obstacles(report: Report, family: Family, processes: Sequence[ProcessRecord]) -> list[str]:
     """What else keeps these processes from a GPU, each with its remedy."""
     found = []
     if any(
-        p.start_method == "fork" and any(q.cuda_initialised for q in ancestors(program, p))
+        p.start_method == "fork" and any(q.cuda_initialised for q in family.ancestors(p))
         for p in processes
     ):
         found.append(
@@ -148,19 +149,22 @@ def context_per_worker(report: Report) -> Finding | None:
     program = report.program
     if program is None:
         return None
-    idle = [p for p in program.processes if _holds_in_vain(program, p)]
+    family = Family(program)
+    idle = [p for p in program.processes if _holds_in_vain(family, p)]
     crowded = [(gpu, held) for gpu in _gpus(report) if (held := _contexts(report, gpu)) is not None]
     if not idle and not crowded:
         return None
-    evidence = [
-        f"{label(program, p)}: a CUDA context{_memory(report, p)}, {quoted(network_calls(p))}"
-        for p in idle
-    ]
+    evidence = shortened(
+        [
+            f"{family.label(p)}: a CUDA context{_memory(report, p)}, {quoted(network_calls(p))}"
+            for p in idle
+        ]
+    )
     for gpu, (holders, mib) in crowded:
         evidence.append(
             f"{gpu.name}: {len(holders)} contexts take {mib:,.0f} of {gpu.memory_mib:,.0f} MiB"
         )
-        evidence += [f"{label(program, p)}:{_memory(report, p)[1:]}" for p in holders]
+        evidence += shortened([f"{family.label(p)}:{_memory(report, p)[1:]}" for p in holders])
     count = len(idle) or max(len(holders) for _, (holders, _) in crowded)
     return Finding(
         name="context-per-worker",
@@ -186,14 +190,14 @@ def context_per_worker(report: Report) -> Finding | None:
     )
 
 
-def _holds_in_vain(program: Program, process: ProcessRecord) -> bool:
+def _holds_in_vain(family: Family, process: ProcessRecord) -> bool:
     """Whether a worker calls its networks on the CPU alone, a context beside it."""
     calls = network_calls(process)
     return bool(
         process.cuda_initialised
         and calls
         and len(on(CPU, calls)) == len(calls)
-        and is_worker(program, process)
+        and family.is_worker(process)
     )
 
 
@@ -248,7 +252,7 @@ def too_many_workers(report: Report) -> Finding | None:
         ),
         evidence=[
             f"utilisation {busy:.0f} %, SM activity {activity:.0f} %",
-            *(f"{label(program, p)}: {quoted(on(CUDA, network_calls(p)))}" for p in on_gpu),
+            *_on_gpu_lines(program, on_gpu),
         ],
         remedy=(
             "Start one worker a GPU, with more games in progress and their leaves in one batch: "
@@ -256,6 +260,11 @@ def too_many_workers(report: Report) -> Finding | None:
         ),
         gain=gains.unknown("the program was not measured with fewer workers"),
     )
+
+
+def _on_gpu_lines(program: Program, on_gpu: Sequence[ProcessRecord]) -> list[str]:
+    family = Family(program)
+    return shortened([f"{family.label(p)}: {quoted(on(CUDA, network_calls(p)))}" for p in on_gpu])
 
 
 def busy_but_starved(report: Report) -> Finding | None:
@@ -276,7 +285,7 @@ def busy_but_starved(report: Report) -> Finding | None:
         ),
         evidence=[
             f"utilisation {busy:.0f} %, SM activity {activity:.0f} %",
-            *(f"{label(program, p)}: {quoted(on(CUDA, network_calls(p)))}" for p in on_gpu),
+            *_on_gpu_lines(program, on_gpu),
         ],
         remedy="Give each call the leaves of many games: network(torch.stack(leaves))",
         gain=gains.unknown("the network alone was not measured"),

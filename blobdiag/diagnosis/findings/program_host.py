@@ -17,14 +17,15 @@ from blobdiag.diagnosis.program import (
     CPU,
     CUDA,
     MIN_CPU_SAMPLES,
+    Family,
     calling,
     cpu_percent,
     gpu_level,
     intra_op,
-    label,
     network_calls,
     on,
     overlap,
+    shortened,
     steady,
     threads_inside,
 )
@@ -32,7 +33,7 @@ from blobdiag.reporting.model import Finding, ProcessRecord, Program, Report
 
 # So many of a process's threads must be inside calls at once, on average, for them to wait for
 # each other: threads that take turns on purpose come to 1 at most.
-MIN_THREADS_INSIDE = 1.5
+MIN_THREADS_INSIDE = 1.25
 
 
 class Computing(NamedTuple):
@@ -57,6 +58,7 @@ def cpu_oversubscription(report: Report) -> Finding | None:
     several = any(c.threads > 1 for c in crowd)
     if program is None or threads <= cores or not several or worst < MANY_SWITCHES:
         return None
+    family = Family(program)
     return Finding(
         name="cpu-oversubscription",
         title=f"{threads} computing threads of {len(crowd)} processes share {cores} usable cores",
@@ -66,10 +68,12 @@ def cpu_oversubscription(report: Report) -> Finding | None:
             "spin while "
             "they wait for others."
         ),
-        evidence=[
-            f"{label(program, c.process)}: {c.threads} intra-op threads{_taken_off(rates[id(c)])}"
-            for c in crowd
-        ],
+        evidence=shortened(
+            [
+                f"{family.label(c.process)}: {c.threads} intra-op threads{_taken_off(rates[id(c)])}"
+                for c in crowd
+            ]
+        ),
         remedy="At each worker's start: torch.set_num_threads(1)",
         gain=gains.unknown("these calls were not measured with one thread each"),
     )
@@ -130,7 +134,7 @@ def cores_counted_wrong(report: Report) -> Finding | None:
         ),
         evidence=[
             f"cgroup quota {quota:g} cores, os.cpu_count() {machine.cores_total}, usable {cores}",
-            *(f"{label(program, c.process)}: {c.threads} intra-op threads" for c in crowd),
+            *shortened([f"pid {c.process.pid}: {c.threads} intra-op threads" for c in crowd]),
         ],
         remedy=(
             f"torch.set_num_threads({max(1, cores // len(crowd))}) in each of "
@@ -202,7 +206,7 @@ def _gpu_is_the_limit(report: Report, program: Program) -> bool:
 
 def _waiting(report: Report, program: Program, process: ProcessRecord, percent: float) -> str:
     return (
-        f"{label(program, process)}: {_threads(process)} threads call "
+        f"{Family(program).label(process)}: {_threads(process)} threads call "
         f"{network_calls(process)[0].module}, "
         f"{threads_inside(report, process):.1f} of them are inside a call at once, and together "
         f"they use {percent:.0f} % of one core"

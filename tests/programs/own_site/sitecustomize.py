@@ -1,0 +1,3 @@
+"""A program's own start-up code."""
+
+print("own sitecustomize", flush=True)
