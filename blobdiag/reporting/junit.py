@@ -1,6 +1,7 @@
 """A report as JUnit XML: one suite, a case for each check.
 
-A suite has a failure or an error exactly where the report's exit code is not 0. A deciding check
+A suite has a failure or an error exactly where the report's exit code is not 0, but for a watched
+program without `--judge`, whose exit code is its own. A deciding check
 that failed on valid evidence is a failure; one that could not be judged, or whose evidence is
 invalid, is an error: skipped, it would look like success. Skipped, with what was seen, are checks
 that do not apply, and advisory ones that are not in their range, since those never decide.

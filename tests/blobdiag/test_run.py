@@ -6,6 +6,8 @@ None of them needs torch; what the instrumentation sees inside is tested with th
 from __future__ import annotations
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -324,3 +326,54 @@ def test_bad_options_are_one_line(
     assert (code, output) == (2, b"")
     assert words in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_a_terminal_treats_blobdiag_and_the_command_as_one_job(tmp_path: Path) -> None:
+    (tmp_path / "teller.py").write_text(TELLER)
+    with Terminal(tmp_path) as terminal:
+        run = f"{sys.executable} -m blobdiag run --quiet --output run.json --"
+        terminal.type(f"{run} {sys.executable} teller.py\n", until="ready")
+        terminal.type("\x03", until="SIGINT")
+        terminal.type("\x1a", until="Stopped")
+        terminal.type("fg; echo rc=$?\n", until="rc=9")
+        assert terminal.all.count("SIGINT") == 1, "Ctrl-C reached the command once"
+        # Reading in the background stops the job, as it stops a command without us.
+        terminal.type(f"{run.replace('run.json', 'cat.json')} cat &\n", until="[1]")
+        terminal.type("while ! jobs | grep Stopped; do sleep 0.1; done\n", until="Stopped")
+        terminal.type("fg\n", until="cat.json -- cat")
+        terminal.type("said\n", until="said")
+        terminal.type("\x04", until="cat.json\r\n")
+        terminal.type("echo rc=$?\n", until="rc=0")
+    assert read_report(tmp_path / "run.json").interrupted
+    assert not read_report(tmp_path / "cat.json").interrupted
+
+
+class Terminal:
+    """An interactive shell on a terminal of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.seen, self.all = "", ""
+        self._pid, self._screen = pty.fork()
+        if self._pid == 0:
+            os.chdir(folder)
+            os.execvp("bash", ["bash", "--norc", "--noediting", "-i"])
+
+    def type(self, keys: str, until: str) -> None:
+        """Type, and wait for what comes after it."""
+        self.seen = ""
+        os.write(self._screen, keys.encode())
+        deadline = time.monotonic() + SECONDS
+        while until not in self.seen.replace(keys.rstrip("\n"), "", 1):
+            assert time.monotonic() < deadline, self.seen
+            if select.select([self._screen], [], [], 0.1)[0]:
+                shown = os.read(self._screen, 4096).decode(errors="replace")
+                self.seen += shown
+                self.all += shown
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._screen)
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)

@@ -42,24 +42,42 @@ WRAPPERS = {
 class _Row:
     """A row of the record that one thread counts in."""
 
-    __slots__ = "base", "calls", "kind", "record", "until_timed"
+    __slots__ = "base", "calls", "ints", "kind", "record", "until_timed"
 
     def __init__(self, record: Record, kind: "tuple[object, ...]", base: int) -> None:
         self.record = record
+        self.ints = record.ints
         self.kind = kind
         self.base = base
         self.calls = 0
         self.until_timed = FIRST_TIMED
 
-    def count(self, rows: "int | None", calls: int) -> None:
-        """`rows`: of one call's input, None: it has none; `calls`: how many it stands for."""
-        ints, base = self.record.ints, self.base
+    def count(self, tensor: Any, calls: int) -> None:
+        """`tensor`: what a call was given, None: none; `calls`: how many the call stands for."""
+        if self.until_timed:
+            self.until_timed -= 1
         self.calls = calls
-        bucket = 0
-        if rows is not None:
+        ints, base, bucket = self.ints, self.base, 0
+        dimensions = 0 if tensor is None else tensor.dim()
+        # One dimension of floats is one row of them.
+        one = dimensions == 1 and tensor.is_floating_point()
+        rows = 1 if one else tensor.shape[0] if dimensions else None
+        # It is another type of number while torch traces with shapes that stay open.
+        if type(rows) is int:
             ints[base + ROW_INPUT_ROWS] += rows * calls
             bucket = min(2 + (rows - 1).bit_length(), BUCKETS - 1) if rows else 1
         ints[base + ROW_BUCKETS + bucket] += calls
+
+    def note(self, seconds: float, threads: int) -> None:
+        if self.record is blobdiag_record.current:
+            self.ints[self.base + ROW_TIMED] += 1
+            self.record.floats[self.base + ROW_HOST_SECONDS] += seconds
+            self.ints[self.base + ROW_INTRA_OP] = threads
+
+    def note_exception(self) -> None:
+        # After a fork in the midst of a call, the row is the parent's.
+        if self.record is blobdiag_record.current:
+            self.ints[self.base + ROW_EXCEPTIONS] += self.calls
 
 
 class _Known:
@@ -154,10 +172,14 @@ def install(torch: Any) -> None:
     """Count from now on. Raises where this torch is not made as we know it."""
     Module, Tensor = torch.nn.Module, torch.Tensor
     grad_enabled = torch.is_grad_enabled
+    find_tensor = _tensor_finder(Tensor)
     thread_count = torch.get_num_threads
     is_compiling = _dynamo_check(torch)
+    # What is read of a tensor while torch traces becomes a part of the trace.
+    is_tracing = torch._C._is_tracing
     in_backward = getattr(torch._C, "_current_graph_task_id", lambda: -1)
     original = Module.__call__
+    wrapped_already = original is not getattr(Module, "_wrapped_call_impl", None)
     every = max(1, int(os.environ.get("BLOBDIAG_COUNT_EVERY") or 1))
     counting = True
     refreshed = monotonic()
@@ -171,93 +193,83 @@ def install(torch: Any) -> None:
     def look(
         thread: _Thread, module: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
     ) -> "_Row | None":
-        """Count a call that is about to be made; its row, if its time is to be taken."""
+        """Count a call that is about to be made; the row it is counted in, None: in none."""
+        record = blobdiag_record.current
+        if record is None or is_tracing():
+            return None
         thread.since += 1
         if thread.since < thread.gap:
             return None
-        record = blobdiag_record.current
         calls, thread.since = thread.since, 0
         if every > 1:
             thread.gap = thread.next_gap()
-        if record is None:
-            return None
-        if in_backward() != -1:
-            record.add_to("unseen", "recomputation during backward")
-            return None
         known = thread.known.get(id(module))
         if known is None or known.module() is not module:
             if "_is_replica" in module.__dict__:
                 record.add_to("unseen", "replicas of DataParallel")
                 return None
             known = thread.meet(module)
+        grad = grad_enabled()
+        if grad and in_backward() != -1:
+            record.add_to("unseen", "recomputation during backward")
+            return None
         parameter = known.parameter(module)
-        tensor = _first_tensor(args, kwargs, Tensor)
+        tensor = args[0] if args and isinstance(args[0], Tensor) else find_tensor(args, kwargs)
         traits = (
             None if parameter is None else parameter.device,
             None if parameter is None else parameter.dtype,
             None if tensor is None else tensor.device,
             module.training,
-            grad_enabled(),
+            grad,
         )
-        row = known.rows.get(traits)
+        row = known.rows.get(traits) or thread.row(record, known, traits)
         if row is None:
-            row = thread.row(record, known, traits)
-            if row is None:
-                record.leave_out(calls)
-                return None
-        row.count(None if tensor is None else _rows_of(tensor), calls)
+            record.leave_out(calls)
+        else:
+            row.count(tensor, calls)
         return row
 
     def note_time(row: _Row, seconds: float) -> None:
         nonlocal refreshed
-        record, base = row.record, row.base
-        if record is not blobdiag_record.current:
-            return
-        record.ints[base + ROW_TIMED] += 1
-        record.floats[base + ROW_HOST_SECONDS] += seconds
+        row.until_timed = TIMED_EVERY
         # In this thread, after a forward: elsewhere it may be another number.
-        record.ints[base + ROW_INTRA_OP] = thread_count()
+        row.note(seconds, thread_count())
         if monotonic() - refreshed > REFRESH_SECONDS:
             refreshed = monotonic()
             blobdiag_record.refresh()
 
-    def outermost(
-        thread: _Thread, module: Any, args: "tuple[Any, ...]", kwargs: "dict[str, Any]"
-    ) -> Any:
+    # Dynamo knows this name, and looks through it.
+    def _wrapped_call_impl(self: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal counting
+        if is_compiling() or local.thread.inside:
+            if wrapped_already:
+                return original(self, *args, **kwargs)
+            # torch's own two branches: a call less for each module of a network.
+            if self._compiled_call_impl is not None:
+                return self._compiled_call_impl(*args, **kwargs)
+            return self._call_impl(*args, **kwargs)
+        thread = local.thread
         row = None
         thread.inside = True
         try:
             if counting:
                 try:
-                    row = look(thread, module, args, kwargs)
+                    row = look(thread, self, args, kwargs)
                 except Exception as error:
                     counting = False
                     _stop(error)
-            if row is None:
-                return original(module, *args, **kwargs)
-            row.until_timed -= 1
+            if row is None or row.until_timed:
+                return original(self, *args, **kwargs)
             began = monotonic()
-            result = original(module, *args, **kwargs)
-            if row.until_timed <= 0:
-                row.until_timed = TIMED_EVERY
-                note_time(row, monotonic() - began)
+            result = original(self, *args, **kwargs)
+            note_time(row, monotonic() - began)
             return result
         except BaseException:
-            if row is not None and row.record is blobdiag_record.current:
-                row.record.ints[row.base + ROW_EXCEPTIONS] += row.calls
+            if row is not None:
+                row.note_exception()
             raise
         finally:
             thread.inside = False
-
-    # Dynamo knows this name, and looks through it.
-    def _wrapped_call_impl(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
-            return original(self, *args, **kwargs)
-        thread = local.thread
-        if thread.inside:
-            return original(self, *args, **kwargs)
-        return outermost(thread, self, args, kwargs)
 
     _wrapped_call_impl.__qualname__ = original.__qualname__
     Module.__call__ = _wrapped_call_impl
@@ -294,31 +306,21 @@ def _dynamo_check(torch: Any) -> "Callable[[], bool]":
     return check or (lambda: False)
 
 
-def _first_tensor(args: "tuple[Any, ...]", kwargs: "dict[str, Any]", Tensor: Any) -> Any:
-    """The first tensor among the arguments, or inside the first that holds one; None: no tensor."""
-    if args and isinstance(args[0], Tensor):
-        return args[0]
-    values = (*args, *kwargs.values())
-    for value in values:
-        if isinstance(value, Tensor):
-            return value
-    for value in values:
-        inner = value.values() if isinstance(value, dict) else value
-        if isinstance(value, (dict, list, tuple)):
-            for tensor in inner:
-                if isinstance(tensor, Tensor):
-                    return tensor
-    return None
-
-
-def _rows_of(tensor: Any) -> "int | None":
-    """Its first dimension; but one dimension of floats is one row of them."""
-    dimensions = tensor.dim()
-    if dimensions == 0:
+def _tensor_finder(Tensor: Any) -> "Callable[[tuple[Any, ...], dict[str, Any]], Any]":
+    def find(args: "tuple[Any, ...]", kwargs: "dict[str, Any]") -> Any:
+        """The first tensor of the arguments, or inside the first that holds one; None: none."""
+        values = (*args, *kwargs.values())
+        for value in values:
+            if isinstance(value, Tensor):
+                return value
+        for value in values:
+            if isinstance(value, (dict, list, tuple)):
+                for inner in value.values() if isinstance(value, dict) else value:
+                    if isinstance(inner, Tensor):
+                        return inner
         return None
-    if dimensions == 1 and tensor.is_floating_point():
-        return 1
-    return int(tensor.shape[0])
+
+    return find
 
 
 def _name_of(module: Any) -> str:
