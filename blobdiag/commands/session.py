@@ -360,7 +360,7 @@ def run(
         except Exception as error:
             # An absent device, workers that failed for good, whatever CUDA or the system raises:
             # the report says what was measured until then, and why it ended.
-            session.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            session.failure = mask_text((str(error).splitlines() or [type(error).__name__])[0])
             session.event("failed", mask_text(traceback.format_exc()))
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -108,15 +108,11 @@ class ForeignArm:
 
     def _arguments(self) -> dict[str, Any]:
         """What the factory is offered; what an option gives it must take."""
-        given = {
-            name: getattr(self.settings, name) for name in ("device", "seed", *FOR_THE_FACTORY)
-        }
-        given["device"] = self.device
-        return {
-            name: {"value": value, "must": name in self.settings.given or name == "device"}
-            for name, value in given.items()
-            if name in ("device", "seed") or name in self.settings.given
-        }
+        settings = self.settings
+        offered = {"device": self.device, "seed": settings.seed}
+        offered |= {n: getattr(settings, n) for n in FOR_THE_FACTORY if n in settings.given}
+        needed = {"device", *settings.given}
+        return {n: {"value": value, "must": n in needed} for n, value in offered.items()}
 
     def close(self) -> None:
         """End the engine and all that it has started."""
@@ -313,17 +309,16 @@ class ForeignArm:
     def workers(self) -> list[WorkerRecord]:
         """The processes that called a network, as counted there; else those the engine names."""
         counted = self._counts.workers(self.device)
-        pids = {record.pid for record in counted}
-        named = [self._named(*claim) for claim in sorted(self._claims.items())]
-        return counted + [record for record in named if record.pid not in pids]
+        named = sorted(self._claims.keys() - {record.pid for record in counted})
+        return counted + [self._named(n, pid) for n, pid in enumerate(named, len(counted))]
 
-    def _named(self, pid: int, devices: list[str]) -> WorkerRecord:
+    def _named(self, number: int, pid: int) -> WorkerRecord:
         """A worker by what the engine says of it."""
         return WorkerRecord(
-            worker=sorted(self._claims).index(pid),
+            worker=number,
             pid=pid,
             device_asked=self.device,
-            parameter_devices=devices,
+            parameter_devices=self._claims[pid],
             output_device=None,
             dtype=None,
             threads=None,

@@ -143,18 +143,20 @@ class EngineProcess:
             self._look()
 
     def _look(self) -> list[psutil.Process]:
-        """The engine's processes that are new: children's children, and all of its session."""
+        """The engine's processes that are new: of its sessions, and children of any of them."""
         self._scanned = monotonic()
-        found: dict[int, psutil.Process] = {}
-        for process in (*self._alive(), *_session(self.pid)):
-            found[process.pid] = process
-            try:
-                found |= {child.pid: child for child in process.children(recursive=True)}
-            except psutil.Error:
-                continue
-        new = [p for pid, p in found.items() if self.seen.get(pid) != p]
-        self.seen |= {process.pid: process for process in new}
+        new = []
+        for process in psutil.process_iter():  # by PID: nearly always a parent before its child
+            if self.seen.get(process.pid) != process and self._is_ours(process):
+                self.seen[process.pid] = process
+                new.append(process)
         return new
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return os.getsid(process.pid) in self.seen or process.ppid() in self.seen
+        except (OSError, psutil.Error):
+            return False
 
     def _alive(self) -> list[psutil.Process]:
         return [process for process in self.seen.values() if _runs(process)]
@@ -193,16 +195,6 @@ class EngineProcess:
             self._process.wait(max(0.0, deadline - monotonic()))
         except (EngineFailed, UserError, subprocess.TimeoutExpired):
             return  # it is ended all the same
-
-
-def _session(leader: int) -> Iterator[psutil.Process]:
-    """Processes whose session is that of `leader`."""
-    for pid in psutil.pids():
-        try:
-            if os.getsid(pid) == leader:
-                yield psutil.Process(pid)
-        except (OSError, psutil.Error):
-            continue
 
 
 def _runs(process: psutil.Process) -> bool:
