@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blobdiag.cli import options
-from blobdiag.engines.built_in import Timeline
+from blobdiag.commands.session import Session
+from blobdiag.engines.built_in import BuiltIn
+from blobdiag.engines.built_in_course import Timeline
 from blobdiag.errors import UserError
 from blobdiag.reporting.model import SearchHealth
 from blobdiag.settings import Settings
@@ -301,7 +303,8 @@ def progress(at: float, games: int, settled: bool) -> Progress:
 
 
 def timeline(arm: Arm) -> Timeline:
-    return Timeline(arm, lambda progress: None)
+    settings = arm.settings
+    return Timeline(Session("iteration", "cpu", settings, BuiltIn(settings)), arm)
 
 
 def test_the_steady_stretch_ends_before_lanes_run_empty() -> None:
