@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -41,6 +42,15 @@ class Stat(NamedTuple):
     def alive(self) -> bool:
         """A zombie only waits for its parent to ask how it ended."""
         return self.state not in "ZX"
+
+
+def started(start_ticks: int) -> float:
+    """When a process with these ticks in its `stat` started, in monotonic seconds.
+
+    They count from boot, also while the machine sleeps.
+    """
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic() - now + start_ticks / TICKS_PER_SECOND
 
 
 def pids() -> set[int]:

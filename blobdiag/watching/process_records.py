@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blobdiag.reporting.files import mask_text
 from blobdiag.reporting.model import ProcessRecord
+from blobdiag.watching import proc
 from blobdiag.watching.records import Inside
 from blobdiag.watching.tree import Seen
 
@@ -46,13 +47,18 @@ def process_records(
     none. `start` is the run's, in monotonic seconds.
     """
     by_identity = {(inside.pid, inside.start_ticks): inside for inside in insides}
-    pairs = [(process, by_identity.get((process.pid, process.start_ticks))) for process in seen]
+    pairs = [
+        (process, by_identity.pop((process.pid, process.start_ticks), None)) for process in seen
+    ]
+    missed = [inside for inside in by_identity.values() if inside.modules or inside.progress]
     chosen = sorted(pairs, key=lambda pair: _weight(*pair), reverse=True)[:MOST_PROCESSES]
     kinds = max(FEWEST_KINDS, MOST_KINDS // max(1, len(chosen)))
     records = [
         _with_kinds(_record(process, inside, injected, start), kinds) for process, inside in chosen
     ]
-    return sorted(records, key=lambda record: record.started_s), len(pairs) - len(chosen)
+    records += [_with_kinds(_missed(inside, start), kinds) for inside in missed[:MOST_PROCESSES]]
+    left_out = len(pairs) - len(chosen) + len(missed[MOST_PROCESSES:])
+    return sorted(records, key=lambda record: record.started_s), left_out
 
 
 def _weight(process: Seen, inside: Inside | None) -> tuple[bool, float]:
@@ -76,9 +82,31 @@ def _record(
         instrumented=inside is not None,
         reason=_why_not(process, injected) if inside is None else inside.reason,
     )
-    told = () if inside is None else set(Inside._fields) & set(ProcessRecord.model_fields)
-    own = {name: getattr(inside, name) for name in told if name not in ("pid", "reason")}
-    return record.model_copy(update=own)
+    return record if inside is None else _with_own_words(record, inside)
+
+
+def _missed(inside: Inside, start: float) -> ProcessRecord:
+    """Of a process that came and went between two looks: all that is known, it said itself."""
+    started = round(proc.started(inside.start_ticks) - start, 2)
+    return _with_own_words(
+        ProcessRecord(
+            pid=inside.pid,
+            parent_pid=inside.parent_pid or 0,
+            command="",
+            started_s=started,
+            ended_s=started,
+            instrumented=True,
+            reason=inside.reason,
+        ),
+        inside,
+    )
+
+
+def _with_own_words(record: ProcessRecord, inside: Inside) -> ProcessRecord:
+    """The record with what the process said itself in the fields of the same names."""
+    told = set(Inside._fields) & set(ProcessRecord.model_fields)
+    own = told - {"pid", "parent_pid", "reason"}
+    return record.model_copy(update={name: getattr(inside, name) for name in own})
 
 
 def _with_kinds(record: ProcessRecord, most: int) -> ProcessRecord:

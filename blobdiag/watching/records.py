@@ -39,6 +39,7 @@ class Inside(NamedTuple):
     modules: list[ModuleCalls]
     modules_left_out: int
     progress: dict[str, float]
+    parent_pid: int | None = None
 
 
 class Mark(NamedTuple):

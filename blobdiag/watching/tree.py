@@ -8,7 +8,6 @@ missed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
@@ -67,9 +66,6 @@ class Tree:
         self._ended: list[Seen] = []
         self._others: set[int] = set()
         """PIDs of the last scan that are not the program's: they are not asked again."""
-        # Start times count from boot, and so stand still with a machine that sleeps no more than
-        # CLOCK_BOOTTIME does.
-        self._boot = monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     @property
     def alive(self) -> list[Seen]:
@@ -116,7 +112,7 @@ class Tree:
             pid=pid,
             start_ticks=stat.start_ticks,
             parent_pid=stat.parent_pid,
-            started=self._boot + stat.start_ticks / proc.TICKS_PER_SECOND,
+            started=proc.started(stat.start_ticks),
             environment=environment,
         )
         self._alive[pid] = process

@@ -74,6 +74,20 @@ def why(process: Seen, injected: Path | None = INJECTED) -> str | None:
     return record.reason
 
 
+def test_a_process_that_no_look_caught_is_told_by_its_own_account() -> None:
+    ticks = proc.stat(os.getpid()).start_ticks  # type: ignore[union-attr]
+    start = proc.started(ticks) - 3.0
+    missed = inside(start_ticks=ticks)._replace(parent_pid=7)
+    records, left_out = process_records([seen("python", "play.py")], [missed], INJECTED, start)
+    record = next(record for record in records if record.instrumented)
+    assert (len(records), left_out) == (2, 0)
+    assert (record.pid, record.parent_pid, record.started_s) == (11, 7, 3.0)
+    assert record.modules == missed.modules
+    assert record.cpu_seconds is record.rss_mib is None
+    silent = missed._replace(modules=[], progress={})
+    assert process_records([], [silent], INJECTED, start) == ([], 0)
+
+
 def test_both_accounts_of_a_process_are_joined_by_pid_and_start() -> None:
     process = seen("python", "play.py", cpu_seconds=2.5, peak_rss_mib=300.0, ended=104.0)
     ((record,), left_out) = process_records([process], [inside()], INJECTED, 98.0)
@@ -83,8 +97,8 @@ def test_both_accounts_of_a_process_are_joined_by_pid_and_start() -> None:
     assert (record.torch, record.start_method, record.unseen) == ("2.9.0", "spawn", ["dynamo"])
     assert (record.modules[0].module, record.progress) == ("net.Net0", {"games": 3.0})
     # The PID was given twice: what the other process said is not this one's.
-    ((other,), _) = process_records([process], [inside(start_ticks=6)], INJECTED, 98.0)
-    assert (other.instrumented, other.modules) == (False, [])
+    records, _ = process_records([process], [inside(start_ticks=6)], INJECTED, 98.0)
+    assert sorted((r.instrumented, len(r.modules)) for r in records) == [(False, 0), (True, 1)]
 
 
 @pytest.mark.parametrize(
@@ -141,14 +155,21 @@ def test_command_lines_are_masked_and_short() -> None:
 
 def test_proc_of_a_real_process() -> None:
     environment = {**os.environ, "A_MARK": "here"}
-    with subprocess.Popen(["sleep", "30"], env=environment) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["cat"], env=environment, stdin=pipe, stdout=pipe) as child:
         try:
+            # Popen returns while the kernel still sets the new program up: its answer comes after.
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(b"there\n")
+            child.stdin.flush()
+            assert child.stdout.readline() == b"there\n"
             stat = proc.stat(child.pid)
             assert stat is not None
             assert (stat.parent_pid, stat.threads, stat.alive) == (os.getpid(), 1, True)
             assert child.pid in proc.pids()
             assert (proc.environment(child.pid) or {})["A_MARK"] == "here"
-            assert proc.arguments(child.pid) == ["sleep", "30"]
+            assert proc.arguments(child.pid) == ["cat"]
             assert (proc.libraries(child.pid), proc.holds_driver(child.pid)) == ([], False)
         finally:
             child.kill()

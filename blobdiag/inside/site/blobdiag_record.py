@@ -56,6 +56,7 @@ class Record:
         self._reserved = set()  # type: set[int]
         self.pid = os.getpid()
         state["pid"], state["start_ticks"] = self.pid, _start_ticks()
+        state["parent_pid"] = os.getppid()
         name = "{}.{}.{}".format(self.pid, state["start_ticks"], int(1e9 * time.time()))
         self.path = os.path.join(folder, name)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
