@@ -30,6 +30,7 @@ report_app = typer.Typer(no_args_is_help=True, help="Draw, check or compare save
 app.add_typer(report_app, name="report")
 
 WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"
+TRAINING = "Training"
 
 
 def _option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
@@ -99,6 +100,10 @@ def options(
     stall_seconds: Annotated[
         float, _option("A worker that stands still so long is ended, its games replayed", ENGINE)
     ] = 120.0,
+    engine: Annotated[
+        str | None,
+        _option("Measure your own engine: what FACTORY makes", ENGINE, metavar="MODULE:FACTORY"),
+    ] = None,
     inject: Annotated[
         str | None,
         _option(
@@ -172,12 +177,13 @@ def _measuring(
             for name, p in [*((p.name, p) for p in own), *shared.items()]
             if name not in without
         ]
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)
+        parameters.append(context.replace(annotation=typer.Context))
 
         @wraps(function)
-        def command(**values: Any) -> None:
+        def command(context: typer.Context, **values: Any) -> None:
             extra = {p.name: values.pop(p.name) for p in own}
-            settings = options(**values)
-            settings.check()
+            settings = _settings(values, _given(context))
             raise typer.Exit(function(settings, **extra))
 
         command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -185,6 +191,27 @@ def _measuring(
         return command
 
     return decorate
+
+
+def _settings(values: dict[str, Any], given: frozenset[str]) -> "Settings":
+    """The shared options as Settings, checked. Raises UserError."""
+    from dataclasses import replace
+
+    settings = replace(options(**values), given=given)
+    settings.check()
+    if settings.engine is None:
+        return settings
+    from blobdiag.engines.own_package import import_own_engine
+
+    import_own_engine()
+    # Its own training is the unit: the engine chooses how often it trains on an example.
+    return replace(settings, reuse=1.0)
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """The names of the options that the command line gives."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(n for n, source in sources.items() if source and source.name != "DEFAULT")
 
 
 @app.command(
@@ -243,19 +270,56 @@ def compare(settings: "Settings") -> int:
     epilog=_examples(
         "blobdiag iteration --games 500",
         "blobdiag iteration --plan-iterations 200 --plan-games 20000 --reuse 2",
+        "blobdiag iteration --iterations 500 --games 10000 --run-dir run   # train, for days",
+        "blobdiag iteration --run-dir run --resume",
         "blobdiag iteration --expect self-play-gpu=60.. --format junit > iteration.xml",
     ),
 )
 @_measuring(games=500)
-def iteration(settings: "Settings") -> int:
+def iteration(
+    settings: "Settings",
+    iterations: Annotated[
+        int | None, _option("Iterations to run really; else 1, or as many as resumed", TRAINING)
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        _option("Keep the training here: it can then be killed and resumed", TRAINING),
+    ] = None,
+    resume: Annotated[
+        bool, _option("Go on with the training in --run-dir", TRAINING, "--resume")
+    ] = False,
+    learning_rate: Annotated[
+        float, _option("At first; falls to a twentieth by a cosine", TRAINING)
+    ] = 1e-3,
+    schedule: Annotated[
+        list[str] | None,
+        _option(
+            "Grow evenly over the iterations, like games=500..5000; NAME is games, "
+            "determinizations, simulations or window (newest examples to train on). Repeatable",
+            TRAINING,
+            metavar="NAME=FIRST..LAST",
+        ),
+    ] = None,
+) -> int:
     """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
 
-    One iteration for real: self-play, replay buffer, training, new weights to the workers. Each
+    Iterations for real: self-play, replay buffer, training, new weights to the workers. Each
     phase with its utilisation; then the days for the planned iterations, every term shown.
+    With --run-dir it is a training that survives: killed at any moment, it loses a minute.
     """
     from blobdiag.commands.iteration import iteration
+    from blobdiag.run_settings import RunSettings
 
-    return iteration(settings)
+    wanted = RunSettings(
+        **vars(settings),
+        iterations=iterations,
+        run_dir=run_dir,
+        resume=resume,
+        learning_rate=learning_rate,
+        schedule=tuple(schedule or ()),
+    )
+    wanted.check()
+    return iteration(wanted)
 
 
 NOT_FOR_TUNE = (
@@ -268,6 +332,7 @@ NOT_FOR_TUNE = (
         "plan_iterations",
         "plan_games",
         "reuse",
+        "engine",
     ),
     *("label", "output", "quiet", "timeout", "format", "html"),
 )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
 from blobdiag.injections import parse
+from blobdiag.reporting.files import REPORTS
 from blobdiag.reporting.formats import Format
 
 MAX_SIMULATIONS = 32_000
@@ -17,6 +19,15 @@ MAX_SIMULATIONS = 32_000
 
 MOST_SECONDS = 10_000_000
 """Of --timeout: the timer takes more, but nobody waits so long."""
+
+OF_THE_BUILT_IN = (
+    *("determinizations", "simulations", "network", "checkpoint", "lanes", "threads", "tuned"),
+    *("dtype", "inject", "reuse", "verify_fix"),
+    *("iterations", "run_dir", "resume", "learning_rate", "schedule"),
+)
+"""Options that another project's engine has no use for: it chooses these things itself."""
+FOR_THE_FACTORY = ("workers", "players", "cards")
+"""Options that go to another project's engine where they are given, under the same names."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,10 @@ class Settings:
     timeout: float | None
     format: Format | None
     html: bool
+    engine: str | None = None
+    """MODULE:FACTORY of another project's engine; None: the built-in one."""
+    given: frozenset[str] = frozenset()
+    """Names of the options that the command line gives."""
 
     def check(self) -> None:
         """Raise UserError, in one line, for the first value that cannot be."""
@@ -72,6 +87,7 @@ class Settings:
         if self.dtype not in ("auto", "float32", "bfloat16"):
             raise UserError(f"--dtype must be auto, float32 or bfloat16, not {self.dtype!r}")
         self._check_injection()
+        self._check_engine()
         try:
             with_overrides(self.expect)
         except ValueError as error:
@@ -97,14 +113,37 @@ class Settings:
                 f"--determinizations {self.determinizations}"
             )
 
+    def _check_engine(self) -> None:
+        if self.engine is None:
+            return
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", self.engine):
+            raise UserError(f"--engine must read MODULE:FACTORY, not {self.engine!r}")
+        if sys.platform != "linux":
+            raise UserError("--engine needs Linux: it holds and ends processes by what /proc shows")
+        for name in OF_THE_BUILT_IN:
+            if name in self.given:
+                raise UserError(
+                    f"{_option(name)} is for the built-in engine: "
+                    "with --engine the factory decides that"
+                )
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the report where `--output` names none."""
+        return REPORTS
+
     @property
     def expectations(self) -> dict[str, Expectation]:
         """By name, with `--expect` applied. Raises ValueError for a bad override."""
         return with_overrides(self.expect)
 
     def for_report(self) -> dict[str, str | int | float | bool | None]:
-        """As plain values; paths and lists as text."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        """As plain values; paths and lists as text. None: not chosen by an option."""
+        values = {name: _plain(value) for name, value in asdict(self).items() if name != "given"}
+        if self.engine is None:
+            return values
+        unused = {*OF_THE_BUILT_IN, *FOR_THE_FACTORY} - self.given - {"reuse", "verify_fix"}
+        return values | dict.fromkeys(unused)
 
 
 def _option(name: str) -> str:

@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -16,6 +16,8 @@ from blobdiag.sampling.host import machine
 from blobdiag.settings import Settings
 
 FILE = "tuned.json"
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class Tuned(NamedTuple):
@@ -80,7 +82,7 @@ def save_tuned(settings: Settings, device: str, tuned: Tuned) -> Path:
     return keep(FILE, tuned_key(settings, device), tuned._asdict())
 
 
-def with_tuned(settings: Settings, device: str) -> Settings:
+def with_tuned(settings: AnySettings, device: str) -> AnySettings:
     """The settings with the tuned ones filled in where `--tuned` asks for them, said on stderr.
 
     Flags that were given win. Raises UserError when nothing is kept for this machine.

@@ -6,8 +6,10 @@ the windows in which it was measured.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from itertools import compress
 from time import monotonic
 
 import engine
@@ -23,15 +25,19 @@ if getattr(engine, "PROJECT", None) != "blobdiag":
     )
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.engines.probing import probe
+from blobdiag.engines.protocol import OnEvent, OnProgress, PhaseMarker, Probes, Watch
 from blobdiag.errors import UserError
 from blobdiag.injections import dose_or_default, parse
 from blobdiag.reporting.files import mask_text
 from blobdiag.reporting.model import (
     Block,
     Hold,
+    Metric,
     SearchHealth,
     Throughput,
     WorkerRecord,
@@ -41,19 +47,29 @@ from blobdiag.settings import Settings
 from engine.devices import DeviceError, resolve_auto, worker_devices
 from engine.encoding import ActionMasker, StateEncoder
 from engine.injection import HEALTHY, PRECISION, Injection
-from engine.network import BlobNet, NetworkConfig, build_network
-from engine.precision import choose_dtype
+from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
+from engine.pool import WorkerFailed
+from engine.precision import Difference, choose_dtype, difference, probe_states
 from engine.rules import check_setting
 from engine.selfplay import SelfPlayEngine
 from engine.stacks import Place
-from engine.telemetry import Progress, ThreadProgress, WorkerStatus, subtract_tallies, sum_tallies
+from engine.telemetry import (
+    EngineEvent,
+    Progress,
+    ThreadProgress,
+    WorkerStatus,
+    subtract_tallies,
+    sum_tallies,
+)
 
 BLOCK_SECONDS = 1.0
 """Length of the blocks a window is cut into; the last one takes the rest."""
 MOST_HOLDS = 20
 """Lines of a process that its report names."""
-
-OnProgress = Callable[[Progress], None]
+BARE_NETWORK = "bare network"
+"""The phase in which the network is measured alone."""
+PROBE_POSITIONS = 1024
+"""On which two devices' answers are compared."""
 
 
 def check_workload(settings: Settings) -> None:
@@ -77,10 +93,13 @@ def load_network(settings: Settings) -> BlobNet:
     if path is None:
         return network
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            weights = safetensors.torch.load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"--checkpoint {path}: there is no such file") from None
-    except Exception as error:  # torch's reader raises anything on a file of another kind
+    except Exception as error:  # the readers raise anything on a file of another kind
         raise UserError(
             f"--checkpoint {path}: not a file of weights ({_first_line(error)})"
         ) from None
@@ -112,6 +131,12 @@ class ThreadLog:
         self.times: list[float] = []
         self.evaluations: list[int] = []
 
+    def forget(self, before: float) -> None:
+        """Drop what was stamped before a moment."""
+        gone = bisect_left(self.times, before)
+        del self.times[:gone]
+        del self.evaluations[:gone]
+
     def at(self, times: np.ndarray) -> np.ndarray:
         """Evaluations at monotonic `times`, interpolated between stamps."""
         return np.interp(times, self.times, self.evaluations)
@@ -120,19 +145,10 @@ class ThreadLog:
 class Arm:
     """Self-play on one device, measured in windows."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        network: BlobNet,
-        device: str,
-        lanes: int | None = None,
-    ) -> None:
-        """`lanes` a worker where the settings name none.
-
-        Raises what SelfPlayEngine raises for the device.
-        """
+    def __init__(self, settings: Settings, network: BlobNet, device: str) -> None:
+        """Raises what SelfPlayEngine raises for the device."""
         worker_devices(device, 1)  # an absent device is refused before anything is built for it
-        self.settings, self.device = settings, device
+        self.settings, self.network, self.device = settings, network, device
         self.trained = settings.checkpoint is not None
         injection = injection_of(settings)
         dtype = "float32" if injection.name == PRECISION else settings.dtype
@@ -148,7 +164,7 @@ class Arm:
             simulations_per_determinization=settings.simulations,
             device=device,
             threads=settings.threads,
-            lanes=settings.lanes or lanes,
+            lanes=settings.lanes,
             dtype=dtype,
             seed=settings.seed,
             stall_seconds=settings.stall_seconds,
@@ -160,6 +176,15 @@ class Arm:
         self._logs: dict[tuple[int, int], ThreadLog] = defaultdict(ThreadLog)
         self._tallies: list[np.ndarray] = []
         self._finished: list[tuple[float, int]] = []
+
+    def start(self, watch: Watch) -> None:
+        """Start the workers and have them sampled. Raises WorkerFailed."""
+        handshakes = self.engine.start(refuse_mismatch=False)
+        watch(h.pid for h in handshakes)
+
+    def close(self) -> None:
+        """End the workers; what is known of them stays."""
+        self.engine.close()
 
     # -- measuring ----------------------------------------------------------------------------
 
@@ -196,6 +221,15 @@ class Arm:
         self.windows.append((start, end))
         self._tallies.append(tally)
 
+    def forget(self, before: float) -> None:
+        """Drop the windows that ended before a moment (monotonic), and what lies in them."""
+        kept = [end > before for _, end in self.windows]
+        self.windows = list(compress(self.windows, kept))
+        self._tallies = list(compress(self._tallies, kept))
+        self._finished = [game for game in self._finished if game[0] >= before]
+        for log in self._logs.values():
+            log.forget(before)
+
     def _play(self, enough: Callable[[Progress], bool], on_progress: OnProgress) -> None:
         settings = self.settings
         self.engine.play_until(
@@ -213,7 +247,58 @@ class Arm:
         log.evaluations.append(int(message.tally["evaluations"]))
         self._finished += [(message.time, evaluations) for _, evaluations in message.finished]
 
+    def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
+        """Measure the network alone while the workers pause; None, and an event, if one fails."""
+        with phase(BARE_NETWORK, self.device):
+            try:
+                return probe(self)
+            except WorkerFailed as error:
+                event("not-measured", f"the network alone: {error}")
+                return None
+
+    def outputs_differ(self) -> Difference:
+        """Largest difference between the CPU's float32 answers and the device's own."""
+        plain = BlobNet(self.network.embedding.in_features, *self.network.config)
+        plain.load_state_dict(self.network.state_dict())
+        exact = InferenceNet(plain.eval())
+        other = InferenceNet(plain).to(self.device, getattr(torch, self.dtype))
+        states = probe_states(PROBE_POSITIONS, self.settings.players, self.settings.cards)
+        return difference(exact, other, states)
+
     # -- results ------------------------------------------------------------------------------
+
+    @property
+    def at_work(self) -> bool:
+        return self.engine.pool.at_work
+
+    @property
+    def events(self) -> list[EngineEvent]:
+        return self.engine.pool.events
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many workers there are of each state."""
+        return Counter(status.state for status in self.engine.pool.statuses)
+
+    @property
+    def other_pids(self) -> set[int]:
+        """Processes beside the workers: none."""
+        return set()
+
+    @property
+    def weights(self) -> tuple[str | None, int | None]:
+        """Hash of the weights all should play with, and how often they were replaced."""
+        return self.engine.pool.weights_hash, self.engine.pool.weights_version
+
+    @property
+    def games_finished(self) -> int:
+        """Within the windows."""
+        return len(self.games_in_windows)
+
+    @property
+    def rate(self) -> Metric:
+        """Evaluations per second over the windows."""
+        return evaluations_per_second(self.blocks())
 
     @property
     def mean_batch(self) -> float | None:

@@ -1,7 +1,8 @@
 """A device-aware self-play and training engine for the card game Blob (Oh Hell).
 
 `rules` → `belief` → `search` → `lanes` → `evaluator` → `worker` → `measuring` → `processes` →
-`pool` → `selfplay` → `pipeline`: each module uses only those before it. Nothing here imports
+`pool` → `selfplay` → `pipeline`: each module uses only those before it. Beside them stand
+`checkpoint` → `run_folder`, which know files and nothing of what is in them. Nothing here imports
 `blobdiag`.
 """
 

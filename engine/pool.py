@@ -139,8 +139,10 @@ class WorkerPool:
             self._listen()
             for worker in dead:
                 if worker.status is None:
+                    code = worker.process.exitcode
+                    cause = _cause(worker) or f"exit code {code}, its error is on stderr"
                     name = f"worker {worker.spec.worker}"
-                    raise WorkerFailed(f"{name} ended before its handshake{_cause(worker)}")
+                    raise WorkerFailed(f"{name} died before its handshake: {cause}")
             if monotonic() > deadline:
                 raise WorkerFailed(f"no handshake from every worker within {seconds:.0f} s")
 
@@ -329,8 +331,9 @@ class WorkerPool:
         if worker.status is not None:
             worker.status.state = state
             self._gone.append(worker.status)
-        why += _cause(worker)
-        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are played again")
+        if cause := _cause(worker):
+            why += f" ({cause})"
+        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are handed out again")
         if worker.spec.worker in self._replaced and state == "lost":
             raise WorkerFailed(f"{name} {why}: its second failure without a finished game between")
         self._replaced.add(worker.spec.worker)
@@ -341,5 +344,5 @@ class WorkerPool:
 
 
 def _cause(worker: WorkerProcess) -> str:
-    """What a worker said before it ended, as the end of a sentence."""
-    return f" ({worker.error.strip().splitlines()[-1]})" if worker.error else ""
+    """The last line of what a worker said before it ended; empty if it said nothing."""
+    return worker.error.strip().splitlines()[-1] if worker.error else ""

@@ -87,14 +87,24 @@ def seconds_per_batch(network: InferenceNet, states: Tensor) -> float:
     return best
 
 
-def choose_dtype(network: BlobNet, device: str) -> str:
-    """bfloat16 where it is faster on `device` and agrees with float32, else float32.
+class Trial(NamedTuple):
+    """bfloat16 tried beside float32 on a device."""
 
-    The CPU is probed with one thread, as search threads use it.
+    difference: Difference
+    float32_seconds: float
+    """A batch of PROBE_ROWS takes."""
+    bfloat16_seconds: float
+
+    @property
+    def speedup(self) -> float:
+        return self.float32_seconds / self.bfloat16_seconds
+
+
+def try_bfloat16(network: BlobNet, device: str) -> Trial:
+    """How far bfloat16's answers are from float32's on `device`, and what a batch of each takes.
+
+    The CPU is tried with one thread, as search threads use it; `network` is left alone.
     """
-    kind = torch.device(device).type
-    if kind == "meta":
-        return "float32"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -102,15 +112,23 @@ def choose_dtype(network: BlobNet, device: str) -> str:
         plain.load_state_dict(network.state_dict())
         exact = InferenceNet(plain.to(device).eval())
         fast = InferenceNet(plain).to(torch.bfloat16).pack()
-        states = probe_states(PROBE_ROWS[kind])
-        if not difference(exact, fast, states).within_tolerance:
-            return "float32"
-        seconds = {
-            dtype: seconds_per_batch(candidate, states.to(device, dtype))
-            for dtype, candidate in ((torch.float32, exact), (torch.bfloat16, fast))
-        }
+        states = probe_states(PROBE_ROWS[torch.device(device).type])
+        return Trial(
+            difference(exact, fast, states),
+            seconds_per_batch(exact, states.to(device)),
+            seconds_per_batch(fast, states.to(device, torch.bfloat16)),
+        )
     finally:
         torch.set_num_threads(threads)
+
+
+def choose_dtype(network: BlobNet, device: str) -> str:
+    """bfloat16 where it is faster on `device` and agrees with float32, else float32."""
+    kind = torch.device(device).type
+    if kind == "meta":
+        return "float32"
+    trial = try_bfloat16(network, device)
     # A small network on a GPU is bound by launches, and noise would decide: a tie is bfloat16's.
-    limit = seconds[torch.float32] * (TIE if kind == "cuda" else 1.0)
-    return "bfloat16" if seconds[torch.bfloat16] < limit else "float32"
+    least = 1 / TIE if kind == "cuda" else 1.0
+    faster = trial.speedup > least
+    return "bfloat16" if faster and trial.difference.within_tolerance else "float32"

@@ -1,7 +1,9 @@
 """A worker in a process of its own: what it is told, what it answers, and how it ends.
 
 Processes are spawned, never forked: CUDA and threads do not survive a fork. A worker ends when it
-is told to, when its pipe closes, or when its parent is gone, however that came about.
+is told to, when its pipe closes, or when its parent is gone, however that came about. It is started
+with no more than fits into a pipe, and its weights follow: a process that dies while it imports
+would leave the one that starts it waiting for ever.
 """
 
 from __future__ import annotations
@@ -10,15 +12,15 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import tempfile
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from queue import SimpleQueue
-from time import monotonic, sleep
+from time import monotonic
+from types import ModuleType
 from typing import Literal, NamedTuple
 
 from engine.evaluator import compile_kernels
@@ -29,6 +31,8 @@ from engine.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
 SPAWN = multiprocessing.get_context("spawn")
 CHECK_SECONDS = 0.1
+DUMP_SECONDS = 0.05
+"""Stacks that pause for so long are all there."""
 RELEASE_SECONDS = 10.0
 
 
@@ -83,8 +87,8 @@ class UpdateWeights(NamedTuple):
     """How often the engine has replaced its weights."""
 
 
-def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stacks: str) -> None:
-    """The process: a handshake, then orders until Stop."""
+def worker_main(connection: Connection, spec: WorkerSpec, stacks: Connection) -> None:
+    """The process: it takes its weights, sends a handshake, and obeys orders until Stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
     _dump_stacks_on_request(stacks)
@@ -95,7 +99,7 @@ def worker_main(connection: Connection, spec: WorkerSpec, weights: Weights, stac
             connection.send(message)
 
     try:
-        worker = SelfPlayWorker(spec, weights, send)
+        worker = SelfPlayWorker(spec, connection.recv(), send)
         if spec.device != "meta":
             compile_kernels()  # loaded here, not in the first step of self-play
         send(worker.handshake())
@@ -139,6 +143,21 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
 
 
 @contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Start a process that does not run the parent's main module again.
+
+    Spawned processes do, for what it defines; a worker is sent nothing of it, and without a main
+    guard it would start an engine of its own.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextmanager
 def without_interrupts() -> Iterator[None]:
     """Start processes with Ctrl-C blocked, until they can ignore it; the parent's is only late."""
     if not hasattr(signal, "pthread_sigmask"):
@@ -158,12 +177,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _dump_stacks_on_request(path: str) -> None:
-    """Let SIGUSR1 write all threads' Python stacks to `path`, where the system has it."""
+def _dump_stacks_on_request(stacks: Connection) -> None:
+    """Let SIGUSR1 write all threads' Python stacks into a pipe, where the system has it."""
     if hasattr(faulthandler, "register"):
-        # Never closed: the handler writes to it whenever the signal comes.
-        file = open(path, "w")  # noqa: SIM115
-        faulthandler.register(signal.SIGUSR1, file=file, all_threads=True)
+        # Nobody may be reading: what finds no room is left out, not waited for.
+        os.set_blocking(stacks.fileno(), False)
+        faulthandler.register(signal.SIGUSR1, file=stacks.fileno(), all_threads=True)
 
 
 class WorkerProcess:
@@ -175,18 +194,19 @@ class WorkerProcess:
     """
 
     def __init__(self, spec: WorkerSpec, weights: Weights, inbox: Inbox) -> None:
-        handle, self._stacks = tempfile.mkstemp(prefix="blob-stacks-")
-        os.close(handle)
         self.spec = spec
         self.connection, theirs = SPAWN.Pipe()
+        self._stacks, their_stacks = SPAWN.Pipe(duplex=False)
         self.process = SPAWN.Process(
             target=worker_main,
-            args=(theirs, spec, weights, self._stacks),
+            args=(theirs, spec, their_stacks),
             name=f"blob-worker-{spec.worker}",
             daemon=True,
         )
-        self.process.start()
+        with _without_main_module():
+            self.process.start()
         theirs.close()
+        their_stacks.close()
         self.pid = self.process.pid or 0
         self.status: WorkerStatus | None = None
         """None until the handshake."""
@@ -204,6 +224,7 @@ class WorkerProcess:
         self._writer = threading.Thread(target=self._write, name="worker-writer", daemon=True)
         self._writer.start()
         self._released = False
+        self.send(weights)
 
     def begin_order(self) -> None:
         """A new order: lanes are made anew, nothing is in flight."""
@@ -262,13 +283,13 @@ class WorkerProcess:
             os.kill(self.pid, signal.SIGCONT)
         except ProcessLookupError:
             return "the process ended before its stacks could be taken"
-        deadline = monotonic() + seconds
-        while monotonic() < deadline:
-            sleep(0.05)
-            text = Path(self._stacks).read_text()
-            if text:
-                sleep(0.05)
-                return Path(self._stacks).read_text()
+        text = b""
+        while self._stacks.poll(DUMP_SECONDS if text else seconds):
+            if not (more := os.read(self._stacks.fileno(), 65536)):
+                break  # it ended
+            text += more
+        if text:
+            return text.decode(errors="replace")
         return "the process did not answer the request for its stacks"
 
     def kill(self) -> None:
@@ -294,7 +315,7 @@ class WorkerProcess:
         if self.process.exitcode is not None:  # else it is stuck in a driver: the system's to end
             self.process.close()
             self.connection.close()
-        Path(self._stacks).unlink(missing_ok=True)
+            self._stacks.close()
 
 
 Inbox = SimpleQueue[tuple[WorkerProcess, object]]

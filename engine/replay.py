@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +87,7 @@ class GameSlots:
 class ReplayBuffer:
     """The newest `capacity` examples in contiguous arrays, overwritten oldest first.
 
+    Batches are drawn from the newest `window` of them, by default all.
     Raises ValueError for a capacity below 1.
     """
 
@@ -94,8 +95,13 @@ class ReplayBuffer:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self.capacity = capacity
+        self.window = capacity
         self.added = 0
-        self._examples = empty_examples(capacity)
+        """Examples ever added, those that were overwritten included."""
+        self.uses = np.zeros(capacity, np.int32)
+        """[capacity] how often the example at each place has been drawn."""
+        self.examples = empty_examples(capacity)
+        """By place; only those that were written mean anything."""
         self._random = np.random.default_rng(seed)
 
     def __len__(self) -> int:
@@ -107,12 +113,30 @@ class ReplayBuffer:
         skipped = examples.rows - newest.rows
         where = (self.added + skipped + np.arange(newest.rows)) % self.capacity
         for name in Examples._fields:
-            getattr(self._examples, name)[where] = getattr(newest, name)
+            getattr(self.examples, name)[where] = getattr(newest, name)
+        self.uses[where] = 0
         self.added += examples.rows
 
     def sample(self, count: int) -> Examples:
         """`count` examples drawn uniformly with replacement. Raises ValueError when empty."""
         if not self.added:
             raise ValueError("the replay buffer is empty: add examples before sampling")
-        rows = self._random.integers(len(self), size=count)
-        return Examples._make(column[rows] for column in self._examples)
+        first = self.added - min(len(self), self.window)
+        places = self._random.integers(first, self.added, size=count) % self.capacity
+        np.add.at(self.uses, places, 1)
+        return Examples._make(column[places] for column in self.examples)
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """The places of the window's examples, oldest first."""
+        within = min(len(self), self.window)
+        return np.arange(self.added - within, self.added) % self.capacity
+
+    @property
+    def sampler(self) -> dict[str, Any]:
+        """The state of what draws, as plain values."""
+        return dict(self._random.bit_generator.state)
+
+    @sampler.setter
+    def sampler(self, state: dict[str, Any]) -> None:
+        self._random.bit_generator.state = state

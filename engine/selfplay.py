@@ -6,7 +6,7 @@ number) alone, so a worker that dies costs time, never a deal: its games are gra
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from time import monotonic
 from types import TracebackType
@@ -53,6 +53,9 @@ class SelfPlayResult(NamedTuple):
     tally: NDArray[np.void]
     """[] of dtype TALLY: what this call did."""
     events: list[EngineEvent]
+    weights_ages: dict[int, int]
+    """How many times the engine's weights had been replaced since those that a game ended with:
+    how many such games; 0 is the newest."""
 
 
 ProgressCallback = Callable[[Progress], None]
@@ -152,6 +155,7 @@ class SelfPlayEngine:
         self._first_game = 0
         """The first game of the call under way."""
         self._finished = 0
+        self._ages: Counter[int] = Counter()
         self._on_message: MessageCallback | None = None
 
     # -- life of the workers ------------------------------------------------------------------
@@ -244,14 +248,18 @@ class SelfPlayEngine:
         cards_to_deal: int = 5,
         progress_callback: ProgressCallback | None = None,
         on_message: MessageCallback | None = None,
+        first_game: int | None = None,
     ) -> SelfPlayResult:
-        """Play exactly `num_games` new deals to their end.
+        """Play exactly `num_games` deals to their end: new ones, or from number `first_game` on.
 
-        Game n of an engine has the cards of (seed, n), whichever worker plays it.
+        Game n of an engine has the cards of (seed, n), whichever worker plays it. One worker with
+        one search thread repeats the same games with the same weights to the last bit.
         Raises ValueError for an illegal setting, WorkerFailed when workers fail for good.
         """
         if num_games < 1:
             raise ValueError(f"num_games must be at least 1, not {num_games}")
+        if first_game is not None:
+            self._next_game = first_game
         self._new_order(num_players, cards_to_deal, num_games)
         self._kept = GameSlots(num_games, num_players * (cards_to_deal + 1))
         try:
@@ -317,6 +325,7 @@ class SelfPlayEngine:
     ) -> SelfPlayResult:
         start, before, events = monotonic(), self.tally, len(self.pool.events)
         self._finished, self._on_message = 0, on_message
+        self._ages = Counter()
         with self.pool.working():
             while not enough(progress := self._progress(wanted)):
                 if callback is not None:
@@ -333,6 +342,7 @@ class SelfPlayEngine:
             seconds=monotonic() - start,
             tally=subtract_tallies(self.tally, before),
             events=self.pool.events[events:],
+            weights_ages=dict(sorted(self._ages.items())),
         )
 
     def stand_still(self) -> None:
@@ -356,9 +366,12 @@ class SelfPlayEngine:
     def _grant(self, endless: bool) -> None:
         """Top up every worker: a game for each lane and a few to open next.
 
-        Evenly, so that few games are spread over all workers.
+        Evenly, so that few games are spread over all workers. A lone worker is given all at once:
+        nothing it plays then depends on when this process comes to it.
         """
         most = self.lanes_each + max(2, self.lanes_each // 4)
+        if len(self.specs) == 1:
+            most = max(most, len(self._waiting))
         takers = [w for w in self.pool.workers if w.status is not None and len(w.in_flight) < most]
         takers.sort(key=lambda worker: len(worker.in_flight))
         if endless:
@@ -377,6 +390,10 @@ class SelfPlayEngine:
 
     def _take(self, message: ThreadProgress, finished: list[int]) -> None:
         self._finished += len(finished)
+        for handshake in self.pool.handshakes:
+            if finished and handshake.pid == message.pid:
+                age = self.pool.weights_version - handshake.weights_version
+                self._ages[age] += len(finished)
         if message.examples is not None and self._kept is not None and finished:
             self._keep(self._kept, message.examples, finished)
         if self._on_message is not None:

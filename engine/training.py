@@ -8,21 +8,27 @@ a barrier after every one of them and collapses as soon as a neighbour takes one
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from engine.devices import usable_cores
-from engine.network import BlobNet
+from engine.network import BlobNet, Weights, load_weights, weights_of
 from engine.replay import Examples, ReplayBuffer, empty_examples
 
 PROBE_STEPS = 2
+WEIGHTS = "network/"
+"""What a weight's name begins with in a trainer's state."""
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each parameter."""
 
 
 class StepLoss(NamedTuple):
@@ -34,6 +40,14 @@ class StepLoss(NamedTuple):
     @property
     def total(self) -> float:
         return self.policy + self.value
+
+
+class NotFinite(FloatingPointError):
+    """A loss, or the gradients' norm, is infinite or no number; no weight has taken it in."""
+
+    def __init__(self, step: int, what: str, batch: Examples) -> None:
+        super().__init__(f"{what} is not finite at step {step}")
+        self.step, self.batch = step, batch
 
 
 class ShardGradients(NamedTuple):
@@ -59,6 +73,19 @@ class TrainingResult(NamedTuple):
         return self.examples / self.seconds if self.seconds else 0.0
 
 
+def fitting_weights(network: BlobNet, arrays: Mapping[str, NDArray[Any]]) -> Weights:
+    """The weights in a trainer's state. Raises ValueError where they do not fit `network`."""
+    weights = {
+        name.removeprefix(WEIGHTS): array
+        for name, array in arrays.items()
+        if name.startswith(WEIGHTS)
+    }
+    shapes = {name: tuple(w.shape) for name, w in network.state_dict().items()}
+    if {name: array.shape for name, array in weights.items()} != shapes:
+        raise ValueError(f"its weights do not fit a network {network.config}")
+    return weights
+
+
 def policy_loss(logits: Tensor, legal: Tensor, policy: Tensor) -> Tensor:
     """Cross-entropy of the search's visits [B, A] under the masked policy; a mean, in nats."""
     masked = logits.masked_fill(~legal, float("-inf"))
@@ -76,7 +103,9 @@ class NetworkTrainer:
     """Trains `network`, moved to `device`, with AdamW and gradient clipping.
 
     `dtype` bfloat16 runs the forward pass under autocast; weights stay float32. `cores` is the
-    number of shards on the CPU, by default the process's affinity.
+    number of shards on the CPU, by default the process's affinity; their threads end with `close`,
+    or with the `with` block. A batch that does not fit into the GPU's memory is from then on
+    computed in two halves, whose gradients are added: a step stays what it was.
     Raises ValueError for a learning rate or batch size that is not positive, and what torch
     raises when the device is not there.
     """
@@ -105,11 +134,17 @@ class NetworkTrainer:
         self.dtype = dtype
         self.parameters = list(network.parameters())
         self.shards = (cores or usable_cores()) if self.device.type == "cpu" else 1
+        self.halved = False
+        """Whether batches are computed in halves, since one was too large for the memory."""
+        self.learning_rate = learning_rate
         self._map: Callable[..., Iterable[ShardGradients]] = map
+        self._threads = ExitStack()
         if self.shards > 1:
             # torch keeps its thread count per thread: each of the pool's is set once.
-            pool = ThreadPoolExecutor(
-                self.shards, "trainer", initializer=torch.set_num_threads, initargs=(1,)
+            pool = self._threads.enter_context(
+                ThreadPoolExecutor(
+                    self.shards, "trainer", initializer=torch.set_num_threads, initargs=(1,)
+                )
             )
             self._map = pool.map
         self.optimizer = torch.optim.AdamW(
@@ -119,16 +154,30 @@ class NetworkTrainer:
             fused=self.device.type in ("cpu", "cuda"),
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its threads: it can train no more. Again: nothing."""
+        self._threads.close()
+
     def train(
         self,
         buffer: ReplayBuffer,
         steps: int,
         on_step: Callable[[int, StepLoss], None] | None = None,
+        first: int = 0,
+        schedule: Callable[[int], float] | None = None,
     ) -> TrainingResult:
-        """Take `steps` steps on batches drawn from `buffer`; leaves the network in eval mode.
+        """Take steps number `first` to `steps` - 1 on batches drawn from `buffer`.
 
-        Raises ValueError when the buffer is empty, FloatingPointError at a loss that is not
-        finite.
+        `schedule` gives each step its share of the learning rate, 1 by default. Leaves the network
+        in eval mode.
+        Raises ValueError when the buffer is empty, NotFinite, and torch.OutOfMemoryError when half
+        a batch is too large as well.
         """
         losses: list[StepLoss] = []
         start = perf_counter()
@@ -137,10 +186,12 @@ class NetworkTrainer:
         if self.shards > 1:
             torch.set_num_threads(1)
         try:
-            for step in range(steps):
+            for step in range(first, steps):
+                if schedule is not None:
+                    self.set_rate(schedule(step))
                 examples = buffer.sample(self.batch_size)
                 self.at_work = True
-                losses.append(self.step(examples))
+                losses.append(self._step_that_fits(step, examples))
                 self.at_work = False
                 if on_step is not None:
                     on_step(step, losses[-1])
@@ -149,31 +200,77 @@ class NetworkTrainer:
             self.network.eval()
             torch.set_num_threads(threads)
         return TrainingResult(
-            steps=steps,
-            examples=steps * self.batch_size,
+            steps=len(losses),
+            examples=len(losses) * self.batch_size,
             seconds=perf_counter() - start,
             losses=losses,
         )
 
-    def step(self, examples: Examples) -> StepLoss:
-        """One optimiser step on `examples`. Raises FloatingPointError at a non-finite loss."""
+    def set_rate(self, share: float) -> None:
+        """Learn at this share of the learning rate from here on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = share * self.learning_rate
+
+    def _step_that_fits(self, number: int, examples: Examples) -> StepLoss:
+        try:
+            return self.step(examples, number)
+        except torch.OutOfMemoryError:
+            if self.halved:
+                raise
+        # Out of the handler: its traceback holds the tensors that filled the memory.
+        self.halved = True
+        self.shards *= 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self.step(examples, number)
+
+    def step(self, examples: Examples, number: int = 0) -> StepLoss:
+        """One optimiser step on `examples`; raises NotFinite with its `number`."""
         shards = [
             Examples._make(column[i :: self.shards] for column in examples)
             for i in range(min(self.shards, examples.rows))
         ]
         shares = [shard.rows / examples.rows for shard in shards]
         parts = list(self._map(self._gradients, shards, shares))
-        loss = StepLoss(*torch.stack([part.loss for part in parts]).sum(0).tolist())
-        if not np.isfinite(loss.total):
-            raise FloatingPointError(f"the loss is not finite: {loss}")
         total = parts[0].gradients
         for part in parts[1:]:
             torch._foreach_add_(total, part.gradients)
+        norm = torch.nn.utils.get_total_norm(total)
+        # One transfer from the device for all that is looked at.
+        *losses, length = torch.cat(
+            [torch.stack([part.loss for part in parts]).sum(0), norm[None]]
+        ).tolist()
+        for what, value in (("the loss", sum(losses)), ("the gradients' norm", length)):
+            if not np.isfinite(value):
+                raise NotFinite(number, what, examples)
         for parameter, gradient in zip(self.parameters, total, strict=True):
             parameter.grad = gradient
-        torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         self.optimizer.step()
-        return loss
+        return StepLoss(*losses)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Weights and what the optimiser keeps of each, by name; a copy."""
+        arrays = {f"{WEIGHTS}{name}": w for name, w in weights_of(self.network).items()}
+        for name, parameter in self.network.named_parameters():
+            for kept, value in self.optimizer.state.get(parameter, {}).items():
+                arrays[f"{kept}/{name}"] = value.detach().cpu().numpy().copy()
+        return arrays
+
+    def load_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave, in place.
+
+        Raises ValueError, in one line, where it is of a network of another shape.
+        """
+        load_weights(self.network, fitting_weights(self.network, arrays))
+        kept: dict[int, dict[str, Tensor]] = {}
+        for index, (name, _) in enumerate(self.network.named_parameters()):
+            for entry in MOMENTS:
+                if f"{entry}/{name}" in arrays:
+                    value = torch.from_numpy(arrays[f"{entry}/{name}"].copy())
+                    kept.setdefault(index, {})[entry] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
 
     def _gradients(self, shard: Examples, share: float) -> ShardGradients:
         """Losses and gradients of one shard, weighted with its share of the batch."""
@@ -197,11 +294,11 @@ def fastest_dtype(network: BlobNet, device: str, cores: int | None = None) -> st
     """
     seconds = {}
     for dtype in ("float32", "bfloat16"):
-        trainer = NetworkTrainer(copy.deepcopy(network), device, dtype=dtype, cores=cores)
-        examples = empty_examples(trainer.batch_size)
-        examples.legal[:], examples.seats[:] = True, True
-        buffer = ReplayBuffer(trainer.batch_size)
-        buffer.add(examples)
-        trainer.train(buffer, 1)
-        seconds[dtype] = min(trainer.train(buffer, 1).seconds for _ in range(PROBE_STEPS))
+        with NetworkTrainer(copy.deepcopy(network), device, dtype=dtype, cores=cores) as trainer:
+            examples = empty_examples(trainer.batch_size)
+            examples.legal[:], examples.seats[:] = True, True
+            buffer = ReplayBuffer(trainer.batch_size)
+            buffer.add(examples)
+            trainer.train(buffer, 1)
+            seconds[dtype] = min(trainer.train(buffer, 1).seconds for _ in range(PROBE_STEPS))
     return min(seconds, key=lambda dtype: seconds[dtype])

@@ -40,7 +40,7 @@ from engine.network import (
     weights_hash,
     weights_of,
 )
-from engine.replay import join_examples
+from engine.replay import Examples, join_examples
 from engine.stacks import StackWatch
 from engine.telemetry import (
     CallModes,
@@ -116,6 +116,8 @@ class SearchThread:
         self.deals_seen = [0] * count
         self.games_seen = [0] * count
         self.finished: list[tuple[int, int]] = []
+        self.examples: list[Examples] = []
+        """Of the games finished since the last report."""
         self.seconds = dict.fromkeys(("select", "expand", "wait", "idle"), 0.0)
         self.began = perf_counter()
         self.going = False
@@ -220,8 +222,10 @@ class SearchThread:
             game, evaluations = ring[n % len(ring)].tolist()
             self.finished.append((game, evaluations))
         self.games_seen[g] = games
-        if group.output_used[0] > len(group.output.game) // 2:
-            self.report()
+        # Emptied at every step, not when it is reported: a lane whose examples find no room waits,
+        # and games must repeat exactly whenever that is.
+        if group.output_used[0]:
+            self.examples.append(take_output(group))
 
     def timed(self, stage: str, function: Callable, *arguments: object) -> Any:
         self.doing, start = "work", perf_counter()
@@ -250,7 +254,6 @@ class SearchThread:
 
     def report(self) -> None:
         """Send counters, the games finished since the last report, and their examples."""
-        examples = join_examples([take_output(group) for group in self.groups])
         self.worker.tell(
             ThreadProgress(
                 worker=self.worker.spec.worker,
@@ -260,7 +263,7 @@ class SearchThread:
                 tally=sum_tallies(group.tally[0] for group in self.groups),
                 stage_seconds=self.stage_seconds(),
                 finished=tuple(self.finished),
-                examples=examples,
+                examples=join_examples(self.examples),
                 batches={1 << k: n for k, n in enumerate(self.batches) if n},
                 deals=self.new_deals(),
                 modes=self.modes,
@@ -270,6 +273,7 @@ class SearchThread:
             )
         )
         self.finished.clear()
+        self.examples.clear()
         self.reported = monotonic()
 
 

@@ -10,19 +10,17 @@ from blobdiag.commands.judging import (
     utilisation,
     window_rules,
 )
-from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.commands.verify_fix import verify_fix
 from blobdiag.diagnosis.checks import device_reaches_workers, starved, unknown
 from blobdiag.diagnosis.evidence import SELF_PLAY
 from blobdiag.diagnosis.verdict import with_validity
+from blobdiag.engines.protocol import Arm
 from blobdiag.reporting.model import Check, Metric, Status
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm
 from engine.devices import DeviceUnavailable
 
 COMMAND = "check-gpu"
-META = "meta"
 
 
 def check_gpu(settings: Settings, verify: bool = False) -> int:
@@ -35,37 +33,40 @@ def check_gpu(settings: Settings, verify: bool = False) -> int:
     def measure(session: Session) -> None:
         try:
             with session.phase("set-up"):
-                arm = Arm(session.settings, session.network, device)
+                arm = session.engine.arm(session.settings, device)
         except DeviceUnavailable as error:
             session.failure = str(error)
             if verify:
                 session.event("not-verified", "without the device there is no fix to verify")
-            prove_on_meta(session)
+            prove_elsewhere(session)
             return
         with session.playing(arm):
             with session.phase("warm-up", device):
                 arm.warm_up(session.show_games)
             with session.phase(SELF_PLAY, device):
                 session.window(arm, settings.min_seconds, settings.games)
-            probe(session, arm)
+            session.probe(arm)
         if verify:
             verify_fix(session, arm, session.report(judge(session), None).findings)
 
     return sessions.run(COMMAND, device, settings, measure, judge)
 
 
-def prove_on_meta(session: Session) -> None:
+def prove_elsewhere(session: Session) -> None:
     """Start real workers on torch's meta device: whether it reaches them needs no GPU."""
-    with session.playing(Arm(session.settings, session.network, META)):
-        pass
+    device = session.engine.proof_device
+    if device is not None:
+        with session.playing(session.engine.arm(session.settings, device)):
+            pass
 
 
 def judge(session: Session) -> Judgement:
     """Test 1: the device in every worker, and a GPU that is busy with what it should do."""
     expectations = session.settings.expectations
     workers = [record for arm in session.arms for record in arm.workers()]
-    on_meta = any(arm.device == META for arm in session.arms)
-    checks = [device_reaches_workers(workers, META if on_meta else session.device, on_meta=on_meta)]
+    on_meta = proven_elsewhere(session)
+    device = session.arms[0].device if session.arms else session.device
+    checks = [device_reaches_workers(workers, device, on_meta=on_meta)]
     if on_meta or not session.arms:
         why = session.failure or "interrupted before self-play began"
         checks.append(unknown(f"{SELF_PLAY} GPU utilisation", expectations["self-play-gpu"], why))
@@ -79,13 +80,19 @@ def judge(session: Session) -> Judgement:
     throughput = arm.throughput()
     achieved = throughput.evaluations_per_second.value
     attained = best_rate(session, arm)
-    share = starved(achieved, attained, session.device, expectations["bare-network-share"])
+    share = starved(
+        achieved,
+        attained,
+        session.device,
+        expectations["bare-network-share"],
+        session.engine.unseen,
+    )
     checks.append(with_validity(share, rules))
     checks += health_checks(session, [throughput]) + machine_checks(session, throughput)
     return Judgement(
         headline(session, checks[0]),
         checks,
-        metrics=[bare_metric(attained)],
+        metrics=[bare_metric(attained, session.engine.unseen)],
         idle_gaps=gaps,
         validity=rules,
     )
@@ -97,9 +104,14 @@ def headline(session: Session, device_check: Check) -> str:
         return f"The workers do not use {session.device}: their networks are elsewhere."
     if device_check.status is not Status.PASS:
         return ""
-    if any(arm.device == META for arm in session.arms):
+    if proven_elsewhere(session):
         return "No GPU was measured. The device does reach the workers' networks."
     return f"The workers' networks are on {session.device}."
+
+
+def proven_elsewhere(session: Session) -> bool:
+    """Whether the workers were only started on the device that stands for an absent one."""
+    return any(arm.device == session.engine.proof_device for arm in session.arms)
 
 
 def best_rate(session: Session, arm: Arm) -> float | None:
@@ -109,12 +121,13 @@ def best_rate(session: Session, arm: Arm) -> float | None:
     return max(rates, default=None)
 
 
-def bare_metric(attained: float | None) -> Metric:
-    """What the workers reach with the network alone, all at once."""
+def bare_metric(attained: float | None, unseen: str | None) -> Metric:
+    """What the workers reach with the network alone, all at once; `unseen` says why not at all."""
+    unknown = unseen or "it was not measured"
     return Metric(
         name="bare network",
         value=attained,
         unit="evals/s",
         samples=0 if attained is None else 1,
-        reason="the best batch size, without an interval" if attained else "it was not measured",
+        reason="the best batch size, without an interval" if attained else unknown,
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-import torch
-
 from blobdiag.commands import session as sessions
 from blobdiag.commands.judging import (
     health_checks,
@@ -14,7 +12,6 @@ from blobdiag.commands.judging import (
     validity,
     window_rules,
 )
-from blobdiag.commands.probing import probe
 from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import (
     device_reaches_workers,
@@ -23,18 +20,16 @@ from blobdiag.diagnosis.checks import (
 )
 from blobdiag.diagnosis.evidence import SELF_PLAY
 from blobdiag.diagnosis.verdict import with_validity
+from blobdiag.engines.protocol import Arm
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Check, Throughput
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm
 from engine.devices import cuda_reason, resolve_auto
-from engine.network import BlobNet, InferenceNet
-from engine.precision import POLICY_TOLERANCE, Difference, difference, probe_states
+from engine.precision import POLICY_TOLERANCE, Difference
 
 COMMAND = "compare"
 ROUNDS = 4
 """Windows of each arm, in turn, so that a slow drift of the machine meets both alike."""
-PROBE_POSITIONS = 1024
 FLOAT32_TOLERANCE = 1e-3
 """Largest difference of a probability or value between devices in float32."""
 
@@ -43,18 +38,18 @@ def compare(settings: Settings) -> int:
     """Measure self-play on each device in turn, with the same seeds; the exit code."""
     device = resolve_auto(settings.device)
     devices = ["cpu"] if device == "cpu" else ["cpu", device]
-    differences: list[Difference] = []
+    differences: list[Difference | None] = []
 
     def measure(session: Session) -> None:
         with session.phase("set-up"):
             # The GPU first: if it is not there, nothing has been started in vain.
             arms = {
-                name: Arm(settings_for(session, name), session.network, name)
+                name: session.engine.arm(settings_for(session, name), name)
                 for name in reversed(devices)
             }
-        if len(devices) > 1:
+        if len(devices) > 1 and session.engine.unseen is None:
             with session.phase("outputs compared"):
-                differences.append(compare_outputs(settings, session.network, arms[device]))
+                differences.append(arms[device].outputs_differ())
         with ExitStack() as stack:
             for name in devices:
                 stack.enter_context(session.playing(arms[name]))
@@ -62,7 +57,7 @@ def compare(settings: Settings) -> int:
                     arms[name].warm_up(session.show_games)
             play_in_turn(session, [arms[name] for name in devices])
             for name in devices:
-                probe(session, arms[name])
+                session.probe(arms[name])
 
     return sessions.run(
         COMMAND, device, settings, measure, lambda session: judge(session, differences)
@@ -83,16 +78,7 @@ def play_in_turn(session: Session, arms: list[Arm]) -> None:
                 session.window(arm, settings.min_seconds / rounds, -(-settings.games // rounds))
 
 
-def compare_outputs(settings: Settings, network: BlobNet, arm: Arm) -> Difference:
-    """Largest difference between the CPU's float32 answers and the device's own."""
-    plain = BlobNet(network.embedding.in_features, *network.config)
-    plain.load_state_dict(network.state_dict())
-    exact = InferenceNet(plain.eval())
-    other = InferenceNet(plain).to(arm.device, getattr(torch, arm.dtype))
-    return difference(exact, other, probe_states(PROBE_POSITIONS, settings.players, settings.cards))
-
-
-def judge(session: Session, differences: list[Difference]) -> Judgement:
+def judge(session: Session, differences: list[Difference | None]) -> Judgement:
     """Test 2: the speed-up's lower bound, and the same answers on both devices."""
     settings, expectations = session.settings, session.settings.expectations
     measured = [arm for arm in session.arms if arm.windows]
@@ -151,13 +137,14 @@ def devices_check(session: Session) -> Check:
     return device_reaches_workers(workers, session.device)
 
 
-def outputs_check(session: Session, differences: list[Difference]) -> Check:
+def outputs_check(session: Session, differences: list[Difference | None]) -> Check:
     """Float32 answers must agree closely, bfloat16's within its stated tolerance."""
-    dtype = next((a.dtype for a in session.arms if a.device == session.device), "float32")
+    dtype = next((a.dtype for a in session.arms if a.device == session.device), None) or "float32"
     seen = differences[0] if differences else None
     return outputs_agree(
         seen.policy if seen else None,
         seen.value if seen else None,
         dtype,
         FLOAT32_TOLERANCE if dtype == "float32" else POLICY_TOLERANCE,
+        session.engine.unseen,
     )

@@ -99,7 +99,7 @@ def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str
     played = []
     for start, end in arm.windows:
         blocks = arm.blocks_of(start, end)
-        played.append(sum(b.evaluations for b in blocks) / sum(b.seconds for b in blocks))
+        played.append(sum(b.evaluations or 0 for b in blocks) / sum(b.seconds for b in blocks))
     done = subtract_tallies(arm.engine.tally, before)
     health = search_health(done, arm.trained)
     if health.evaluations_per_game is None or health.evaluations_per_decision is None:

@@ -14,7 +14,6 @@ from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING, Window
 from blobdiag.diagnosis.idle import CPU, cpu_idle_gaps, idle_gaps
-from blobdiag.diagnosis.statistics import evaluations_per_second
 from blobdiag.diagnosis.verdict import (
     RATE_RULES,
     Neighbours,
@@ -22,12 +21,12 @@ from blobdiag.diagnosis.verdict import (
     window_validity,
     with_validity,
 )
+from blobdiag.engines.protocol import Arm
 from blobdiag.reporting.model import Check, IdleGap, Metric, Throughput, Validity
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.nvml import throttle_reasons
 from blobdiag.sampling.processes import listed, owners
 from blobdiag.sampling.visible import find
-from blobdiag.workload import Arm
 from engine.devices import memory_reserved
 
 WARM_UP = "warm-up"
@@ -39,10 +38,10 @@ def window_rules(session: Session, arm: Arm, seconds: float, games: int) -> list
     return window_validity(
         arm.window_seconds,
         seconds,
-        len(arm.games_in_windows),
+        arm.games_finished,
         games,
         warm_up_seconds=_warm_up(session, arm),
-        rate=evaluations_per_second(arm.blocks()),
+        rate=arm.rate,
         samples=len(_during(session, arm.windows, timeline.HOST_CPU)),
         sampler_death=session.recorder.death,
         lost_workers=[w.worker for w in arm.workers() if w.state in ("lost", "stalled")],
@@ -114,7 +113,8 @@ def _foreign(session: Session, arm: Arm) -> list[str] | None:
     """Processes on the GPUs that are not ours; None where that cannot be told."""
     found: list[str] = []
     for uuid in session.gpu_uuids:
-        ours = {
+        ours: dict[int, float | None] = dict.fromkeys(arm.other_pids)
+        ours |= {
             worker.pid: worker.gpu_memory_mib
             for worker in arm.workers()
             if (gpu := find(worker.device_uuid or "", session.recorder.gpus)) and gpu.uuid == uuid
@@ -155,7 +155,7 @@ def idle_gaps_of(session: Session, gpu_uuids: list[str]) -> list[IdleGap]:
 
 def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check]:
     """Search health of every arm that was measured; the distinct share decides."""
-    return search_health(throughputs, session.settings.expectations)
+    return search_health(throughputs, session.settings.expectations, session.engine.unseen)
 
 
 def utilisation(session: Session, phase: str, rules: list[Validity], gpu_uuids: list[str]) -> Check:

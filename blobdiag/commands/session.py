@@ -14,12 +14,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from blobdiag.commands.output import html_path, report_file
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.verdict import verdict
+from blobdiag.engines.built_in import BuiltIn
+from blobdiag.engines.foreign import Foreign
+from blobdiag.engines.protocol import Arm, MeasuredEngine, Probes, Progress, Working
+from blobdiag.errors import UserError
 from blobdiag.interrupts import (
     SIGINT_EXIT,
     SIGTERM_EXIT,
@@ -37,6 +41,7 @@ from blobdiag.reporting.files import (
     write_report,
 )
 from blobdiag.reporting.formats import show
+from blobdiag.reporting.limits import kept_events, kept_gaps
 from blobdiag.reporting.live import LiveView, Reading, console_on_stderr
 from blobdiag.reporting.model import (
     Check,
@@ -44,16 +49,16 @@ from blobdiag.reporting.model import (
     Gpu,
     IdleGap,
     Metric,
-    NetworkRate,
     Plan,
-    PrecisionProbe,
     Report,
     Status,
     Throughput,
+    TrainingRun,
     Validity,
     Verification,
 )
 from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.processes import listed
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.resolution import shortest_visible_gap
 from blobdiag.sampling.summary import energies, ordinals, sampler_cost, why_unordered
@@ -61,12 +66,8 @@ from blobdiag.sampling.trace import Span, Trace
 from blobdiag.sampling.visible import find
 from blobdiag.settings import Settings
 from blobdiag.tuning import with_tuned
-from blobdiag.workload import Arm, check_workload, hold_records, load_network
-from engine.evaluator import compile_kernels
-from engine.jit import is_warm
-from engine.network import BlobNet
+from blobdiag.workload import hold_records
 from engine.stacks import StackWatch
-from engine.telemetry import Progress
 
 
 @dataclass
@@ -82,13 +83,6 @@ class Judgement:
     validity: list[Validity] = field(default_factory=list)
 
 
-class Probes(NamedTuple):
-    """What an arm's network does without a search; the names are those of `Throughput`."""
-
-    bare_network: list[NetworkRate]
-    precision: PrecisionProbe | None
-
-
 class Cut(NamedTuple):
     """What ended a run before its end."""
 
@@ -99,17 +93,13 @@ class Cut(NamedTuple):
     cause: str
 
 
-class Working(Protocol):
-    """A pool of workers, or a trainer."""
-
-    at_work: bool
-
-
 class Session:
     """One run of a measuring command: its trace, its samples, and what it found out so far."""
 
-    def __init__(self, command: str, device: str, settings: Settings, network: BlobNet) -> None:
-        self.command, self.device, self.network = command, device, network
+    def __init__(
+        self, command: str, device: str, settings: Settings, engine: MeasuredEngine
+    ) -> None:
+        self.command, self.device, self.engine = command, device, engine
         self.as_asked = settings
         self.settings = with_tuned(settings, device)
         self.pid = os.getpid()
@@ -120,6 +110,9 @@ class Session:
             console_on_stderr(), settings.quiet, self._readings, self._workers_in_words
         )
         self.arms: list[Arm] = []
+        self.within = ""
+        """What a phase is shown to be part of."""
+        self.training: TrainingRun | None = None
         self.probes: dict[str, Probes] = {}
         """By device: what its arm's network does without a search."""
         self.events: list[tuple[float, str, str]] = []
@@ -135,7 +128,7 @@ class Session:
     @contextmanager
     def phase(self, name: str, device: str | None = None) -> Iterator[Span]:
         """Mark a phase in the trace and show it."""
-        self.view.phase(name if device is None else f"{name} on {device}")
+        self.view.phase((name if device is None else f"{name} on {device}") + self.within)
         with self.trace.phase(name, device) as span:
             yield span
 
@@ -146,17 +139,16 @@ class Session:
     def playing(self, arm: Arm) -> Iterator[Arm]:
         """Start an arm's workers, sample them, and end them whatever happens."""
         self.arms.append(arm)
-        self.at_work.append(arm.engine.pool)
+        self.at_work.append(arm)
         try:
             with self.phase("start-up", arm.device):
-                handshakes = arm.engine.start(refuse_mismatch=False)
-            self.recorder.watch({h.pid: f"worker {h.worker}" for h in handshakes})
+                arm.start(self.recorder.watch)
             yield arm
         finally:
             # Also after an interrupt: its phase ends when the workers have.
             lift_time_limit()
             with self.phase("shut-down", arm.device):
-                arm.engine.close()
+                arm.close()
 
     def _held(self) -> list[tuple[int, str]]:
         """The main thread, and the last phase begun, while nobody is at work on the device."""
@@ -167,6 +159,16 @@ class Session:
     def show_games(self, progress: Progress) -> None:
         """A progress callback: games of the phase at hand."""
         self.view.progress(progress.games, progress.wanted, "games")
+
+    def show_steps(self, done: int, wanted: int | None) -> None:
+        """A progress callback: training steps."""
+        self.view.progress(done, wanted, "steps")
+
+    def probe(self, arm: Arm) -> None:
+        """Measure an arm's network alone, where that can be done."""
+        probes = arm.probe(self.phase, self.event)
+        if probes is not None:
+            self.probes[arm.device] = probes
 
     def window(self, arm: Arm, seconds: float, games: int) -> None:
         """Measure a window of an arm, shown beside what it must reach."""
@@ -187,31 +189,46 @@ class Session:
 
     def _workers_in_words(self) -> str:
         """How many there are, what they do, and how many were lost."""
-        states = Counter(status.state for arm in self.arms for status in arm.engine.pool.statuses)
+        states = sum((arm.states for arm in self.arms), Counter[str]())
         if not states:
             return ""
-        doing = "playing" if any(arm.engine.pool.at_work for arm in self.arms) else "waiting"
+        doing = "playing" if any(arm.at_work for arm in self.arms) else "waiting"
         counts = [(states["running"], doing), (states["lost"], "lost")]
         counts += [(states["stalled"], "stalled")] if states["stalled"] else []
         return "workers " + " · ".join(f"{count} {word}" for count, word in counts)
+
+    def stop(self) -> None:
+        """End the sampler and the watch."""
+        self.watch.stop()
+        self.recorder.stop()
 
     # -- afterwards ---------------------------------------------------------------------------
 
     @property
     def pids(self) -> set[int]:
-        """This process and all workers there were."""
-        return {self.pid} | {w.pid for arm in self.arms for w in arm.workers()}
+        """This process, and all processes of the arms that there were."""
+        workers = {w.pid for arm in self.arms for w in arm.workers()}
+        return {self.pid} | workers.union(*(arm.other_pids for arm in self.arms))
 
     @property
     def gpu_uuids(self) -> list[str]:
-        """The GPUs that the workers computed on, by UUID; all sampled ones if none said so."""
+        """The GPUs that the workers computed on, by UUID.
+
+        If none said so, those on which the driver lists a process of ours; if it lists none, all.
+        """
+        gpus = self.recorder.gpus
         told = {w.device_uuid for arm in self.arms for w in arm.workers()} - {None}
-        used = [find(uuid, self.recorder.gpus) for uuid in told if uuid is not None]
-        return [gpu.uuid for gpu in self.recorder.gpus if not told or gpu in used]
+        if told:
+            used = [find(uuid, gpus) for uuid in told if uuid is not None]
+            return [gpu.uuid for gpu in gpus if gpu in used]
+        run = [(self.trace.start, monotonic())]
+        ours = [gpu.uuid for gpu in gpus if self.pids & listed(self.trace, gpu.uuid, run).keys()]
+        return ours or [gpu.uuid for gpu in gpus]
 
     def report(self, judgement: Judgement, cut: Cut | None) -> Report:
         """Everything the run came to; `cut` is what ended it early, if anything did."""
         status, code, text = verdict(judgement.checks)
+        weights_hash, weights_version = self.arms[-1].weights if self.arms else (None, None)
         if self.failure is not None and code == 0:
             status, code = Status.INCONCLUSIVE, 3
             text = "What was measured until then does not make up for the rest."
@@ -239,8 +256,8 @@ class Session:
             unsupported=self.trace.unsupported | why_unordered(self._gpus(), os.environ),
             pid=self.pid,
             workers=[record for arm in self.arms for record in arm.workers()],
-            weights_hash=self.arms[-1].engine.pool.weights_hash if self.arms else None,
-            weights_version=self.arms[-1].engine.pool.weights_version if self.arms else None,
+            weights_hash=weights_hash,
+            weights_version=weights_version,
             holds=hold_records(self.watch.seconds.copy()),
             throughput=[self._throughput(arm) for arm in self.arms if arm.windows],
             metrics=[
@@ -249,10 +266,11 @@ class Session:
                 *energies(self.trace, self.recorder.gpus, self.gpu_uuids),
                 *judgement.metrics,
             ],
-            idle_gaps=judgement.idle_gaps,
+            idle_gaps=kept_gaps(judgement.idle_gaps),
             validity=judgement.validity,
             checks=judgement.checks,
             verification=self.verification,
+            training=self.training,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(
@@ -271,10 +289,11 @@ class Session:
         gpus = self.recorder.gpus
         indices = ordinals(gpus, os.environ)
         for record in (w for arm in self.arms for w in arm.workers()):
-            if record.device_uuid is not None and record.output_device.startswith("cuda:"):
+            output = record.output_device or ""
+            if record.device_uuid is not None and output.startswith("cuda:"):
                 device = find(record.device_uuid, gpus)
                 if device is not None:
-                    indices[device.uuid] = int(record.output_device[5:])
+                    indices[device.uuid] = int(output[5:])
         return [gpu.model_copy(update={"cuda_index": indices.get(gpu.uuid)}) for gpu in gpus]
 
     def _watch_cost(self) -> Metric:
@@ -291,13 +310,15 @@ class Session:
     def _events(self) -> list[Event]:
         seen = list(self.events)
         seen += [(time, "sampler", text) for time, text in self.recorder.events]
-        seen += [(e.time, e.kind, e.text) for arm in self.arms for e in arm.engine.pool.events]
+        seen += [(e.time, e.kind, e.text) for arm in self.arms for e in arm.events]
         if self.recorder.death is not None:
             seen.append((monotonic(), "sampler", f"the sampler died: {self.recorder.death}"))
-        return [
-            Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
-            for time, kind, text in sorted(seen)
-        ]
+        return kept_events(
+            [
+                Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
+                for time, kind, text in sorted(seen)
+            ]
+        )
 
 
 def run(
@@ -309,13 +330,12 @@ def run(
 ) -> int:
     """Measure under a sampler, judge what there is, write and draw the report; the exit code.
 
-    Raises UserError, for bad input, before anything starts. Ctrl-C, SIGTERM and workers that
+    Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM and workers that
     fail for good end the measurement, not the report.
     """
-    check_workload(settings)
-    network = load_network(settings)
+    engine = BuiltIn(settings) if settings.engine is None else Foreign(settings)
     path = report_file(command, device, settings.output, settings.html)
-    session = Session(command, device, settings, network)
+    session = Session(command, device, settings, engine)
     cut = None
     with sigterm_raises():
         try:
@@ -323,9 +343,8 @@ def run(
             with session.view, time_limit(settings.timeout):
                 with session.phase("sampler start"):
                     session.recorder.start()
-                    session.recorder.watch({session.pid: "this process"})
-                with session.phase("kernels" if is_warm() else "kernels, compiled on first use"):
-                    compile_kernels()
+                    session.recorder.watch([session.pid])
+                engine.prepare(session.phase)
                 measure(session)
         except KeyboardInterrupt:
             cut = Cut(SIGINT_EXIT, "interrupted", "Interrupted", "SIGINT")
@@ -334,16 +353,19 @@ def run(
         except TimedOut:
             limit = f"--timeout {settings.timeout:g}"
             cut = Cut(3, "timed-out", f"The time ran out ({limit} s)", limit)
+        except UserError:
+            # An engine that cannot be had is only known once it has been started.
+            session.stop()
+            raise
         except Exception as error:
             # An absent device, workers that failed for good, whatever CUDA or the system raises:
             # the report says what was measured until then, and why it ended.
-            session.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            session.failure = mask_text((str(error).splitlines() or [type(error).__name__])[0])
             session.event("failed", mask_text(traceback.format_exc()))
         # What was measured is written, whatever comes now.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        session.watch.stop()
-        session.recorder.stop()
+        session.stop()
         if cut is not None:
             session.event(cut.kind, cut.cause)
         return _publish(session.report(judge(session), cut), path, settings)

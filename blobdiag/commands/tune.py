@@ -119,7 +119,7 @@ class Sweep:
         arm.measure(seconds, 0, lambda progress: None)
         start, end = arm.windows[-1]
         blocks = arm.blocks_of(start, end)
-        evaluations = sum(b.evaluations for b in blocks) / sum(b.seconds for b in blocks)
+        evaluations = sum(b.evaluations or 0 for b in blocks) / sum(b.seconds for b in blocks)
         tally = arm.engine.tally
         batches = int(tally["batches"]) - int(before["batches"])
         mean_batch = (int(tally["evaluations"]) - int(before["evaluations"])) / max(1, batches)

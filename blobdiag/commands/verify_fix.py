@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 
 from blobdiag.commands.session import Session
 from blobdiag.diagnosis.statistics import evaluations_ratio
+from blobdiag.engines.protocol import Arm
 from blobdiag.injections import parse
 from blobdiag.reporting.model import Finding, Verification
 from blobdiag.settings import Settings
-from blobdiag.workload import Arm
 
 PHASE = "self-play, remedied"
 
@@ -53,9 +54,10 @@ def verify_fix(session: Session, arm: Arm, findings: list[Finding]) -> None:
     if remedied == session.settings:
         session.event("not-verified", f"{finding.name}: the settings are {words} already")
         return
-    fixed = Arm(remedied, session.network, arm.device)
-    session.at_work.append(fixed.engine.pool)
-    with session.phase(PHASE, arm.device), fixed.engine:
+    fixed = session.engine.arm(remedied, arm.device)
+    session.at_work.append(fixed)
+    with session.phase(PHASE, arm.device), closing(fixed):
+        fixed.start(lambda processes: None)
         fixed.warm_up(session.show_games)
         fixed.measure(remedied.min_seconds, remedied.games, session.show_games)
     before, after = arm.throughput(), fixed.throughput()

@@ -32,6 +32,9 @@ MIN_PHASE_S = 5.0
 DEVICE_CHECK = "workers on the device"
 SPEED_CHECK = "GPU speed-up"
 IDLE_CHECK = "no idle gap"
+DISTINCT_CHECK = "distinct evaluations"
+DEEP_CHECK = "searches deep"
+POLICY_CHECK = "policy not uniform"
 
 
 def on_device(asked: str, actual: str) -> bool:
@@ -185,24 +188,32 @@ def speedup(
 
 
 def search_health(
-    throughputs: Sequence[Throughput], expectations: dict[str, Expectation]
+    throughputs: Sequence[Throughput],
+    expectations: dict[str, Expectation],
+    not_applicable: str | None = None,
 ) -> list[Check]:
     """Whether evaluations were spent on a search: distinct nodes, depth, a policy (design, §3).
 
     Of several throughputs the worst decides. The policy's divergence is judged only with trained
     weights: random ones are nearly uniform.
     """
+    if not_applicable:
+        names = (DISTINCT_CHECK, "distinct-share"), (DEEP_CHECK, "deep-share")
+        return [
+            _check(name, expectations[key], Status.NOT_APPLICABLE, not_applicable)
+            for name, key in (*names, (POLICY_CHECK, "visit-kl"))
+        ]
     trained = [t for t in throughputs if t.search_health.trained_weights]
     checks = [
-        _health("distinct evaluations", throughputs, expectations["distinct-share"], _distinct),
-        _health("searches deep", throughputs, expectations["deep-share"], _deep),
+        _health(DISTINCT_CHECK, throughputs, expectations["distinct-share"], _distinct),
+        _health(DEEP_CHECK, throughputs, expectations["deep-share"], _deep),
     ]
     if trained or not throughputs:
-        policy = _health("policy not uniform", trained, expectations["visit-kl"], _divergence)
+        policy = _health(POLICY_CHECK, trained, expectations["visit-kl"], _divergence)
     else:
         reason = "random weights are nearly uniform"
         expectation = expectations["visit-kl"]
-        policy = _check("policy not uniform", expectation, Status.NOT_APPLICABLE, reason)
+        policy = _check(POLICY_CHECK, expectation, Status.NOT_APPLICABLE, reason)
     return [*checks, policy]
 
 
@@ -211,9 +222,12 @@ def outputs_agree(
     max_value_difference: float | None,
     dtype: str,
     tolerance: float,
+    not_applicable: str | None = None,
 ) -> Check:
     """Both devices give the same policy and value, up to `tolerance` (absolute) in `dtype`."""
-    if max_policy_difference is None or max_value_difference is None:
+    if not_applicable:
+        status, seen = Status.NOT_APPLICABLE, not_applicable
+    elif max_policy_difference is None or max_value_difference is None:
         status, seen = Status.INCONCLUSIVE, "the outputs were not compared"
     else:
         differences = (max_policy_difference, max_value_difference)
@@ -232,7 +246,11 @@ def outputs_agree(
 
 
 def starved(
-    achieved: float | None, bare: float | None, device: str, expectation: Expectation
+    achieved: float | None,
+    bare: float | None,
+    device: str,
+    expectation: Expectation,
+    not_applicable: str | None = None,
 ) -> Check:
     """Self-play's evals/s ÷ what the bare network attains on the device; advisory on a CPU.
 
@@ -240,7 +258,9 @@ def starved(
     """
     name = "GPU not starved" if device.startswith("cuda") else "CPU not starved"
     role = expectation.role if device.startswith("cuda") else Role.ADVISORY
-    if achieved is None or not bare:
+    if not_applicable:
+        check = _check(name, expectation, Status.NOT_APPLICABLE, not_applicable)
+    elif achieved is None or not bare:
         check = unknown(name, expectation, "the evaluation rate or the bare network's is unknown")
     else:
         share = achieved / bare
@@ -311,21 +331,23 @@ def _long_enough(seconds: float) -> Validity:
 
 
 def _devices(worker: WorkerRecord) -> list[str]:
-    return [*worker.parameter_devices, worker.output_device]
+    """All that it named."""
+    return [*worker.parameter_devices, *filter(None, [worker.output_device])]
 
 
 def _where(worker: WorkerRecord) -> str:
     parameters = ", ".join(worker.parameter_devices) or "not reported"
     return (
         f"worker {worker.worker} (pid {worker.pid}): asked {worker.device_asked}, "
-        f"parameters on {parameters}, output on {worker.output_device}"
+        f"parameters on {parameters}, output on {worker.output_device or 'not reported'}"
     )
 
 
 def _speed(throughput: Throughput) -> str:
     games = throughput.games_per_minute
     value = f"{figure(games.value)} games/min" if games.value is not None else f"– ({games.reason})"
-    return f"{throughput.device}: {value}, {throughput.games} games, {throughput.dtype}"
+    dtype = f", {throughput.dtype}" if throughput.dtype else ""
+    return f"{throughput.device}: {value}, {throughput.games} games{dtype}"
 
 
 def _distinct(health: SearchHealth) -> float | None:

@@ -144,8 +144,8 @@ def stage_shares(workers: Sequence[WorkerRecord]) -> dict[str, float]:
 
 
 def computing_threads(workers: Sequence[WorkerRecord]) -> int:
-    """Search threads × intra-op threads, summed."""
-    return sum(worker.threads * worker.intra_op_threads for worker in workers)
+    """Search threads × intra-op threads, summed over the workers that say both."""
+    return sum((worker.threads or 0) * (worker.intra_op_threads or 0) for worker in workers)
 
 
 def term_minutes(report: Report, name: str) -> float | None:

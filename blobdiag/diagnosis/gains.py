@@ -14,10 +14,15 @@ HOST_SECONDS = 2e-6
 
 
 def healthy_rate(report: Report, throughput: Throughput, bare: float) -> float:
-    """Evals/s that a healthy engine reaches where the network alone does `bare` evals/s."""
+    """Evals/s that a healthy engine reaches where the network alone does `bare` evals/s.
+
+    Where it does not say its threads, it has one a core.
+    """
     if kind(throughput.device) == "cuda":
         return HEALTHY_SHARE_CUDA * bare
-    threads = min(throughput.workers * throughput.threads, report.machine.cores_usable)
+    threads = report.machine.cores_usable
+    if throughput.workers and throughput.threads:
+        threads = min(throughput.workers * throughput.threads, threads)
     return 1 / (1 / bare + HOST_SECONDS / threads)
 
 

@@ -80,14 +80,15 @@ def _ticks(trace: Trace, pids: Collection[int]) -> Iterator[tuple[float, float, 
         for time, value in zip(samples.times, samples.values, strict=False)
         if value is not None
     )
-    before = None
-    while readings:
-        first = readings[0][0]
-        tick = [value for time, value in readings if time < first + SAME_TICK_S]
-        readings = readings[len(tick) :]
-        if before is not None and first - before <= MAX_SAMPLE_HOLE_S:
-            yield before, first, sum(tick)
-        before = first
+    ticks: list[tuple[float, float]] = []
+    for time, value in readings:
+        if ticks and time < ticks[-1][0] + SAME_TICK_S:
+            ticks[-1] = (ticks[-1][0], ticks[-1][1] + value)
+        else:
+            ticks.append((time, value))
+    for (before, _), (now, percent) in pairwise(ticks):
+        if now - before <= MAX_SAMPLE_HOLE_S:
+            yield before, now, percent
 
 
 def bounds(trace: Trace, spans: Sequence[Span]) -> tuple[float, float]:

@@ -119,16 +119,33 @@ class Card(NamedTuple):
     """MiB a batch."""
 
 
-def card_of(report: Report, throughput: Throughput, determinizations: int) -> Card:
+class Pool(NamedTuple):
+    """What the built-in engine played with; of another project's engine none of it is known."""
+
+    workers: int
+    threads: int
+    lanes: int
+    dtype: str
+
+
+def pool_of(throughput: Throughput) -> Pool | None:
+    """What a throughput was played with; None where one of it is not known."""
+    one = throughput
+    if one.workers is None or one.threads is None or one.lanes is None or one.dtype is None:
+        return None
+    return Pool(one.workers, one.threads, one.lanes, one.dtype)
+
+
+def card_of(report: Report, throughput: Throughput, pool: Pool, determinizations: int) -> Card:
     """The card of a run's workers; of a run on the CPU: as if one card had them all."""
     used = len(gpus(report, arm_of(report, throughput))) if _on_cuda(throughput) else 1
-    workers = ceil(throughput.workers / max(1, used))
-    groups = throughput.threads * GROUPS_ON_CUDA
+    workers = ceil(pool.workers / max(1, used))
+    groups = pool.threads * GROUPS_ON_CUDA
     return Card(
         workers=workers,
         batches=workers * groups,
-        rows=batch_rows(throughput.lanes / throughput.workers / groups, determinizations),
-        dtype=throughput.dtype,
+        rows=batch_rows(pool.lanes / pool.workers / groups, determinizations),
+        dtype=pool.dtype,
         context=_context(report, throughput),
         workspace=_workspace(report),
     )
@@ -139,12 +156,12 @@ def memory_of(report: Report, throughput: Throughput, card_gb: float | None = No
 
     `card_gb`, in 10^9 bytes, asks for the largest batch and lanes that fit a card.
     """
-    shape, search = shape_of(report), search_of(report)
-    if shape is None or search is None:
+    shape, search, pool = shape_of(report), search_of(report), pool_of(throughput)
+    if shape is None or search is None or pool is None:
         return "the report does not say its network and search"
     card, row = (
-        card_of(report, throughput, search.determinizations),
-        shape.row_bytes(throughput.dtype),
+        card_of(report, throughput, pool, search.determinizations),
+        shape.row_bytes(pool.dtype),
     )
     activations = _term(
         "activations",
@@ -162,8 +179,8 @@ def memory_of(report: Report, throughput: Throughput, card_gb: float | None = No
         assumptions=_assumptions(throughput, card),
         host=_term(
             "lanes, on the host",
-            throughput.lanes * search.lane_bytes / MIB,
-            f"{throughput.lanes:,} lanes × {search.lane_bytes:,} B",
+            pool.lanes * search.lane_bytes / MIB,
+            f"{pool.lanes:,} lanes × {search.lane_bytes:,} B",
         ),
         host_lanes=int(report.machine.memory_gib * 2**30 / search.lane_bytes),
         fit=None

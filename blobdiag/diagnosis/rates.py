@@ -11,7 +11,11 @@ from blobdiag.reporting.model import Metric, Phase, Throughput
 EXAMPLES_PER_SECOND = "examples per second"
 GAMES_PLAYED = "games played"
 EXAMPLES_MADE = "examples made"
-REPLAY_BUFFER, WEIGHT_REFRESH, RAMP = "replay buffer", "weight refresh", "ramp-up and last wave"
+EXAMPLES_TRAINED = "examples trained on"
+"""By an engine that chooses itself how often: with repeats."""
+ITERATIONS = "iterations measured"
+REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
+WEIGHT_REFRESH, CHECKPOINT, RAMP = "weight refresh", "checkpoint", "ramp-up and last wave"
 START_UP = "start-up"
 STARTING = ("set-up", START_UP)
 """Phases before the first game."""
@@ -22,6 +26,7 @@ class Rates(NamedTuple):
 
     games_per_minute: Metric
     examples_per_game: float | None
+    """With repeats where the engine itself chooses how often it trains on each."""
     examples_per_second: Metric | None
     """None: the run did not train."""
     game_seconds: dict[str, float]
@@ -41,19 +46,32 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
     if not games:
         examples = _decisions_per_game(throughput)
         return Rates(throughput.games_per_minute, examples, None, {}, {}, once)
+    examples = _value(figures, EXAMPLES_MADE) or _value(figures, EXAMPLES_TRAINED) or 0.0
+    iterations = _value(figures, ITERATIONS) or 1.0
     rate = throughput.games_per_minute.value
     steady = 60 * games / rate if rate else 0.0
+    # Another project's engine has no phases but self-play and training: it is all in those.
+    had = {phase.name for phase in phases}
+    own = {REPLAY_BUFFER, WEIGHT_REFRESH} <= had
     return Rates(
         throughput.games_per_minute,
-        examples_per_game=(_value(figures, EXAMPLES_MADE) or 0.0) / games,
+        examples_per_game=examples / games,
         examples_per_second=figures.get(EXAMPLES_PER_SECOND),
-        game_seconds={REPLAY_BUFFER: _seconds(phases, REPLAY_BUFFER) / games},
+        game_seconds=_shares(phases, (REPLAY_BUFFER, SAVING), games) if own else {},
         iteration_seconds={
-            RAMP: max(0.0, _seconds(phases, SELF_PLAY) - steady),
-            WEIGHT_REFRESH: _seconds(phases, WEIGHT_REFRESH),
-        },
+            RAMP: max(0.0, _seconds(phases, SELF_PLAY) - steady) / iterations,
+            **_shares(phases, (WEIGHT_REFRESH, CHECKPOINT), iterations),
+        }
+        if own
+        else {},
         training_seconds=once,
     )
+
+
+def _shares(phases: Sequence[Phase], names: Sequence[str], count: float) -> dict[str, float]:
+    """The seconds of each of these phases that the run had, ÷ `count`."""
+    there = {phase.name for phase in phases}
+    return {name: _seconds(phases, name) / count for name in names if name in there}
 
 
 def _seconds(phases: Sequence[Phase], name: str, device: str | None = None) -> float:

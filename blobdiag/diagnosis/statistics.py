@@ -49,18 +49,20 @@ def rate(
 
 def evaluations_per_second(blocks: Sequence[Block], seed: int = SEED) -> Metric:
     """Total evaluations ÷ total seconds, in evals/s; the blocks are resampled."""
-    counts, seconds = [b.evaluations for b in blocks], [b.seconds for b in blocks]
-    return rate("evaluations per second", "evals/s", counts, seconds, seed)
+    estimate = _evaluations(blocks, np.random.default_rng(seed))
+    return _metric("evaluations per second", "evals/s", estimate, len(blocks))
 
 
 def games_per_minute(
-    blocks: Sequence[Block], evaluations_of_games: Mapping[int, int] | float, seed: int = SEED
+    blocks: Sequence[Block],
+    evaluations_of_games: Mapping[int, int] | float | None,
+    seed: int = SEED,
 ) -> Metric:
     """Evals/s × 60 ÷ mean evaluations of a finished game, in games/min (design, §5).
 
     `evaluations_of_games` says how many finished games took how many evaluations (a `Counter` of
     them); the uncertainty of their mean is then part of the interval. A single number is taken as
-    the exact mean.
+    the exact mean. Where it is None, not known, the games that finished in the blocks are counted.
     """
     estimate = _games_per_minute(blocks, evaluations_of_games, np.random.default_rng(seed))
     return _metric("games per minute", "games/min", estimate, len(blocks))
@@ -78,26 +80,35 @@ def speed_ratio(fast: Throughput, slow: Throughput, seed: int = SEED) -> Metric:
 def evaluations_ratio(after: Sequence[Block], before: Sequence[Block], seed: int = SEED) -> Metric:
     """Evals/s of some blocks ÷ those of others, both resampled; dimensionless (×)."""
     rng = np.random.default_rng(seed)
-    numerator, denominator = (
-        _rate([b.evaluations for b in blocks], [b.seconds for b in blocks], rng)
-        for blocks in (after, before)
-    )
+    numerator, denominator = (_evaluations(blocks, rng) for blocks in (after, before))
     samples = min(len(after), len(before))
     return _metric("realised gain", "×", _quotient(numerator, denominator), samples)
 
 
-def _lengths(throughput: Throughput) -> Mapping[int, int] | float:
+def _lengths(throughput: Throughput) -> Mapping[int, int] | float | None:
+    """Evaluations of its games; None where games are counted instead."""
+    if throughput.games_counted:
+        return None
     mean = throughput.search_health.evaluations_per_game
     return throughput.games_by_evaluations or (mean if mean is not None else {})
 
 
 def _games_per_minute(
     blocks: Sequence[Block],
-    evaluations_of_games: Mapping[int, int] | float,
+    evaluations_of_games: Mapping[int, int] | float | None,
     rng: np.random.Generator,
 ) -> _Estimate:
-    evaluations = _rate([b.evaluations for b in blocks], [b.seconds for b in blocks], rng)
-    return _quotient(evaluations, _mean_length(evaluations_of_games, rng), scale=60.0)
+    if evaluations_of_games is None:
+        return _rate([60 * b.games for b in blocks], [b.seconds for b in blocks], rng)
+    return _quotient(_evaluations(blocks, rng), _mean_length(evaluations_of_games, rng), scale=60.0)
+
+
+def _evaluations(blocks: Sequence[Block], rng: np.random.Generator) -> _Estimate:
+    """Evaluations per second."""
+    counts = [b.evaluations for b in blocks if b.evaluations is not None]
+    if len(counts) < len(blocks):
+        return _Estimate(None, None, 0, "the engine does not count its evaluations")
+    return _rate(counts, [b.seconds for b in blocks], rng)
 
 
 def _rate(counts: Sequence[float], seconds: Sequence[float], rng: np.random.Generator) -> _Estimate:

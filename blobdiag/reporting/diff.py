@@ -16,6 +16,7 @@ from rich.text import Text
 
 from blobdiag.diagnosis.comparison import Change, Comparison
 from blobdiag.reporting.figures import figure
+from blobdiag.reporting.markdown import escaped, table
 from blobdiag.reporting.model import Interval
 from blobdiag.reporting.words import UNKNOWN, printable
 
@@ -54,12 +55,11 @@ def render(comparison: Comparison, console: Console) -> None:
 
 def markdown(comparison: Comparison) -> str:
     """The same as Markdown, as a job's summary takes it."""
-    parts = ["## blobdiag report diff", f"**{_escaped(headline(comparison))}**"]
-    parts += [f"- {_escaped(note)}" for note in notes(comparison)]
+    parts = ["## blobdiag report diff", f"**{escaped(headline(comparison))}**"]
+    parts += [f"- {escaped(note)}" for note in notes(comparison)]
     for title, heads, rows in sections(comparison):
-        lines = [heads, ("---",) * len(heads), *(tuple(map(_escaped, row)) for row in rows)]
-        parts += [f"### {title}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
-    return "\n\n".join([*parts, *map(_escaped, closing(comparison))])
+        parts += [f"### {title}", table(heads, rows)]
+    return "\n\n".join([*parts, *map(escaped, closing(comparison))])
 
 
 def headline(comparison: Comparison) -> str:
@@ -184,7 +184,3 @@ def _table(section: Section) -> Table:
 
 def _text(value: str, style: str = "") -> Text:
     return Text(printable(value), style=style)
-
-
-def _escaped(value: str) -> str:
-    return printable(value).replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")

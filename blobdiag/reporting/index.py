@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from rich.text import Text
 
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.files import TRACE_SUFFIX, ReportError, read_report
+from blobdiag.reporting.markdown import escaped
 from blobdiag.reporting.model import Interval, Report
 from blobdiag.reporting.words import UNKNOWN, printable
 
@@ -116,11 +116,9 @@ def markdown(index: Index) -> str:
     lines = [_row(heads), _row(["---"] * len(heads))]
     for path, report in index.entries:
         told = [" ".join(_date(report)), _machine(report), report.command, report.device]
-        link = f"[{_escaped(path.name)}]({quote(path.as_posix())})"
-        lines.append(
-            _row([*map(_escaped, told), *_columns(report), _escaped(report.verdict), link])
-        )
-    lost = [f"\nNot read: {_escaped(one.reason)}" for one in index.unreadable]
+        link = f"[{escaped(path.name)}]({quote(path.as_posix())})"
+        lines.append(_row([*map(escaped, told), *_columns(report), escaped(report.verdict), link]))
+    lost = [f"\nNot read: {escaped(one.reason)}" for one in index.unreadable]
     return ABOUT + "\n".join(lines + lost) + "\n"
 
 
@@ -166,7 +164,7 @@ def _columns(report: Report) -> list[str]:
 
 def _cell(headline: Headline) -> str:
     value = UNKNOWN if headline.value is None else figure(headline.value)
-    device = f"{_escaped(headline.device)}: " if headline.device else ""
+    device = f"{escaped(headline.device)}: " if headline.device else ""
     return f"{device}{value}" + (
         f" ({figure_range(headline.interval)})" if headline.interval else ""
     )
@@ -186,8 +184,3 @@ def _machine(report: Report) -> str:
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """Words of a report or a file's name, of which Markdown makes nothing."""
-    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(printable(text).split()))

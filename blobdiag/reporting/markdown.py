@@ -23,9 +23,9 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&])")
 def document(report: Report) -> str:
     """The page, ending in a line break: verdict, throughput, checks, findings, plan."""
     parts = [
-        f"## {_MARKS[report.verdict]} {_text(f'blobdiag {report.command} on {report.device}')}: "
+        f"## {_MARKS[report.verdict]} {escaped(f'blobdiag {report.command} on {report.device}')}: "
         f"{report.verdict.value}",
-        _text(report.verdict_text),
+        escaped(report.verdict_text),
         *_program(report.program),
         *_throughput(report),
         *_metrics(report.metrics),
@@ -39,17 +39,17 @@ def document(report: Report) -> str:
 
 def _program(program: Program | None) -> Iterator[str]:
     if program is not None:
-        yield _table(("program", ""), processes.facts(program))
-        yield _table(processes.HEADS, processes.rows(program))
+        yield table(("program", ""), processes.facts(program))
+        yield table(processes.HEADS, processes.rows(program))
         if closing := processes.closing(program):
-            yield _text(closing)
+            yield escaped(closing)
 
 
 def _throughput(report: Report) -> Iterator[str]:
     if report.throughput:
         rows = [
             (
-                f"{one.device}, {one.dtype}",
+                f"{one.device}, {one.dtype or UNKNOWN}",
                 value(one.games_per_minute),
                 interval(one.games_per_minute),
                 value(one.evaluations_per_second),
@@ -59,20 +59,20 @@ def _throughput(report: Report) -> Iterator[str]:
             for one in report.throughput
         ]
         head = ("device", "games/min", "95 % interval", "evals/s", "mean batch", "distinct")
-        yield _table(head, rows, numbers=True)
+        yield table(head, rows, numbers=True)
 
 
 def _metrics(metrics: Sequence[Metric]) -> Iterator[str]:
     if metrics:
         rows = [(m.name, f"{value(m)} {m.unit if m.value is not None else ''}") for m in metrics]
-        yield _table(("metric", "value"), rows)
+        yield table(("metric", "value"), rows)
 
 
 def _checks(checks: Sequence[Check]) -> Iterator[str]:
     if checks:
         yield "### Checks"
         rows = [(_status(c), c.name, c.expectation, _observed(c)) for c in checks]
-        yield _table(("", "check", "expected", "observed"), rows)
+        yield table(("", "check", "expected", "observed"), rows)
 
 
 def _status(check: Check) -> str:
@@ -95,13 +95,13 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         yield "### Findings"
     for finding in findings:
         lines = [
-            f"**{_text(finding.title)}**",
-            f"- cause: {_text(finding.cause)}",
-            *(f"- seen: {_text(line)}" for line in finding.evidence),
-            f"- remedy: **{_text(finding.remedy)}**",
+            f"**{escaped(finding.title)}**",
+            f"- cause: {escaped(finding.cause)}",
+            *(f"- seen: {escaped(line)}" for line in finding.evidence),
+            f"- remedy: **{escaped(finding.remedy)}**",
         ]
         if finding.gain is not None:
-            lines.append(f"- gain: {_text(finding.gain.basis)}")
+            lines.append(f"- gain: {escaped(finding.gain.basis)}")
         yield "\n".join([lines[0], "", *lines[1:]])
 
 
@@ -114,7 +114,7 @@ def _plan(plan: Plan | None) -> Iterator[str]:
             f"{plan.games_per_iteration:,} games"
         )
         rows = [(t.name, figure(t.minutes), f"{100 * t.share:.0f} %") for t in plan.terms]
-        yield _table(("term", "min", "share"), rows, numbers=True)
+        yield table(("term", "min", "share"), rows, numbers=True)
 
 
 def _where(report: Report) -> str:
@@ -127,13 +127,13 @@ def _where(report: Report) -> str:
         gpus,
         f"torch {software.torch}, blobdiag {software.blobdiag}",
     )
-    return " · ".join(map(_text, facts))
+    return " · ".join(map(escaped, facts))
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
-    """With `numbers`, all columns but the first stand at the right."""
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
+    """Cells in which nothing is markup; with `numbers`, all but the first stand at the right."""
     rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
-    lines = [head, rule, *([_text(cell) for cell in row] for row in rows)]
+    lines = [head, rule, *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -141,7 +141,7 @@ def _share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.3f}"
 
 
-def _text(text: str) -> str:
-    """A report's own words, in which nothing is markup; line breaks stay."""
+def escaped(text: str) -> str:
+    """Words of which Markdown makes nothing; line breaks stay."""
     shown = printable(text)
     return _MARKUP.sub(r"\\\1", shown).replace("\n", "<br>")

@@ -168,22 +168,25 @@ class Hold(Model):
 
 
 class WorkerRecord(Model):
-    """What one worker process said of itself, at its handshake and at the end."""
+    """What one worker process said of itself, at its handshake and at the end.
+
+    Of a worker of another project's engine less is known: what it did not say is None.
+    """
 
     worker: int
     pid: int
     device_asked: str
     parameter_devices: list[str] = Field(description="every device that holds a parameter")
-    output_device: str
+    output_device: str | None
     device_uuid: str | None = None
-    dtype: str
-    threads: int
-    intra_op_threads: int
-    weights_hash: str
+    dtype: str | None
+    threads: int | None
+    intra_op_threads: int | None
+    weights_hash: str | None
     state: Literal["finished", "lost", "stalled", "refused"] = "finished"
-    games: int = 0
-    evaluations: int = 0
-    batches: int = 0
+    games: int | None = 0
+    evaluations: int | None = 0
+    batches: int | None = 0
     stage_seconds: dict[str, float] = Field(default_factory=dict)
     batch_histogram: dict[int, int] = Field(
         default_factory=dict,
@@ -213,7 +216,7 @@ class WorkerRecord(Model):
 
     @property
     def mean_batch(self) -> float | None:
-        return self.evaluations / self.batches if self.batches else None
+        return self.evaluations / self.batches if self.evaluations and self.batches else None
 
 
 class SearchHealth(Model):
@@ -232,7 +235,7 @@ class Block(Model):
     """A slice of the measuring window."""
 
     seconds: float = Field(gt=0)
-    evaluations: int
+    evaluations: int | None = Field(description="None: the engine does not count them")
     games: int
 
 
@@ -256,10 +259,10 @@ class Throughput(Model):
     """Self-play speed of one device, over its measuring window."""
 
     device: str
-    dtype: str
-    workers: int
-    threads: int
-    lanes: int = Field(description="games in progress at once, all workers together")
+    dtype: str | None
+    workers: int | None
+    threads: int | None
+    lanes: int | None = Field(description="games in progress at once, all workers together")
     games_per_minute: Metric
     evaluations_per_second: Metric
     mean_batch: float | None
@@ -269,6 +272,10 @@ class Throughput(Model):
     blocks: list[Block]
     games_by_evaluations: dict[int, int] = Field(
         default_factory=dict, description="how many finished games took how many evaluations"
+    )
+    games_counted: bool = Field(
+        default=False,
+        description="games/min counts finished games: what each took in evaluations is not known",
     )
     search_health: SearchHealth
     bare_network: list[NetworkRate] = Field(default_factory=list)
@@ -438,6 +445,51 @@ class IdleGap(Stretch):
     phase: str | None = Field(description="the phase it lies in, or 'before → after'")
 
 
+class TrainedIteration(Model):
+    """One finished iteration of a training run, with what of it was done before a resume."""
+
+    iteration: int = Field(description="from 1")
+    games: int
+    determinizations: int
+    simulations: int
+    chunks: int = Field(description="self-play's units, each repeated if it is interrupted")
+    self_play_seconds: float
+    evaluations_per_game: float
+    examples: int
+    buffer_examples: int = Field(description="those that training drew from")
+    steps: int
+    training_seconds: float
+    learning_rate: float = Field(description="of its last step")
+    policy_loss: float | None = Field(
+        description="mean of the last tenth of its steps, nats; None: it had no step"
+    )
+    value_loss: float | None
+    weights_hash: str
+    weights_ages: dict[int, int] = Field(
+        description="iterations that the weights a game ended with were behind: how many games"
+    )
+    mean_age: float = Field(
+        description="iterations since the buffer's examples were played, when it ended"
+    )
+    mean_uses: float = Field(description="times each of them had been trained on until then")
+
+
+class TrainingRun(Model):
+    """A training of several iterations, or one that is kept in a folder."""
+
+    wanted: int = Field(description="iterations it will have")
+    taken_up_at: int = Field(default=0, description="iterations that were finished before this run")
+    iterations: list[TrainedIteration] = Field(description="all that are finished")
+    examples_by_age: dict[int, int] = Field(
+        description="of the last training: iterations since an example was played: how many "
+        "examples; empty: this run has finished none"
+    )
+    examples_by_uses: dict[int, int] = Field(
+        description="of the last training: times an example had been trained on when it ended: "
+        "how many examples; empty: this run has finished none"
+    )
+
+
 class PlanTerm(Model):
     """One summand of an iteration's minutes, with what a free one would gain (Amdahl)."""
 
@@ -521,6 +573,9 @@ class Report(Model):
     program: Program | None = Field(default=None, description="where another program was watched")
     verification: Verification | None = Field(
         default=None, description="of the costliest finding's remedy, where that was asked for"
+    )
+    training: TrainingRun | None = Field(
+        default=None, description="where several iterations were run, or one kept"
     )
     plan: Plan | None = None
     events: list[Event] = Field(default_factory=list)

@@ -212,13 +212,13 @@ def _lives(worker: WorkerRecord, report: Report) -> Iterator[Slice]:
             _us(max(times)),
             {
                 "device asked": worker.device_asked,
-                "parameters on": " ".join(worker.parameter_devices) or "not known",
-                "output on": worker.output_device,
-                "dtype": worker.dtype,
-                "threads": worker.threads,
-                "games": worker.games,
-                "evaluations": worker.evaluations,
-                "batches": worker.batches,
+                "parameters on": _known(" ".join(worker.parameter_devices) or None),
+                "output on": _known(worker.output_device),
+                "dtype": _known(worker.dtype),
+                "threads": _known(worker.threads),
+                "games": _known(worker.games),
+                "evaluations": _known(worker.evaluations),
+                "batches": _known(worker.batches),
                 **{f"stage {name}, s": spent for name, spent in worker.stage_seconds.items()},
                 **{f"{h.phase} at {h.where}, s": h.seconds for h in worker.holds},
             },
@@ -232,12 +232,19 @@ def _life(process: ProcessRecord, report: Report) -> Slice:
     return Slice(process.command, _us(process.started_s), _us(end), calls)
 
 
+def _known(value: str | int | None) -> str | int:
+    return "not known" if value is None else value
+
+
+def _device(worker: WorkerRecord) -> str:
+    """Where its network computes, as far as it said."""
+    return worker.output_device or " ".join(worker.parameter_devices) or "a device not known"
+
+
 def _process_names(report: Report) -> dict[int, str]:
     """By PID: every process that was sampled or is a worker, the measuring one first."""
     names = {} if report.pid is None else {report.pid: f"measuring process (pid {report.pid})"}
-    names |= {
-        w.pid: f"worker {w.worker} on {w.output_device} (pid {w.pid})" for w in report.workers
-    }
+    names |= {w.pid: f"worker {w.worker} on {_device(w)} (pid {w.pid})" for w in report.workers}
     if report.program:
         names |= {p.pid: f"{p.command} (pid {p.pid})" for p in report.program.processes}
     for series in report.series:

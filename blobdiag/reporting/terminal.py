@@ -25,9 +25,13 @@ from blobdiag.reporting.model import (
     Status,
     WorkerRecord,
 )
+from blobdiag.reporting.unknowns import by_reason
 
 MOST_NAMES = 6
 """Of metrics that are not known, a reason."""
+
+MOST_PHASES, MOST_ITERATIONS = 60, 30
+"""Rows of their tables: the newest."""
 
 _COLOUR = {
     Status.PASS: "green",
@@ -81,7 +85,7 @@ def _worker(worker: WorkerRecord) -> list[str]:
         str(worker.pid),
         worker.device_asked,
         " ".join(worker.parameter_devices) or words.UNKNOWN,
-        worker.output_device,
+        worker.output_device or words.UNKNOWN,
         words.dtype(worker),
         words.threads(worker),
         words.count(worker.games),
@@ -127,7 +131,9 @@ def _throughput(report: Report) -> RenderableType | None:
     table = _table("Throughput")
     table.add_column("")
     for one in report.throughput:
-        table.add_column(f"{one.device}\n{one.dtype}", justify="right", overflow="fold")
+        table.add_column(
+            f"{one.device}\n{one.dtype or words.UNKNOWN}", justify="right", overflow="fold"
+        )
     for name, cell in words.THROUGHPUT_ROWS:
         table.add_row(_text(name), *(_text(cell(one)) for one in report.throughput))
     return table
@@ -147,18 +153,33 @@ def _metrics(report: Report) -> RenderableType | None:
     return table
 
 
+def _training(report: Report) -> RenderableType | None:
+    run = report.training
+    if run is None:
+        return None
+    table = _table(words.training_title(run), gap=1)
+    for name, _ in words.TRAINING_COLUMNS:
+        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    for one in run.iterations[-MOST_ITERATIONS:]:
+        table.add_row(*(_text(cell(one)) for _, cell in words.TRAINING_COLUMNS))
+    return Group(table, *map(_text, words.staleness(run)))
+
+
 def _phases(report: Report) -> RenderableType | None:
     if not report.phases:
         return None
     names = list(dict.fromkeys(m.name for phase in report.phases for m in phase.metrics))
-    table = _table("Phases")
+    hidden = len(report.phases) - MOST_PHASES
+    table = _table(
+        "Phases" if hidden <= 0 else f"Phases (without the first {hidden:,}: see the JSON)"
+    )
     table.add_column("phase", overflow="fold")
     table.add_column("device", overflow="fold")
     for head in ("from s", "to s", "seconds"):
         table.add_column(head, justify="right", no_wrap=True)
     for name in names:
         table.add_column(_text(name), justify="right", overflow="fold")
-    for phase in report.phases:
+    for phase in report.phases[-MOST_PHASES:]:
         by_name = {metric.name: metric for metric in phase.metrics}
         table.add_row(
             _text(phase.name),
@@ -341,10 +362,8 @@ def _environment(report: Report) -> RenderableType:
 
 def _not_known(report: Report) -> list[str]:
     """A line a reason, with the metrics' names, those of several GPUs or processes told once."""
-    names: dict[str, dict[str, None]] = {}
-    for name, reason in report.unsupported.items():
-        names.setdefault(reason, {})[_short(name)] = None
-    return [f"{_listed(list(short))}: {reason}" for reason, short in names.items()]
+    short = ((_short(name), reason) for name, reason in report.unsupported.items())
+    return [f"{_listed(names)}: {reason}" for reason, names in by_reason(short).items()]
 
 
 def _short(metric: str) -> str:
@@ -377,6 +396,7 @@ _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
     _processes,
     _workers,
     _throughput,
+    _training,
     _metrics,
     _phases,
     _idle_gaps,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from blobdiag.reporting.model import Report
 
 
 def unknowns(report: Report) -> dict[str, list[str]]:
     """Reason: the names of what is not known for it, in the report's order."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in _all(report):
-        names = by_reason.setdefault(reason, [])
-        if name not in names:
-            names.append(name)
-    return by_reason
+    return by_reason(_all(report))
+
+
+def by_reason(unknown: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """(name, reason) pairs by reason; a name that comes again is told once."""
+    names: dict[str, dict[str, None]] = {}
+    for name, reason in unknown:
+        names.setdefault(reason, {})[name] = None
+    return {reason: list(told) for reason, told in names.items()}
 
 
 def _all(report: Report) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,8 @@ What is not known is "–" with its reason, never 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
@@ -15,6 +16,8 @@ from blobdiag.reporting.model import (
     Report,
     Status,
     Throughput,
+    TrainedIteration,
+    TrainingRun,
     WorkerRecord,
 )
 
@@ -57,8 +60,10 @@ def interval(metric: Metric) -> str:
     return f"{UNKNOWN} ({metric.reason or 'not known'})"
 
 
-def count(value: int) -> str:
+def count(value: int | None) -> str:
     """An exact count, shortened from a hundred million up."""
+    if value is None:
+        return UNKNOWN
     return f"{value:,}" if value < 100_000_000 else f"{value / 1e6:,.0f}M"
 
 
@@ -70,13 +75,15 @@ def facts(report: Report) -> str:
 
 def dtype(worker: WorkerRecord) -> str:
     """'bf16'."""
-    return _SHORT_DTYPE.get(worker.dtype, worker.dtype)
+    return UNKNOWN if worker.dtype is None else _SHORT_DTYPE.get(worker.dtype, worker.dtype)
 
 
 def threads(worker: WorkerRecord) -> str:
     """Search threads, × intra-op threads where there are several."""
-    several = worker.intra_op_threads != 1
-    return f"{worker.threads}×{worker.intra_op_threads}" if several else str(worker.threads)
+    each = worker.intra_op_threads
+    if worker.threads is None or each is None:
+        return UNKNOWN
+    return str(worker.threads) if each == 1 else f"{worker.threads}×{each}"
 
 
 def mean_batch(worker: WorkerRecord) -> str:
@@ -110,6 +117,10 @@ def plan_doubt(plan: Plan) -> str:
     return f"no interval: {plan.interval_reason or 'not known'}"
 
 
+def _no_batch(throughput: Throughput) -> str:
+    return "not counted" if throughput.games_counted else "no batch was evaluated"
+
+
 def _bare(throughput: Throughput) -> str:
     """The network alone, by the rows of a batch."""
     rates = [f"{figure(r.evaluations_per_second)} at {r.rows:,}" for r in throughput.bare_network]
@@ -126,10 +137,10 @@ THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
     ("  95 % interval", lambda t: interval(t.games_per_minute)),
     ("evals/s", lambda t: value(t.evaluations_per_second)),
     ("  95 % interval", lambda t: interval(t.evaluations_per_second)),
-    ("mean batch", lambda t: known(t.mean_batch, "no batch was evaluated")),
+    ("mean batch", lambda t: known(t.mean_batch, _no_batch(t))),
     ("bare network, evals/s", _bare),
-    ("workers × threads", lambda t: f"{t.workers} × {t.threads}"),
-    ("lanes", lambda t: f"{t.lanes:,}"),
+    ("workers × threads", lambda t: f"{count(t.workers)} × {count(t.threads)}"),
+    ("lanes", lambda t: count(t.lanes)),
     ("games finished", lambda t: f"{t.games:,} in {t.window_seconds:.1f} s"),
     ("warm-up before", lambda t: f"{t.warm_up_seconds:.1f} s"),
     ("distinct evaluations", lambda t: _health(t, t.search_health.distinct_share, "{:.3f}")),
@@ -139,6 +150,50 @@ THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
     ("evals/decision", lambda t: _health(t, t.search_health.evaluations_per_decision, "{:,.1f}")),
 ]
 """What is said of a throughput: a name, and the words for it."""
+
+
+TRAINING_COLUMNS: list[tuple[str, Callable[[TrainedIteration], str]]] = [
+    ("#", lambda one: str(one.iteration)),
+    ("games", lambda one: count(one.games)),
+    ("self-play s", lambda one: f"{one.self_play_seconds:,.1f}"),
+    ("examples", lambda one: count(one.examples)),
+    ("training s", lambda one: f"{one.training_seconds:,.1f}"),
+    ("steps", lambda one: count(one.steps)),
+    ("policy loss", lambda one: UNKNOWN if one.policy_loss is None else f"{one.policy_loss:.3f}"),
+    ("value loss", lambda one: UNKNOWN if one.value_loss is None else f"{one.value_loss:.3f}"),
+    ("age", lambda one: f"{one.mean_age:.1f}"),
+    ("uses", lambda one: f"{one.mean_uses:.1f}"),
+]
+"""Of an iteration; age and uses are means over the examples that training drew from."""
+
+
+def training_title(run: TrainingRun) -> str:
+    """How far it has come."""
+    before = f", {run.taken_up_at:,} of them before this run" if run.taken_up_at else ""
+    return f"Training: {len(run.iterations):,} of {run.wanted:,} iterations{before}"
+
+
+def staleness(run: TrainingRun) -> list[str]:
+    """How old the weights of its games were, and its examples, and how often they were used."""
+    games: Counter[int] = Counter()
+    for one in run.iterations:
+        games.update(one.weights_ages)
+    spoken = [
+        ("weights behind when a game ended, iterations", games, "games"),
+        ("examples of the last training, iterations old", run.examples_by_age, "examples"),
+        ("examples of the last training, times trained on", run.examples_by_uses, "examples"),
+    ]
+    return [
+        f"{what}: {_spread(counts, unit)}" if counts else f"{what}: not known (no training ended)"
+        for what, counts, unit in spoken
+    ]
+
+
+def _spread(counts: Mapping[int, int], unit: str) -> str:
+    """'mean 1.5, 0 to 3, of 1,500 games'."""
+    total = sum(counts.values())
+    mean = sum(value * many for value, many in counts.items()) / total
+    return f"mean {figure(mean)}, {min(counts)} to {max(counts)}, of {count(total)} {unit}"
 
 
 def environment(report: Report) -> list[tuple[str, str]]:

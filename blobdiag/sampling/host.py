@@ -230,11 +230,16 @@ def torch_cuda() -> str | None:
     return _torch_version("cuda")
 
 
+def torch_rocm() -> str | None:
+    """The ROCm version torch was built for, None: any other build, or no torch."""
+    return _torch_version("hip")
+
+
 def other_gpu() -> str | None:
     """Why a GPU that torch may compute on is none of NVML's; None where torch is for NVIDIA's."""
-    hip = _torch_version("hip")
-    if hip is not None:
-        return f"torch is built for AMD GPUs (ROCm {hip}), and NVML samples only NVIDIA's"
+    rocm = torch_rocm()
+    if rocm is not None:
+        return f"torch is built for AMD GPUs (ROCm {rocm}), and NVML samples only NVIDIA's"
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "this is an Apple GPU, and NVML samples only NVIDIA's"
     return None

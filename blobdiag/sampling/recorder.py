@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from time import monotonic
@@ -52,7 +52,6 @@ class Recorder:
         self.cost = Cost(0.0, 0.0)
         self.events: list[tuple[float, str]] = []
         """(monotonic seconds, text) of lost GPUs and vanished processes."""
-        self.labels: dict[int, str] = {}
         self._trace = trace
         self._factory = factory
         self._latest: dict[str, float | None] = {}
@@ -85,10 +84,9 @@ class Recorder:
         if self.death:
             self.gpu_reason = self.death
 
-    def watch(self, processes: Mapping[int, str]) -> None:
-        """Sample these processes too, {pid: label}; their children are not followed."""
-        self.labels |= processes
-        self._send(set(processes))
+    def watch(self, pids: Iterable[int]) -> None:
+        """Sample these processes too; their children are not followed."""
+        self._send(set(pids))
 
     def latest(self, name: str) -> float | None:
         """The newest value of a metric, None while it is not known; from any thread."""
@@ -165,6 +163,9 @@ class Recorder:
         self.events += [(monotonic(), event) for event in batch.events]
         self.cost = Cost(batch.cpu_seconds, batch.wall_seconds)
         self._finished = batch.last
+
+
+# The engine has these two for its workers: neither package imports the other.
 
 
 @contextmanager

@@ -7,6 +7,7 @@ the sampler's stamps and the workload's events can be laid side by side.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,6 +41,12 @@ class Samples:
             for t, v in zip(self.times, self.values, strict=False)
             if v is not None and start <= t <= end
         ]
+
+    def forget(self, start: float, end: float) -> None:
+        """Drop what is stamped within [start, end)."""
+        first, last = bisect_left(self.times, start), bisect_left(self.times, end)
+        del self.times[first:last]
+        del self.values[first:last]
 
     def thinned(self, start: float, points: int) -> tuple[list[float], list[float | None]]:
         """At most `points` times in seconds after `start`, and their values.
@@ -83,6 +90,12 @@ class Trace:
 
     def add(self, name: str, unit: str, time: float, value: float | None) -> None:
         self.samples.setdefault(name, Samples(unit)).append(time, value)
+
+    def forget(self, start: float, end: float) -> None:
+        """Drop the samples within [start, end) and the phases that lie in it."""
+        for samples in list(self.samples.values()):
+            samples.forget(start, end)
+        self.spans = [s for s in self.spans if s.end is None or s.start < start or s.end > end]
 
     def between(self, name: str, start: float, end: float) -> list[float]:
         """Known values of one metric within [start, end]; empty when it was never sampled."""

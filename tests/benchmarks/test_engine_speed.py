@@ -42,11 +42,6 @@ LANES, ROWS = 128, 288
 DTYPES = ("float32", "bfloat16")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def note(benchmark: BenchmarkFixture, what: str, items: float) -> None:
     """Items per second at the median, beside the seconds."""
     if benchmark.stats is not None:

@@ -1,5 +1,7 @@
 """The console script as a user runs it: real processes, real reports, real exit codes.
 
+Only what is refused in many variants is refused in this process.
+
 No run sees a GPU, whatever the machine has: CUDA_VISIBLE_DEVICES is empty.
 """
 
@@ -13,15 +15,18 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
+from command_line import in_process
 
 import reports
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.formats import Format, text_of
+from blobdiag.reporting.html import page
 from blobdiag.reporting.model import SCHEMA_VERSION, Check, Report, Status
 from engine.network import NetworkConfig, build_network, weights_hash, weights_of
 
@@ -90,10 +95,10 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def iterated(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Long enough for a twentieth of it to be more than a sampling tick or a poll.
 
-    20 simulations make self-play, and a reuse of 300 training, a matter of seconds.
+    20 simulations make self-play, and a reuse of 100 training, a matter of seconds.
     """
     folder = tmp_path_factory.mktemp("iteration")
-    longer = ("--games", "150", "--simulations", "20", "--reuse", "300")
+    longer = ("--games", "150", "--simulations", "20", "--reuse", "100")
     return measured(folder, "iteration", *SMALL, *longer)
 
 
@@ -163,15 +168,16 @@ def test_a_device_by_name_that_is_absent_is_inconclusive(tmp_path: Path) -> None
     assert re.search(r"cuda is not available: \w", flat(run.output))
 
 
-def test_a_checkpoint_is_played_with_and_quiet_prints_the_path_only(tmp_path: Path) -> None:
+def test_a_checkpoint_is_played_with_and_quiet_prints_the_paths_only(tmp_path: Path) -> None:
     network = build_network(NETWORK, "cpu", seed=7)
     torch.save(network.state_dict(), tmp_path / "weights.pt")
     run = measured(
         tmp_path,
         *("compare", "--device", "cpu", "--quiet", *SMALL),
-        *("--checkpoint", str(tmp_path / "weights.pt"), "--output", "mine.json"),
+        *("--checkpoint", str(tmp_path / "weights.pt"), "--output", "mine.json", "--html"),
     )
-    assert (run.code, run.output, run.errors) == (0, "mine.json\n", "")
+    assert (run.code, run.output, run.errors) == (0, "mine.html\nmine.json\n", "")
+    assert (tmp_path / "mine.html").read_text() == page(run.report)
     assert run.report.throughput[0].search_health.trained_weights is True
     expected = weights_hash(weights_of(network))
     assert {worker.weights_hash for worker in run.report.workers} == {expected}
@@ -229,7 +235,7 @@ def test_an_iteration_accounts_for_all_of_its_time(iterated: Run) -> None:
 def test_an_iteration_plans_with_what_it_measured(iterated: Run) -> None:
     plan = iterated.report.plan
     assert plan is not None
-    assert (plan.iterations, plan.games_per_iteration, plan.reuse) == (500, 10_000, 300)
+    assert (plan.iterations, plan.games_per_iteration, plan.reuse) == (500, 10_000, 100)
     terms = {term.name: term.minutes for term in plan.terms}
     assert sum(terms.values()) == pytest.approx(plan.minutes_per_iteration)
     assert sum(term.share for term in plan.terms) == pytest.approx(1)
@@ -241,7 +247,7 @@ def test_an_iteration_plans_with_what_it_measured(iterated: Run) -> None:
     examples, speed = figures["examples made"], figures["examples per second"]
     assert examples is not None
     assert speed is not None
-    assert terms["training"] == pytest.approx(10_000 * examples / 150 * 300 / speed / 60)
+    assert terms["training"] == pytest.approx(10_000 * examples / 150 * 100 / speed / 60)
 
 
 def test_a_plan_from_the_report_is_the_reports_own(tmp_path: Path, iterated: Run) -> None:
@@ -260,7 +266,7 @@ def test_a_plan_without_a_report_is_one_line_and_exit_code_2(tmp_path: Path) -> 
 def test_an_iteration_trains_and_hands_the_weights_on(iterated: Run) -> None:
     figures = {metric.name: metric.value or 0.0 for metric in iterated.report.metrics}
     assert figures["games played"] == 150
-    assert figures["each example trained on"] == pytest.approx(300, rel=0.01)
+    assert figures["each example trained on"] == pytest.approx(100, rel=0.01)
     assert figures["loss of the last tenth"] < figures["loss of the first tenth"]
     [newest] = {worker.weights_hash for worker in iterated.report.workers}
     assert newest != weights_hash(weights_of(build_network(NETWORK, "cpu", seed=0)))
@@ -344,7 +350,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     prepared: Path, arguments: Sequence[str], words: str
 ) -> None:
     before = contents(prepared)
-    assert_refused(blobdiag(prepared, "compare", *SMALL, *arguments), words)
+    assert_refused(in_process(prepared, "compare", *SMALL, *arguments), words)
     assert contents(prepared) == before
 
 
@@ -352,7 +358,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
 def test_the_other_commands_refuse_the_same(prepared: Path, command: str) -> None:
     before = contents(prepared)
     assert_refused(blobdiag(prepared, command, *SMALL, "--players", "9"), "players")
-    assert_refused(blobdiag(prepared, command, *SMALL, "--device", "gpu"), "--device")
+    assert_refused(in_process(prepared, command, *SMALL, "--device", "gpu"), "--device")
     assert contents(prepared) == before
 
 
@@ -376,14 +382,17 @@ def beside_another_engine(folder: Path, command: str) -> subprocess.CompletedPro
     return blobdiag(folder, command, *SMALL, "--device", "cuda", PYTHONPATH=path)
 
 
-@pytest.mark.parametrize("command", ["compare", "check-gpu", "iteration"])
-def test_another_package_named_engine_is_named(tmp_path: Path, command: str) -> None:
+def test_another_package_named_engine_is_named(tmp_path: Path) -> None:
+    """Three commands at once: each has torch to import before it can say so."""
     other = tmp_path / "elsewhere" / "engine"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text("VERSION = 'of somebody else'\n")
-    result = beside_another_engine(tmp_path, command)
-    assert_refused(result, "another package named 'engine'")
-    assert str(other) in result.stderr
+    with ThreadPoolExecutor() as pool:
+        commands = ("compare", "check-gpu", "iteration")
+        results = list(pool.map(lambda name: beside_another_engine(tmp_path, name), commands))
+    for result in results:
+        assert_refused(result, "another package named 'engine'")
+        assert str(other) in result.stderr
     assert not (tmp_path / "reports").exists()
 
 
@@ -420,7 +429,7 @@ NO_REPORTS = {
 @pytest.mark.parametrize(("text", "words"), NO_REPORTS.values(), ids=NO_REPORTS.keys())
 def test_what_is_no_report_is_refused(tmp_path: Path, command: str, text: str, words: str) -> None:
     (tmp_path / "it.json").write_text(text)
-    assert_refused(blobdiag(tmp_path, "report", command, "it.json"), words)
+    assert_refused(in_process(tmp_path, "report", command, "it.json"), words)
 
 
 def test_a_saved_report_is_drawn_as_when_it_was_measured(tmp_path: Path, compared: Run) -> None:
@@ -454,20 +463,13 @@ def test_a_saved_report_can_be_shown_in_each_form(
     assert shown.stdout == text_of(compared.report, form)
 
 
-def test_a_page_stands_beside_its_report(tmp_path: Path) -> None:
-    html = pytest.importorskip("blobdiag.reporting.html")
-    run = measured(tmp_path, "check-gpu", *SMALL, "--html", "--output", "mine.json")
-    assert run.output.splitlines()[-2:] == ["mine.html", "mine.json"]
-    assert (tmp_path / "mine.html").read_text() == html.page(run.report)
-
-
 # Help
 
 HELP = {
     "": ["check-gpu", "compare", "iteration", "doctor", "report", "--version"],
     "check-gpu": ["--device", "--games", "--inject", "--expect", "--min-seconds", "--output"],
     "compare": ["--device", "--games", "--checkpoint", "--network", "--dtype", "--quiet"],
-    "iteration": ["--device", "--games", "--reuse", "--plan-iterations", "--plan-games"],
+    "iteration": ["--games", "--reuse", "--plan-games", "--iterations", "--run-dir", "--resume"],
     "plan": ["REPORT", "--iterations", "--games", "--days", "--card-gb", "--accept-invalid"],
     "doctor": ["CUDA"],
     "report": ["show", "validate", "html", "trace", "list", "diff", "spread"],

@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from blobdiag.commands import cuda_facts
 from blobdiag.commands import doctor as module
-from blobdiag.commands.doctor import Facts, Line, State, collect, conclude, diagnose, doctor
-from blobdiag.reporting.model import Gpu
+from blobdiag.commands.cuda_causes import Line, State, conclude, diagnose
+from blobdiag.commands.cuda_facts import Facts, collect
+from blobdiag.commands.doctor import doctor
+from blobdiag.reporting.model import Gpu, MigInstance
 
 GPUS = tuple(
-    Gpu(uuid=f"GPU-{letter * 8}-1111", name="NVIDIA Scripted", pci_bus_id=f"0:{place}:0")
+    Gpu(
+        uuid=f"GPU-{letter * 8}-1111",
+        name="NVIDIA Scripted",
+        pci_bus_id=f"0:{place}:0",
+        mig_enabled=False,
+    )
     for letter, place in (("a", 2), ("b", 1))
 )
 
@@ -27,11 +35,11 @@ WORKING = Facts(
     nvml_reason=None,
     driver="575.51.03",
     driver_cuda="12.9",
-    mig=(),
     visible_devices=None,
     device_order="PCI_BUS_ID",
     torch="2.13.0+cu128",
     torch_cuda="12.8",
+    torch_rocm=None,
     cuda_works=True,
     cuda_error=None,
     cores_usable=16,
@@ -47,7 +55,6 @@ NO_DRIVER = replace(
     nvml_reason="NVML shared library not found: no NVIDIA driver is visible here",
     driver=None,
     driver_cuda=None,
-    mig=None,
     cuda_error="Found no NVIDIA driver on your system.",
 )
 CPU_ONLY = replace(
@@ -58,6 +65,21 @@ CPU_ONLY = replace(
     cuda_error="Torch not compiled with CUDA enabled",
 )
 UNKNOWN = replace(CPU_ONLY, pci_nvidia=None)
+
+
+SILENT = tuple(gpu.model_copy(update={"mig_enabled": None}) for gpu in GPUS)
+"""The driver does not say whether they are split."""
+SPLIT = (GPUS[0].model_copy(update={"mig_enabled": True}),)
+"""One GPU, without an instance."""
+INSTANCES = tuple(
+    Gpu(
+        uuid=f"MIG-{digit * 8}",
+        name=f"NVIDIA Scripted MIG {digit}g.10gb",
+        mig=MigInstance(parent_uuid=SPLIT[0].uuid, gpu_instance=digit, compute_instance=0),
+    )
+    for digit in ("1", "2")
+)
+ROCM = replace(CPU_ONLY, torch="2.13.0+rocm6.4", torch_rocm="6.4", cuda_works=True, cuda_error=None)
 
 
 def verdict(facts: Facts) -> tuple[str, int]:
@@ -114,7 +136,7 @@ def test_unknown_is_never_ok() -> None:
         (replace(BROKEN, visible_devices=""), "CUDA_VISIBLE_DEVICES"),
         (replace(BROKEN, visible_devices="-1"), "CUDA_VISIBLE_DEVICES"),
         (replace(BROKEN, torch_cuda="13.0"), "driver and torch"),
-        (replace(BROKEN, mig=("NVIDIA Scripted",)), "MIG"),
+        (replace(BROKEN, gpus=SPLIT), "MIG"),
         (BROKEN, "torch.cuda"),
         (replace(BROKEN, torch="not installed", torch_cuda=None), "torch build"),
     ],
@@ -163,7 +185,8 @@ def test_container_is_innocent_where_the_gpu_was_passed_in() -> None:
     ],
 )
 def test_visible_devices(value: str | None, state: State, text: str) -> None:
-    seen = line(replace(BROKEN, visible_devices=value), "CUDA_VISIBLE_DEVICES")
+    facts = replace(BROKEN, gpus=SILENT, visible_devices=value)
+    seen = line(facts, "CUDA_VISIBLE_DEVICES")
     assert seen.state is state
     assert text in seen.seen
     assert bool(seen.remedy) == (state is State.PROBLEM)
@@ -217,17 +240,46 @@ class TestWsl:
 
 
 def test_mig_that_works_spoils_only_the_sampling() -> None:
-    text, code = verdict(replace(WORKING, mig=("NVIDIA Scripted",)))
+    facts = replace(WORKING, gpus=SPLIT + INSTANCES[:1])
+    text, code = verdict(facts)
     assert code == 0
     assert "MIG" in text
+    name, uuid = INSTANCES[0].name, INSTANCES[0].uuid
+    assert f"split: NVIDIA Scripted; {name} ({uuid})" in line(facts, "MIG").seen
+
+
+def test_instances_that_cuda_does_not_show_are_marked() -> None:
+    facts = replace(BROKEN, gpus=SPLIT + INSTANCES, visible_devices=INSTANCES[1].uuid)
+    seen = line(facts, "MIG")
+    assert f"({INSTANCES[0].uuid}, hidden)" in seen.seen
+    assert f"({INSTANCES[1].uuid})" in seen.seen
+    assert not seen.hides_cuda, "an instance is there: the cause is another"
+    undefined = line(replace(facts, visible_devices=None), "MIG")
+    assert "hidden" not in undefined.seen, "which of two CUDA shows it does not define"
 
 
 def test_mig_that_the_driver_does_not_tell() -> None:
-    assert line(replace(WORKING, mig=None), "MIG").state is State.UNKNOWN
+    assert line(replace(WORKING, gpus=SILENT), "MIG").state is State.UNKNOWN
+
+
+def test_an_amd_gpu_that_works_is_no_nvidia_gpu() -> None:
+    text, code = verdict(ROCM)
+    assert code == 0
+    assert text.startswith("ROCm 6.4 works. Beside that, NVIDIA driver: ")
+    assert line(ROCM, "torch build").seen == "2.13.0+rocm6.4, built for AMD's ROCm 6.4"
+    assert line(ROCM, "NVIDIA hardware").seen == "no NVIDIA GPU on the PCI bus"
+
+
+def test_an_amd_gpu_that_does_not_work_is_not_called_cpu_only() -> None:
+    facts = replace(ROCM, cuda_works=False, cuda_error="No HIP GPUs are available")
+    text, code = verdict(facts)
+    assert code == 3
+    assert text.startswith("INCONCLUSIVE. First unknown: torch.cuda: No HIP GPUs are available")
+    assert "rocminfo" in line(facts, "torch.cuda").remedy
 
 
 def test_cuda_without_nvml_works_but_cannot_be_sampled() -> None:
-    facts = replace(WORKING, gpus=(), nvml_reason="NVML shared library not found", mig=None)
+    facts = replace(WORKING, gpus=(), nvml_reason="NVML shared library not found")
     text, code = verdict(facts)
     assert code == 0
     assert "cannot be sampled" in text
@@ -278,18 +330,18 @@ def test_pci_bus(tmp_path: Path, vendor: str, kind: str, seen: bool) -> None:
     device.mkdir(parents=True)
     (device / "vendor").write_text(f"{vendor}\n")
     (device / "class").write_text(f"{kind}\n")
-    assert module.nvidia_on_pci(tmp_path) is seen
+    assert cuda_facts.nvidia_on_pci(tmp_path) is seen
 
 
 def test_pci_bus_that_shows_nothing(tmp_path: Path) -> None:
-    assert module.nvidia_on_pci(tmp_path) is None
+    assert cuda_facts.nvidia_on_pci(tmp_path) is None
 
 
 def test_device_nodes_are_those_cuda_opens(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     for name in ("nvidia0", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "null"):
         (tmp_path / "dev" / name).touch()
-    found = set(module._device_nodes(tmp_path))
+    found = set(cuda_facts._device_nodes(tmp_path))
     assert found == {"/dev/nvidia0", "/dev/nvidia12", "/dev/nvidiactl", "/dev/nvidia-uvm"}
 
 

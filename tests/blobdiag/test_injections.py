@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import in_process
 
 from blobdiag import injections
 from blobdiag.cli import options
@@ -97,25 +96,15 @@ def test_holds_are_the_longest_with_their_share_of_all() -> None:
 # The command line
 
 
-def blobdiag(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "blobdiag", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-
-
 def measured(folder: Path, command: str, *arguments: str) -> Report:
-    result = blobdiag(folder, command, "--device", "cpu", *SMALL, *arguments)
+    result = in_process(folder, command, "--device", "cpu", *SMALL, *arguments)
     assert result.stdout, result.stderr
     return read_report(folder / result.stdout.splitlines()[-1])
 
 
 @pytest.mark.parametrize("command", ["check-gpu", "compare", "iteration"])
 def test_the_listing_says_what_there_is(tmp_path: Path, command: str) -> None:
-    result = blobdiag(tmp_path, command, "--list-injections")
+    result = in_process(tmp_path, command, "--list-injections")
     assert (result.returncode, result.stderr) == (0, "")
     for fault in injections.FAULTS:
         for text in (fault.name, fault.does, fault.finding, fault.commands):

@@ -111,11 +111,13 @@ class Run:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """Starts a run; what is left of it when a test fails is ended."""
+    """Starts runs, each in a folder of its own; what is left when a test fails is ended."""
     runs: list[Run] = []
 
     def starting(*arguments: str) -> Run:
-        runs.append(Run(tmp_path, *arguments))
+        folder = tmp_path / str(len(runs))
+        folder.mkdir()
+        runs.append(Run(folder, *arguments))
         return runs[-1]
 
     yield starting
@@ -151,27 +153,32 @@ def assert_interrupted(ended: Ended, code: int) -> None:
     assert "Traceback" not in ended.errors
 
 
-@pytest.mark.parametrize(("send", "code"), [(Run.interrupt, 130), (Run.terminate, 143)])
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_an_interrupted_run_leaves_a_report_and_no_process(
-    start: Callable[..., Run], moment: str, send: Callable[[Run], None], code: int
+    start: Callable[..., Run], moment: str
 ) -> None:
+    """Two runs side by side: one is interrupted, one terminated."""
     arguments, line, seconds = MOMENTS[moment]
-    run = start(*arguments)
-    run.wait_for_phase(line)
+    runs = {130: start(*arguments), 143: start(*arguments)}
+    for run in runs.values():
+        run.wait_for_phase(line)
     time.sleep(seconds)
-    sampler, workers = run.sampler_and_workers()
-    everything = run.children()
-    assert len(workers) == 1
-    send(run)
-    ended = run.end()
-    assert_interrupted(ended, code)
-    last = [phase.name for phase in ended.report.phases if phase.name != "shut-down"][-1]
-    assert last == moment
-    assert_gone([sampler, *workers, *everything])
-    assert any(series.name == "host/cpu" for series in ended.report.series)
-    if moment != "start-up":
-        assert {w.pid for w in ended.report.workers} == {w.pid for w in workers}
+    started = {code: run.sampler_and_workers() for code, run in runs.items()}
+    everything = [child for run in runs.values() for child in run.children()]
+    runs[130].interrupt()
+    runs[143].terminate()
+    for code, run in runs.items():
+        sampler, workers = started[code]
+        assert len(workers) == 1
+        ended = run.end()
+        assert_interrupted(ended, code)
+        last = [phase.name for phase in ended.report.phases if phase.name != "shut-down"][-1]
+        assert last == moment
+        assert_gone([sampler, *workers])
+        assert any(series.name == "host/cpu" for series in ended.report.series)
+        if moment != "start-up":
+            assert {w.pid for w in ended.report.workers} == {w.pid for w in workers}
+    assert_gone(everything)
 
 
 def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
@@ -222,14 +229,24 @@ def test_more_interrupts_while_the_report_is_made_do_not_lose_it(
     assert_gone(children)
 
 
-def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> None:
+def test_a_killed_sampler_and_a_killed_worker_are_told_of_and_the_run_goes_on(
+    start: Callable[..., Run],
+) -> None:
     run = start(*SHORT, "--min-seconds", "3")
     run.wait_for_phase("self-play on cpu")
-    _, workers = run.sampler_and_workers()
+    sampler, workers = run.sampler_and_workers()
+    sampler.kill()
     workers[0].kill()
     ended = run.end()
     assert ended.code == 0
     assert not ended.report.interrupted
+    window = next(phase for phase in ended.report.phases if phase.name == "self-play")
+
+    [event] = [event for event in ended.report.events if event.kind == "sampler"]
+    assert "killed by SIGKILL" in event.text
+    series = next(series for series in ended.report.series if series.name == "host/cpu")
+    assert series.times_s[-1] < window.start_s + 1
+
     states = {worker.pid: worker.state for worker in ended.report.workers}
     assert states.pop(workers[0].pid) == "lost"
     assert states.pop(workers[1].pid) == "finished"
@@ -238,7 +255,6 @@ def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> N
     [event] = [event for event in ended.report.events if event.kind == "worker-lost"]
     assert f"(pid {workers[0].pid})" in event.text
     assert "exit code -9" in event.text
-    window = next(phase for phase in ended.report.phases if phase.name == "self-play")
     assert window.start_s <= event.at_s <= window.end_s
     cpu = ended.report.throughput[0]
     assert cpu.games >= 20
@@ -246,22 +262,6 @@ def test_a_killed_worker_is_replaced_and_told_of(start: Callable[..., Run]) -> N
     assert min(block.evaluations for block in cpu.blocks) > 0
     assert cpu.search_health.distinct_share is not None
     assert cpu.search_health.distinct_share >= 0.99
-
-
-def test_a_killed_sampler_is_told_of_and_the_run_goes_on(start: Callable[..., Run]) -> None:
-    run = start(*SHORT, "--min-seconds", "2")
-    run.wait_for_phase("self-play on cpu")
-    sampler, workers = run.sampler_and_workers()
-    sampler.kill()
-    ended = run.end()
-    assert ended.code == 0
-    [event] = [event for event in ended.report.events if event.kind == "sampler"]
-    assert "killed by SIGKILL" in event.text
-    assert [worker.state for worker in ended.report.workers] == ["finished", "finished"]
-    assert ended.report.throughput[0].games >= 20
-    window = next(phase for phase in ended.report.phases if phase.name == "self-play")
-    series = next(series for series in ended.report.series if series.name == "host/cpu")
-    assert series.times_s[-1] < window.start_s + 1
     assert_gone([sampler, *workers])
 
 

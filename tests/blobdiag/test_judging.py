@@ -21,7 +21,7 @@ def foreign(listed: dict[str, dict[int, float]], memory: float | None) -> list[s
         for pid, mib in processes.items():
             trace.add(f"gpu/{uuid}/process/{pid}/memory", "MiB", 5.0, mib)
     worker = SimpleNamespace(pid=31, device_uuid="GPU-AAAA", gpu_memory_mib=memory)
-    arm: Any = SimpleNamespace(workers=lambda: [worker], windows=[(0.0, 10.0)])
+    arm: Any = SimpleNamespace(workers=lambda: [worker], windows=[(0.0, 10.0)], other_pids=set())
     recorder = SimpleNamespace(gpus=GPUS)
     session: Any = SimpleNamespace(
         pid=1, trace=trace, recorder=recorder, gpu_uuids=["GPU-aaaa"], arms=[arm]

@@ -126,7 +126,7 @@ def ended_server() -> Iterator[None]:
 def answer(folder: Path, scenario: dict[str, Any], *pauses: float) -> dict[str, Any]:
     environment = driver(folder, scenario)
     library = Path(environment["LD_LIBRARY_PATH"]) / LIBRARY
-    order = [str(library), environment["SCRIPTED_NVML"], pauses or (0.11, 0.11)]
+    order = [str(library), environment["SCRIPTED_NVML"], pauses or (0.0, 0.11)]
     process = server()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -150,7 +150,7 @@ def failing(code: int, function: str = "*", **when: Any) -> dict[str, Any]:
 
 
 def test_what_the_library_says_arrives(tmp_path: Path) -> None:
-    read = seen(tmp_path, one(processes=[BUSY]))
+    read = seen(tmp_path, one(processes=[BUSY]), 0.11, 0.11)
     (device,) = read.gpus
     assert (device["uuid"], device["memory_mib"]) == (UUIDS[0], 81920)
     assert (device["compute_capability"], device["pci_bus_id"]) == ("9.0", "00000000:17:00.0")

@@ -89,7 +89,7 @@ def test_cost_is_published_and_small() -> None:
     recorder = Recorder(trace, sources.scripted_machine)
     assert recorder.cost.share is None
     with recorder:
-        recorder.watch({os.getpid(): "pytest"})
+        recorder.watch([os.getpid()])
         until(lambda: "sampler/cpu" in trace.samples)
     assert recorder.cost.wall_seconds >= 1
     assert recorder.cost.cpu_seconds > 0
@@ -104,9 +104,8 @@ def test_machine_with_gpu_and_host_in_one_trace() -> None:
     trace = Trace()
     uuid = ScriptedNvml().uuids[0]
     with Recorder(trace, sources.scripted_machine) as recorder:
-        recorder.watch({os.getpid(): "pytest"})
+        recorder.watch([os.getpid()])
         until(lambda: f"process/{os.getpid()}/voluntary_switches" in trace.samples)
-        assert recorder.labels == {os.getpid(): "pytest"}
     assert recorder.latest(f"gpu/{uuid}/utilization") == 93
     assert recorder.latest(f"gpu/{uuid}/power") == 350.5
     assert recorder.latest(f"gpu/{uuid}/sm_activity") == 71.5
@@ -117,11 +116,10 @@ def test_machine_with_gpu_and_host_in_one_trace() -> None:
 def test_watch_reaches_the_source_while_it_runs() -> None:
     with Recorder(Trace(), sources.ScriptedSource) as recorder:
         until(lambda: recorder.latest(UTILIZATION))
-        recorder.watch({11: "worker 0"})
+        recorder.watch([11])
         until(lambda: recorder.latest("process/11/cpu"))
-        recorder.watch({12: "worker 1"})
+        recorder.watch([12])
         until(lambda: recorder.latest("process/12/cpu"))
-        assert recorder.labels == {11: "worker 0", 12: "worker 1"}
 
 
 def test_a_recorder_is_for_one_recording() -> None:
@@ -190,7 +188,7 @@ class TestDeath:
         os.kill(sampler_pid(recorder), signal.SIGKILL)
         until(lambda: recorder.death)
         assert recorder.death == "the sampler ended by itself: killed by SIGKILL"
-        recorder.watch({1: "too late"})
+        recorder.watch([1])
         recorder.stop()
         recorder.stop()
         assert recorder.latest(UTILIZATION), "what came before is kept"
@@ -235,7 +233,7 @@ class TestDeath:
     def test_stop_before_start(self) -> None:
         recorder = Recorder(Trace(), sources.ScriptedSource)
         recorder.stop()
-        recorder.watch({1: "nobody"})
+        recorder.watch([1])
         assert recorder.death is None
         assert recorder.gpu_reason
 

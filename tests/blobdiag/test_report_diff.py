@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import in_process
 from scripted_runs import Run
 
 import reports
-from blobdiag.cli import main
 from blobdiag.diagnosis.comparison import Comparison, compare
 from blobdiag.diagnosis.measured import figures
 from blobdiag.gates import FIGURES, Gate
@@ -46,20 +45,15 @@ def side(rate: float, first: int = 0, **changes: Any) -> list[Report]:
 
 
 @pytest.fixture
-def call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Call:
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The console script, in a folder of its own and with nothing kept."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "100")
 
     def called(*arguments: str) -> Called:
-        monkeypatch.setattr(sys, "argv", ["blobdiag", "report", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capsys.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
+        ended = in_process(tmp_path, "report", *arguments)
+        return ended.returncode, ended.stdout, ended.stderr
 
     return called
 
@@ -147,7 +141,7 @@ def test_as_markdown_it_is_tables(call: Call) -> None:
     new = saved("new", side(36_000, first=1, configuration={"network": "a|b <c>"}))
     _, shown, _ = call("diff", *old, "--", *new, "--format", "markdown")
     assert "| figure | old | new | new ÷ old | 95 % interval |  |\n| --- | --- |" in shown
-    assert r"| network | – | a\|b &lt;c> |" in shown
+    assert r"| network | – | a\|b \<c\> |" in shown
 
 
 def test_reports_of_real_runs(call: Call) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from command_line import in_process
 
+from blobdiag.commands import explain, probing, tune
 from blobdiag.commands.explain import Chain, chain_table, stage_table
+from blobdiag.commands.tune import Candidate, Sweep, candidates, lane_grid
 from blobdiag.errors import UserError
 from blobdiag.reporting.files import read_report
 from blobdiag.settings import Settings
 from blobdiag.tuning import Tuned, load_tuned, save_tuned, tuned_file, with_tuned
+from engine.network import NetworkConfig, build_network
 
 SMALL = [
     "--network",
@@ -41,21 +44,39 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(*arguments: str, config: Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "blobdiag", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "XDG_CONFIG_HOME": str(config), "CUDA_VISIBLE_DEVICES": ""},
-        timeout=240,
-        check=False,
-    )
+def sweep(**changes: Any) -> Sweep:
+    """One that has measured nothing."""
+    from blobdiag.cli import options
+
+    network = build_network(NetworkConfig(32, 2, 4, 64), "cpu")
+    made = SimpleNamespace(settings=options(**changes), network=network, device="cpu")
+    return cast(Sweep, made)
 
 
-def test_tune_recommends_and_tuned_obeys(tmp_path: Path) -> None:
-    config = tmp_path / "config"
-    tuned = run("tune", *SMALL, "--seconds", "6", config=config, cwd=tmp_path)
+def test_what_is_not_asked_for_is_varied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "usable_cores", lambda: 4)
+    found = list(candidates(sweep()))
+    # Which dtypes are worth a try is measured, too.
+    dtypes = {candidate.dtype for candidate in found}
+    assert dtypes in ({"float32"}, {"float32", "bfloat16"})
+    shapes = ((4, 1), (1, 4))
+    assert set(found) == {Candidate(*s, tune.CPU_LANES, d) for s in shapes for d in dtypes}
+    assert lane_grid(sweep()) == [tune.CPU_LANES * n // 4 for n in (1, 2, 4, 8, 16)]
+    told = sweep(workers=3, threads=2, lanes=10, dtype="float32")
+    assert list(candidates(told)) == [Candidate(3, 2, 5, "float32")]
+    assert lane_grid(told) == []
+
+
+def test_tune_recommends_and_tuned_obeys(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name, value in (
+        (tune, "SHORTEST_SECONDS", 0.25),
+        (tune, "SETTLE_SECONDS", 0.25),
+        (tune, "FINAL_ROUNDS", 2),
+        (probing, "SECONDS", 0.1),
+    ):
+        monkeypatch.setattr(module, name, value)
+    threads_and_dtype = ("--threads", "1", "--dtype", "float32")
+    tuned = in_process(config, "tune", *SMALL, *threads_and_dtype, "--seconds", "3")
     assert tuned.returncode == 0, tuned.stderr
     assert "recommended →" in tuned.stdout
     assert "games/min" in tuned.stdout
@@ -66,24 +87,20 @@ def test_tune_recommends_and_tuned_obeys(tmp_path: Path) -> None:
     assert f"--lanes {entry['lanes']} --dtype {entry['dtype']}" in flags
     assert entry["games_per_minute"] > 0
 
-    used = run(
-        "compare", *SMALL, "--tuned", "--min-seconds", "1", "--games", "5",
-        config=config, cwd=tmp_path,
-    )  # fmt: skip
+    used = in_process(config, "compare", *SMALL, "--tuned", "--min-seconds", "1", "--games", "5")
     assert used.returncode == 0, used.stderr
     assert f"tuned: --workers {entry['workers']}" in used.stderr
-    report = read_report(tmp_path / used.stdout.splitlines()[-1])
+    report = read_report(config / used.stdout.splitlines()[-1])
     (throughput,) = report.throughput
     assert throughput.workers == entry["workers"]
     assert throughput.lanes == entry["workers"] * entry["lanes"]
     assert throughput.dtype == entry["dtype"]
 
 
-def test_explain_prints_both_tables(tmp_path: Path) -> None:
-    shown = run(
-        "tune", *SMALL, "--explain", "--seconds", "6", "--lanes", "8",
-        config=tmp_path, cwd=tmp_path,
-    )  # fmt: skip
+def test_explain_prints_both_tables(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explain, "SHORT_SECONDS", 0.1)
+    monkeypatch.setattr(explain, "TREES_SECONDS", 0.5)
+    shown = in_process(config, "tune", *SMALL, "--explain", "--seconds", "4", "--lanes", "8")
     assert shown.returncode == 0, shown.stderr
     for words in ("Where a second goes", "network", "self-play ÷ bare", "evaluations a game"):
         assert words in shown.stdout

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from watched_runs import PROGRAMS, Run, python, run
 
-from blobdiag.diagnosis.findings import PROGRAM_CATALOGUE
+from blobdiag.diagnosis.evidence import mean
+from blobdiag.diagnosis.findings.host import IDLE_CORES_PERCENT
 from blobdiag.reporting.model import Status
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
@@ -65,12 +66,13 @@ def test_the_fixed_pool_passes_on_the_device_that_was_asked_for(tmp_path: Path) 
 
 
 def test_nothing_is_found_in_a_healthy_pool_of_forked_workers(tmp_path: Path) -> None:
-    pool = run(tmp_path, python("pool.py", "--start", "fork", "--games", "640", "--at-once", "64"))
+    pool = run(tmp_path, python("pool.py", "--start", "fork", "--games", "192", "--at-once", "64"))
     assert pool.code == 0
-    assert pool.output == "38400 examples\n"
+    assert pool.output == "11520 examples\n"
     assert pool.found == set()
-    workers = [p for p in pool.processes if p.modules and p.start_method == "fork"]
-    assert sorted(sum(c.calls for c in p.modules) for p in workers)[-2:] == [300, 300]
+    parent, *workers = [p for p in pool.processes if p.modules]
+    assert [p.start_method for p in workers] == ["fork", "fork"]
+    assert [pool.calls()[p.pid] for p in (parent, *workers)] == [{"cpu": 30}] + 2 * [{"cpu": 90}]
 
 
 # Other architectures
@@ -78,6 +80,9 @@ def test_nothing_is_found_in_a_healthy_pool_of_forked_workers(tmp_path: Path) ->
 
 def test_threads_that_share_a_network_share_a_core(tmp_path: Path) -> None:
     threads = run(tmp_path, python("threads_gil.py", "--seconds", "5", "--threads", "8"))
+    host = mean(threads.report, ["host/cpu"], [(0.0, threads.report.seconds)])
+    if host is not None and host > IDLE_CORES_PERCENT:
+        pytest.skip("others keep the cores busy: the lock cannot be told from them")
     assert threads.found == {"gil-bound-threads"}
     [process] = [p for p in threads.processes if p.modules]
     # The main thread calls it once beforehand.
@@ -146,6 +151,5 @@ def test_a_process_that_replaces_the_way_in_is_named_and_never_passes(tmp_path: 
     assert replaced.code == 3
 
 
-def test_no_finding_is_outside_the_catalogue_and_nothing_outlives_a_program(lost: Run) -> None:
-    assert lost.found <= PROGRAM_CATALOGUE.keys()
+def test_nothing_outlives_a_program(lost: Run) -> None:
     assert not any(psutil.pid_exists(process.pid) for process in lost.processes)

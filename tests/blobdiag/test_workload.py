@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blobdiag.cli import options
-from blobdiag.commands.iteration import Timeline
 from blobdiag.commands.session import Session
+from blobdiag.engines.built_in import BuiltIn
+from blobdiag.engines.built_in_course import Timeline
 from blobdiag.errors import UserError
 from blobdiag.reporting.model import SearchHealth
 from blobdiag.settings import Settings
@@ -303,7 +303,8 @@ def progress(at: float, games: int, settled: bool) -> Progress:
 
 
 def timeline(arm: Arm) -> Timeline:
-    return Timeline(cast(Session, SimpleNamespace(show_games=lambda progress: None)), arm)
+    settings = arm.settings
+    return Timeline(Session("iteration", "cpu", settings, BuiltIn(settings)), arm)
 
 
 def test_the_steady_stretch_ends_before_lanes_run_empty() -> None:

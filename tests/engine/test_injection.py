@@ -12,9 +12,11 @@ import pytest
 
 from engine import injection as faults
 from engine.injection import Injection
+from engine.iterations import TrainingSettings
 from engine.network import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
-from engine.pipeline import TrainingPipeline
+from engine.pipeline import TrainingPipeline, Watch
 from engine.replay import ReplayBuffer
+from engine.schedules import Ramp
 from engine.selfplay import SelfPlayEngine, SelfPlayResult
 from engine.telemetry import WorkerStatus
 from engine.training import NetworkTrainer
@@ -116,7 +118,13 @@ def test_stale_weights(network: BlobNet) -> None:
     newer = build_network(SMALL, "cpu", seed=8)
     hashes: dict[str | None, list[str]] = {}
     for name in (None, faults.STALE_WEIGHTS):
-        with SelfPlayEngine(network, num_workers=2, injection=Injection(name)) as engine:
+        with SelfPlayEngine(
+            network,
+            num_workers=2,
+            lanes=4,
+            simulations_per_determinization=6,
+            injection=Injection(name),
+        ) as engine:
             assert engine.update_weights(newer) == weights_hash(weights_of(newer))
             engine.generate_games(4)
             hashes[name] = [h.weights_hash for h in engine.pool.handshakes]
@@ -147,8 +155,11 @@ def test_train_mode(network: BlobNet, healthy: Run) -> None:
 def test_phase_gap_in_an_iteration(network: BlobNet, dose: float) -> None:
     injection = Injection(faults.PHASE_GAP, dose) if dose else faults.HEALTHY
     marks: list[tuple[str, float]] = []
-    with SelfPlayEngine(network, num_workers=1, lanes=8, injection=injection) as engine:
-        pipeline = TrainingPipeline(engine, NetworkTrainer(network), ReplayBuffer(10_000), 0.5)
+    with SelfPlayEngine(
+        network, num_workers=1, lanes=8, simulations_per_determinization=6, injection=injection
+    ) as engine:
+        settings = TrainingSettings(games=Ramp.level(10), reuse=0.5)
+        pipeline = TrainingPipeline(engine, NetworkTrainer(network), ReplayBuffer(10_000), settings)
 
         class Phase:
             def __init__(self, name: str) -> None:
@@ -160,7 +171,7 @@ def test_phase_gap_in_an_iteration(network: BlobNet, dose: float) -> None:
             def __exit__(self, *_: object) -> None:
                 marks.append((f"{self.name} ends", time.monotonic()))
 
-        pipeline.run_iteration(10, phase=Phase)
+        list(pipeline.run(Watch(phase=Phase)))
     at = dict(marks)
     gap = at["training begins"] - at["replay buffer ends"]
     assert dose <= gap < dose + 0.3

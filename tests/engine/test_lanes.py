@@ -54,9 +54,7 @@ def padded_answers(network: InferenceNet, game: Game) -> tuple[list[float], list
     return priors, [float(value) for value in batch.answers[0, ACTIONS : ACTIONS + game.players]]
 
 
-@pytest.mark.parametrize(
-    ("players", "cards"), [(4, 5), pytest.param(3, 7, marks=pytest.mark.slow), (6, 3)]
-)
+@pytest.mark.parametrize(("players", "cards"), [(4, 5), (3, 7), (6, 3)])
 def test_decisions_are_the_reference_search_s(
     network: InferenceNet, players: int, cards: int
 ) -> None:

@@ -7,12 +7,14 @@ import pytest
 import torch
 from decisions import searched_policies
 
+from engine.iterations import TrainingSettings
 from engine.lanes import SearchConfig
 from engine.network import InferenceNet, NetworkConfig, build_network
 from engine.pipeline import TrainingPipeline
 from engine.precision import difference, probe_games, probe_states
 from engine.replay import ReplayBuffer
 from engine.rules import Games, is_over, legal_mask
+from engine.schedules import Ramp
 from engine.selfplay import SelfPlayEngine
 from engine.training import NetworkTrainer
 
@@ -35,9 +37,11 @@ def test_bfloat16_chooses_the_moves_of_float32() -> None:
     """At least 98 % of the moves chosen in 1,000 positions, after some training."""
     network = build_network(NetworkConfig(), "cpu", seed=5)
     with SelfPlayEngine(network, seed=5, dtype="bfloat16") as engine:
-        pipeline = TrainingPipeline(engine, NetworkTrainer(network), ReplayBuffer(100_000))
-        for _ in range(ITERATIONS):
-            pipeline.run_iteration(GAMES)
+        settings = TrainingSettings(ITERATIONS, Ramp.level(GAMES))
+        pipeline = TrainingPipeline(
+            engine, NetworkTrainer(network), ReplayBuffer(100_000), settings
+        )
+        assert len(list(pipeline.run())) == ITERATIONS
     exact = InferenceNet(network)
     fast = InferenceNet(network).to(torch.bfloat16)
     assert difference(exact, fast, probe_states(1024)).within_tolerance

@@ -82,14 +82,14 @@ def test_counters_go_on_over_orders_and_nobody_stalls(network: BlobNet) -> None:
         network, num_workers=1, lanes=8, simulations_per_determinization=40, stall_seconds=1.5
     ) as engine:
         # Long enough that the second order's steps stay below the first's beyond the limit.
-        results = [engine.generate_games(200) for _ in range(2)]
+        results = [engine.generate_games(140) for _ in range(2)]
         statuses = engine.pool.statuses
         tally = engine.tally
-    assert [r.games for r in results] == [200, 200]
+    assert [r.games for r in results] == [140, 140]
     assert [r.events for r in results] == [[], []]
-    assert [int(r.tally["games"]) for r in results] == [200, 200]
+    assert [int(r.tally["games"]) for r in results] == [140, 140]
     assert min(r.seconds for r in results) > 2.0, "too fast to show a false standstill"
-    assert tally["games"] == 400
+    assert tally["games"] == 280
     seconds = sum(statuses[0].stage_seconds.values())
     assert seconds == pytest.approx(sum(r.seconds for r in results), rel=0.2)
 
@@ -225,23 +225,25 @@ def test_games_that_stall_twice_end_the_run(network: BlobNet) -> None:
             engine.generate_games(50, progress_callback=stop_all)
 
 
-def test_workers_do_not_outlive_a_killed_parent() -> None:
-    program = textwrap.dedent("""
-        import sys, time
+def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
+    """A script without a main guard: workers do not run it again."""
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        textwrap.dedent("""
         from engine.network import NetworkConfig, build_network
         from engine.selfplay import SelfPlayEngine
 
-        if __name__ == "__main__":
-            network = build_network(NetworkConfig(32, 2, 4, 64), "cpu")
-            engine = SelfPlayEngine(network, num_workers=2, lanes=8)
-            print(*(h.pid for h in engine.start()), flush=True)
-            engine.generate_games(1_000_000)
+        network = build_network(NetworkConfig(32, 2, 4, 64), "cpu")
+        engine = SelfPlayEngine(network, num_workers=2, lanes=8)
+        print(*(h.pid for h in engine.start()), flush=True)
+        engine.generate_games(1_000_000)
     """)
+    )
     parent = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [sys.executable, script],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]
@@ -250,10 +252,22 @@ def test_workers_do_not_outlive_a_killed_parent() -> None:
     time.sleep(0.3)
     parent.kill()
     parent.wait()
+    assert parent.stdout.read() == ""
     parent.stdout.close()
     gone, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
     assert len(gone) == 2
+
+
+def test_a_worker_that_dies_at_its_imports_is_told_of_at_once(
+    network: BlobNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are more than a pipe holds: whoever waits for them to be read waits for ever."""
+    assert sum(array.nbytes for array in weights_of(network).values()) > 2**16
+    (tmp_path / "torch.py").write_text("raise ImportError('scripted')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(WorkerFailed, match="worker 0 died before its handshake: exit code 1"):
+        SelfPlayEngine(network, num_workers=1).start()
 
 
 def test_an_error_in_the_callback_leaves_no_worker_behind(network: BlobNet) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,16 @@ def test_a_loss_that_is_not_finite_stops_the_training(buffer: ReplayBuffer) -> N
     with pytest.raises(FloatingPointError, match="not finite"):
         NetworkTrainer(network, batch_size=8).train(buffer, 3)
     assert torch.equal(network.layers[0].linear1.weight, before)
+
+
+def test_its_threads_end_with_it(buffer: ReplayBuffer) -> None:
+    before = set(threading.enumerate())
+    with NetworkTrainer(build_network(SMALL, "cpu"), batch_size=64, cores=2) as trainer:
+        trainer.train(buffer, 2)
+        threads = set(threading.enumerate()) - before
+        assert {thread.name for thread in threads} == {"trainer_0", "trainer_1"}
+    assert not any(thread.is_alive() for thread in threads)
+    trainer.close()
 
 
 def test_bad_arguments_are_named() -> None:

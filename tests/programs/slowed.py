@@ -3,8 +3,8 @@
     python tests/programs/slowed.py PERCENT compare --games 5
 
 Each search thread stands still after each batch, for so much of the time since the last one ended
-that its batches become fewer by PERCENT, whatever the time went to. Workers are spawned, and
-import this file again: the engine is slowed in them too.
+that its batches become fewer by PERCENT, whatever the time went to. A worker is spawned and imports
+its main function by name: it is given this file's, and the engine is slowed in it too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import os
 import sys
 import threading
 from time import perf_counter
+from typing import Any
 
+import engine.processes
 from blobdiag.cli import main
 from engine.evaluator import Evaluator
 
@@ -25,6 +27,7 @@ PAUSE_AT_MOST = 1.0
 """Seconds; a thread that had no games has nothing to be slower at."""
 
 _submit = Evaluator.submit
+_worker_main = engine.processes.worker_main
 _last = threading.local()
 
 
@@ -40,7 +43,14 @@ def submit(self: Evaluator, rows: int) -> int:
     return computed
 
 
-Evaluator.submit = submit  # type: ignore[method-assign]
+def worker_main(*arguments: Any) -> None:
+    """A worker's process, with the slower engine."""
+    Evaluator.submit = submit  # type: ignore[method-assign]
+    _worker_main(*arguments)
+
 
 if __name__ == "__main__":
+    import slowed  # this file, under the name that workers find it by
+
+    engine.processes.worker_main = slowed.worker_main
     main()

@@ -49,12 +49,15 @@ def together(examples: Sequence[Examples]) -> Examples:
 
 
 def train(network: nn.Module, examples: Examples, device: str) -> None:
-    """STEPS steps of one batch."""
+    """STEPS steps of one batch, by hand: torch.optim takes longer to import than all of this."""
     states, moves = (part.to(device) for part in examples)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
+    weights = list(network.parameters())
     network.train()
     for _ in range(STEPS):
-        logits, _ = network(states)
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(logits, moves).backward()
-        optimizer.step()
+        logits, values = network(states)
+        loss = nn.functional.cross_entropy(logits, moves) + values.square().mean()
+        loss.backward()
+        for weight in weights:
+            assert weight.grad is not None
+            weight.data -= 0.01 * weight.grad
+            weight.grad = None

@@ -32,9 +32,11 @@ from blobdiag.diagnosis.rates import START_UP, rates_of
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Plan
 from engine.evaluator import compile_kernels
+from engine.iterations import TrainingSettings
 from engine.network import NetworkConfig, build_network
-from engine.pipeline import TrainingPipeline
+from engine.pipeline import TrainingPipeline, Watch
 from engine.replay import ReplayBuffer
+from engine.schedules import Ramp
 from engine.selfplay import SelfPlayEngine
 from engine.training import NetworkTrainer
 
@@ -116,13 +118,18 @@ def measure(configuration: Configuration) -> dict[str, float]:
             seed=SEED,
         )
         engine.start()
-    with engine:
+    with engine, trainer:
         room = ITERATIONS * c.planned * c.players * (c.cards + 1)
-        pipeline = TrainingPipeline(engine, trainer, ReplayBuffer(room, SEED), c.reuse)
-        lengths = []
-        for _ in range(ITERATIONS):
-            played = pipeline.run_iteration(c.planned, c.players, c.cards, phase=phase).self_play
-            lengths.append(int(played.tally["game_evaluations"]) / played.games)
+        settings = TrainingSettings(
+            ITERATIONS,
+            Ramp.level(c.planned),
+            players=c.players,
+            cards=c.cards,
+            reuse=c.reuse,
+            chunk_games=c.planned,
+        )
+        pipeline = TrainingPipeline(engine, trainer, ReplayBuffer(room, SEED), settings)
+        lengths = [r.record.evaluations_per_game for r in pipeline.run(Watch(phase=phase))]
         done = monotonic() - begun
     return {**seconds, "all": done, "evaluations a game": sum(lengths) / len(lengths)}
 

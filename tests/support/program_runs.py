@@ -45,7 +45,7 @@ def run_program(name: str, *arguments: str) -> Report:
             began = process.stdout.readline()
             start = monotonic()
             if began:
-                recorder.watch({int(p): text for p, text in json.loads(began)["pids"].items()})
+                recorder.watch(map(int, json.loads(began)["pids"]))
             output, errors = process.communicate()
         finally:
             process.kill()

@@ -86,8 +86,8 @@ def too_many_workers(report: Report) -> Finding | None:
     evidence = [f"{contexts} processes on one GPU"]
     if busy is not None:
         evidence.append(f"{throughput.device}: utilisation {busy:.0f} %")
-    if rate is not None:
-        evidence.append(f"{rate / max(1, throughput.workers):,.0f} evals/s a worker")
+    if rate is not None and throughput.workers:
+        evidence.append(f"{rate / throughput.workers:,.0f} evals/s a worker")
     if (share := bare_share(report, throughput)) is not None:
         evidence.append(_share_line(report, throughput, share))
     if better is not None:
@@ -114,16 +114,18 @@ def _contexts(report: Report, throughput: Throughput) -> int:
     workers = arm_of(report, throughput)
     by_gpu = Counter(w.device_uuid for w in workers if w.device_uuid is not None)
     unnamed = throughput.workers if len(report.gpus) == 1 else 0
-    return max(by_gpu.values(), default=unnamed)
+    return max(by_gpu.values(), default=unnamed or 0)
 
 
 def _with_fewer_workers(report: Report, throughput: Throughput) -> Throughput | None:
     """Another row of the same device, with fewer workers and plainly more games."""
-    rate = throughput.games_per_minute.value
+    rate, workers = throughput.games_per_minute.value, throughput.workers
     rows = [
         t
         for t in _on_cuda(report)
-        if t.workers < throughput.workers
+        if t.workers is not None
+        and workers is not None
+        and t.workers < workers
         and rate is not None
         and rate < FALLING * (t.games_per_minute.value or 0.0)
     ]

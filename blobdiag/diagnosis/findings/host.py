@@ -167,7 +167,7 @@ def gil_bound_threads(report: Report) -> Finding | None:
     else:
         return None
     worker, used = bound[0]
-    cores = min(worker.threads, report.machine.cores_usable // max(1, len(bound)))
+    cores = min(worker.threads or 1, report.machine.cores_usable // max(1, len(bound)))
     return Finding(
         name="gil-bound-threads",
         title=f"{worker.threads} threads of one process share one core",
@@ -203,7 +203,8 @@ def _gil_percent(report: Report, throughput: Throughput, worker: WorkerRecord) -
     one_core = used is not None and low <= used <= high
     cores_idle = host is not None and host <= IDLE_CORES_PERCENT
     waits = not worker.stage_seconds or _waiting(worker) >= WAITING_SHARE
-    return used if worker.threads >= GIL_THREADS and one_core and cores_idle and waits else None
+    many = worker.threads is not None and worker.threads >= GIL_THREADS
+    return used if many and one_core and cores_idle and waits else None
 
 
 def _waiting(worker: WorkerRecord) -> float:
@@ -240,8 +241,8 @@ def memory_grows(report: Report) -> Finding | None:
             f"worker {worker.worker} (pid {worker.pid}): at least {slope * seconds:.1f} MiB more "
             f"in {seconds:.0f} s, {60 * slope:.1f} MiB/min"
         )
-        games = (throughput.games_per_minute.value or 0.0) / max(1, throughput.workers)
-        if games:
+        games = (throughput.games_per_minute.value or 0.0) / max(1, throughput.workers or 0)
+        if games and throughput.workers:
             line += f", {1024 * 60 * slope / games:.1f} KiB a game"
         evidence.append(line)
     per_minute = sum(60 * slope for _, _, slope, _ in growing)

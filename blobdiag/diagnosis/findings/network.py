@@ -92,7 +92,9 @@ def queue_bound_server(report: Report) -> Finding | None:
     for arm in arms(report):
         servers = [w for w in arm if w.serves and w.mean_batch is not None]
         waiting = stage_shares([w for w in arm if not w.serves]).get("wait", 0.0)
-        rows = sum(w.evaluations for w in servers) / max(1, sum(w.batches for w in servers))
+        rows = sum(w.evaluations or 0 for w in servers) / max(
+            1, sum(w.batches or 0 for w in servers)
+        )
         if servers and rows <= TINY_ROWS_CUDA and waiting >= WAITING_SHARE:
             break
     else:

@@ -8,7 +8,7 @@ from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import kind
 from blobdiag.diagnosis.findings.gpu import STARVED_SM_PERCENT
 from blobdiag.diagnosis.findings.host import COSTLY
-from blobdiag.diagnosis.findings.network import SMALL_ROWS, TINY_ROWS_CUDA, WAITING_SHARE
+from blobdiag.diagnosis.findings.network import SMALL_ROWS, TINY_ROWS_CUDA
 from blobdiag.diagnosis.program import (
     CPU,
     CUDA,
@@ -41,6 +41,9 @@ TINY_LOSS = 3.0
 # to nothing is no client but a helper.
 CLIENT_PERCENT = (2.0, 50.0)
 MIN_CLIENTS = 2
+# Of a server's time: one that is in its network for more of it is held up by that, and not by its
+# queue. A server of batches of 12 behind two queues was for 0.56 of its serving.
+SERVER_SHARE = 0.75
 # Of a process's calls: a pass in another mode that is over soon is not how it plays.
 MAIN_SHARE = 0.5
 # A trainer's batches are so many times those of a worker that plays.
@@ -210,7 +213,7 @@ def queue_bound_server(report: Report) -> Finding | None:
         and rows is not None
         and rows <= TINY_ROWS_CUDA
         and inside is not None
-        and inside <= WAITING_SHARE
+        and inside <= SERVER_SHARE
     )
     if not bound or rows is None or inside is None:
         return None

@@ -1,0 +1,36 @@
+"""The built-in engine, as the measuring commands see it."""
+
+from __future__ import annotations
+
+from blobdiag.engines.built_in_course import BuiltInCourse
+from blobdiag.engines.kept_run import KeptRun
+from blobdiag.engines.protocol import PhaseMarker
+from blobdiag.settings import Settings
+from blobdiag.workload import Arm, check_workload, load_network
+from engine.evaluator import compile_kernels
+from engine.jit import is_warm
+
+
+class BuiltIn:
+    """The engine that comes with blobdiag; all of it can be seen."""
+
+    unseen = None
+    proof_device = "meta"
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises UserError, in one line, for what could not be played."""
+        check_workload(settings)
+        self.network = load_network(settings)
+
+    def prepare(self, phase: PhaseMarker) -> None:
+        """Compile the search, once for all workers."""
+        with phase("kernels" if is_warm() else "kernels, compiled on first use"):
+            compile_kernels()
+
+    def arm(self, settings: Settings, device: str) -> Arm:
+        """Self-play on a device. Raises what SelfPlayEngine raises for it."""
+        return Arm(settings, self.network, device)
+
+    def course(self, kept: KeptRun, device: str) -> BuiltInCourse:
+        """Iterations on a device. Raises what BuiltInCourse raises."""
+        return BuiltInCourse(kept, self.network, device)

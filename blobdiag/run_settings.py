@@ -1,0 +1,156 @@
+"""What `blobdiag iteration` was asked for, and what of it a training run's folder keeps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from blobdiag.errors import UserError
+from blobdiag.settings import MAX_SIMULATIONS, Settings
+from engine.iterations import TrainingSettings
+from engine.schedules import Ramp
+
+SCHEDULED = ("games", "determinizations", "simulations", "window")
+OF_THE_MACHINE = ("device", "workers", "threads", "lanes", "dtype")
+"""Options that a resumed run may have otherwise."""
+BUFFER_EXAMPLES = 300_000
+"""Room of the replay buffer, at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(Settings):
+    """The shared options, and those of a training run."""
+
+    iterations: int | None
+    """None: not asked for."""
+    run_dir: Path | None
+    resume: bool
+    learning_rate: float
+    schedule: tuple[str, ...]
+
+    def check(self) -> None:
+        """Raise UserError, in one line, for the first value that cannot be."""
+        super().check()
+        if self.iterations is not None and self.iterations < 1:
+            raise UserError(f"--iterations must be at least 1, not {self.iterations}")
+        if self.resume and self.run_dir is None:
+            raise UserError("--resume needs --run-dir, the folder of the run to go on with")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UserError(f"--learning-rate must be above 0, not {self.learning_rate:g}")
+        ramps = self._ramps()
+        if "simulations" in ramps and ramps["simulations"].most > MAX_SIMULATIONS:
+            raise UserError(f"--schedule simulations: at most {MAX_SIMULATIONS:,}")
+
+    def _ramps(self) -> dict[str, Ramp]:
+        ramps = {}
+        for text in self.schedule:
+            parts = re.fullmatch(r"(\w+)=(\d{1,9})\.\.(\d{1,9})", text)
+            if not parts or parts[1] not in SCHEDULED or not (int(parts[2]) and int(parts[3])):
+                raise UserError(
+                    f"--schedule {text!r} must be NAME=FIRST..LAST, whole numbers from 1, with "
+                    f"NAME one of: {', '.join(SCHEDULED)}"
+                )
+            ramps[parts[1]] = Ramp(int(parts[2]), int(parts[3]))
+        return ramps
+
+    @property
+    def reports(self) -> Path:
+        """In the run's folder, where there is one."""
+        return super().reports if self.run_dir is None else self.run_dir / "reports"
+
+    @property
+    def several(self) -> bool:
+        """Whether this is a training, not one iteration that is only measured."""
+        return self.run_dir is not None or (self.iterations or 1) > 1
+
+    @property
+    def training(self) -> TrainingSettings:
+        """As the engine takes it."""
+        ramps = self._ramps()
+        return TrainingSettings(
+            iterations=self.iterations or 1,
+            games=ramps.get("games", Ramp.level(self.games)),
+            determinizations=ramps.get("determinizations"),
+            simulations=ramps.get("simulations"),
+            window=ramps.get("window"),
+            players=self.players,
+            cards=self.cards,
+            reuse=self.reuse,
+        )
+
+
+def buffer_room(training: TrainingSettings) -> int:
+    """Examples the replay buffer has room for: an iteration whose every decision is searched."""
+    iteration = training.games.most * training.players * (training.cards + 1)
+    return max(BUFFER_EXAMPLES, iteration, training.window.most if training.window else 0)
+
+
+class RunConfiguration(BaseModel):
+    """run.json: what decides how a run goes; what a resumed one takes from it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    iterations: int
+    games: int
+    players: int
+    cards: int
+    determinizations: int
+    simulations: int
+    network: str
+    seed: int
+    reuse: float
+    learning_rate: float
+    schedule: tuple[str, ...]
+    device: str
+    workers: int | None
+    threads: int | None
+    lanes: int | None
+    dtype: str
+    training_dtype: str
+
+    @classmethod
+    def of(cls, settings: RunSettings, training_dtype: str) -> RunConfiguration:
+        """`settings` with everything chosen that is to stay so."""
+        values = {
+            name: getattr(settings, name) for name in cls.model_fields.keys() & vars(settings)
+        }
+        return cls(
+            **{**values, "iterations": settings.iterations or 1}, training_dtype=training_dtype
+        )
+
+    @classmethod
+    def read(cls, text: str, path: Path) -> RunConfiguration:
+        """Raises UserError for what is no configuration; `path` names it."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            field = ".".join(str(part) for part in first["loc"]) or "run.json"
+            raise UserError(
+                f"{path} is no configuration of a run: {field}: {first['msg']}"
+            ) from None
+
+    def resumed(self, settings: RunSettings) -> RunSettings:
+        """The settings of a run that goes on.
+
+        Of the options that the command line gives, the number of iterations and what is of the
+        machine count; another one must be as it was. Raises UserError.
+        """
+        kept = self.model_dump(exclude={"version", "training_dtype"})
+        for name in settings.given & kept.keys():
+            if name in (*OF_THE_MACHINE, "iterations"):
+                del kept[name]
+            elif getattr(settings, name) != kept[name]:
+                option = "--" + name.replace("_", "-")
+                raise UserError(
+                    f"{option}: the run in {settings.run_dir} has {kept[name]}, and --resume goes "
+                    "on with it"
+                )
+        resumed = replace(settings, **kept)
+        resumed.check()
+        return resumed

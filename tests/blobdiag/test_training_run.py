@@ -1,0 +1,388 @@
+"""`blobdiag iteration --run-dir`: interrupted, resumed, reported, and refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from blobdiag.commands.kept_run import kept_run
+
+import reports
+from blobdiag.cli import options
+from blobdiag.commands.iteration import LONGEST_MEASURED, MOST_MEASURED, Timeline, Work
+from blobdiag.commands.session import Session
+from blobdiag.diagnosis.rates import rates_of
+from blobdiag.errors import UserError
+from blobdiag.reporting.files import read_report
+from blobdiag.reporting.html import page
+from blobdiag.reporting.model import Metric, Phase, Report
+from blobdiag.run_settings import RunSettings
+from blobdiag.sampling.trace import Span
+from blobdiag.workload import Arm, load_network
+from engine.checkpoint import read_arrays, write_arrays
+from engine.lanes import TALLY
+from engine.network import weights_hash, weights_of
+from engine.pipeline import IterationResult, TrainingPipeline
+from engine.replay import ReplayBuffer
+from engine.run_folder import RunFolder
+from engine.training import NetworkTrainer, TrainingResult
+
+SMALL = (
+    *("--device", "cpu", "--network", "32-2-4-64", "--determinizations", "2", "--lanes", "6"),
+    *("--simulations", "6", "--dtype", "float32", "--workers", "1", "--games", "24"),
+)
+SECONDS = 120
+
+
+def run_settings(folder: Path, **changes: Any) -> RunSettings:
+    own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "schedule": ()}
+    own |= {name: changes.pop(name) for name in own.keys() & changes.keys()}
+    made = RunSettings(**vars(options(**changes)), run_dir=folder, **own)
+    made.check()
+    return made
+
+
+class Ended(NamedTuple):
+    code: int
+    output: str
+    errors: str
+    report: Report
+
+
+class Trained(NamedTuple):
+    """A run that was interrupted, and resumed until it was done."""
+
+    folder: Path
+    interrupted: Ended
+    resumed: Ended
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "blobdiag", "iteration", *arguments]
+
+
+def ended(folder: Path, code: int, output: str, errors: str) -> Ended:
+    assert output, errors
+    report = read_report(folder / output.splitlines()[-1])
+    assert report.exit_code == code
+    assert "Traceback" not in errors
+    return Ended(code, output, errors, report)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("training")
+    log = folder / "stderr.txt"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command(*SMALL, "--run-dir", "run", "--iterations", "400"),
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + SECONDS
+        while "self-play, iteration 3 of 400 …" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        os.killpg(process.pid, signal.SIGINT)
+        at = time.monotonic()
+        output, _ = process.communicate(timeout=SECONDS)
+        assert time.monotonic() - at < 10
+    first = ended(folder, process.returncode, output, log.read_text())
+    done = len((folder / "run" / "metrics.jsonl").read_text().splitlines())
+    second = subprocess.run(
+        command("--run-dir", "run", "--resume", "--iterations", str(done + 2)),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return Trained(
+        folder / "run", first, ended(folder, second.returncode, second.stdout, second.stderr)
+    )
+
+
+def test_an_interrupted_training_leaves_a_report_and_can_be_resumed(trained: Trained) -> None:
+    first = trained.interrupted
+    assert first.code == 130
+    assert first.report.interrupted
+    assert first.report.training is not None
+    done = len(first.report.training.iterations)
+    assert done >= 2
+    second = trained.resumed.report.training
+    assert not trained.resumed.report.interrupted
+    assert second is not None
+    assert (second.taken_up_at, second.wanted) == (done, done + 2)
+    assert [one.iteration for one in second.iterations] == list(range(1, done + 3))
+    assert second.iterations[:done] == first.report.training.iterations
+    # Settings come from the folder; the report lies in it.
+    assert trained.resumed.report.configuration["games"] == 24
+    assert len(list((trained.folder / "reports").glob("*.json"))) == 2
+    assert f"training, iteration {done + 1} of {done + 2} …" in trained.resumed.errors
+
+
+def test_the_report_tells_of_staleness_and_reuse(trained: Trained) -> None:
+    report = trained.resumed.report
+    run = report.training
+    assert run is not None
+    iterations = len(run.iterations)
+    assert all(one.weights_ages == {0: 24} for one in run.iterations)
+    examples = sum(one.examples for one in run.iterations)
+    assert run.examples_by_age == {
+        iterations - one.iteration: one.examples for one in reversed(run.iterations)
+    }
+    assert sum(run.examples_by_uses.values()) == examples
+    uses = sum(times * many for times, many in run.examples_by_uses.items())
+    assert uses == 512 * sum(one.steps for one in run.iterations)
+    assert run.iterations[-1].mean_uses == pytest.approx(uses / examples)
+    shown = " ".join(trained.resumed.output.split())
+    title = f"Training: {iterations} of {iterations} iterations, {iterations - 2} of them before"
+    assert title in shown
+    assert f"mean 0, 0 to 0, of {24 * iterations} games" in shown
+    assert title in page(report)
+
+
+def test_the_metrics_are_a_line_an_iteration(trained: Trained) -> None:
+    lines = (trained.folder / "metrics.jsonl").read_text().splitlines()
+    run = trained.resumed.report.training
+    assert run is not None
+    assert [json.loads(line)["weights_hash"] for line in lines] == [
+        one.weights_hash for one in run.iterations
+    ]
+
+
+def test_a_network_of_the_run_can_be_played_with(trained: Trained) -> None:
+    run = trained.resumed.report.training
+    assert run is not None
+    last = run.iterations[-1]
+    path = trained.folder / "networks" / f"{last.iteration:06}.safetensors"
+    network = load_network(options(checkpoint=path, network="32-2-4-64"))
+    assert weights_hash(weights_of(network)) == last.weights_hash
+    with pytest.raises(UserError, match="do not fit --network 32-3-4-64"):
+        load_network(options(checkpoint=path, network="32-3-4-64"))
+
+
+def test_what_an_iteration_costs_is_its_share_of_all_of_them() -> None:
+    """Three iterations of 100 games in 10 s of phases each."""
+    starts = {"saving games": 1.0, "replay buffer": 2.0, "checkpoint": 3.0, "weight refresh": 4.0}
+    phases = [
+        Phase(name=name, start_s=10 * k + start, end_s=10 * k + start + 0.1 * start)
+        for k in range(3)
+        for name, start in starts.items()
+    ]
+    counted = {"iterations measured": 3, "games played": 300, "examples made": 4500}
+    metrics = [Metric(name=n, value=v, unit="", samples=1) for n, v in counted.items()]
+    rates = rates_of(reports.throughput(), metrics, phases)
+    assert rates.game_seconds == pytest.approx({"saving games": 0.001, "replay buffer": 0.002})
+    del rates.iteration_seconds["ramp-up and last wave"]
+    assert rates.iteration_seconds == pytest.approx({"checkpoint": 0.3, "weight refresh": 0.4})
+
+
+# -- what is refused ------------------------------------------------------------------------------
+
+
+class Bomb:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (str(self.path),))
+
+
+def newest(folder: Path) -> Path:
+    return max((folder / "checkpoints").iterdir())
+
+
+def another_network(folder: Path) -> None:
+    arrays, about = read_arrays(newest(folder))
+    arrays["network/embedding.bias"] = np.zeros(99, np.float32)
+    write_arrays(newest(folder), arrays, about)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-64])
+
+
+def reconfigured(folder: Path, **changes: object) -> None:
+    path = folder / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
+    "another network": (another_network, {}, "weights do not fit a network 32-2-4-64"),
+    "cut off": (lambda f: cut(newest(f)), {}, "it is damaged, or of another kind"),
+    "games cut off": (lambda f: cut(max((f / "games").iterdir())), {}, "it is damaged"),
+    "a pickle bomb": (
+        lambda f: newest(f).write_bytes(pickle.dumps(Bomb(f / "mark"))),
+        {},
+        "it is damaged, or of another kind",
+    ),
+    "no run": (lambda f: (f / "run.json").unlink(), {}, "holds no training run"),
+    "a run already": (lambda f: None, {"resume": False}, "--resume goes on with it"),
+    "a text": (lambda f: (f / "run.json").write_text("{"), {}, "is no configuration of a run"),
+    "no games": (lambda f: reconfigured(f, games=0), {}, "--games must be at least 1"),
+    "no number": (lambda f: reconfigured(f, games="x"), {}, "games: Input should be"),
+    "a newer one": (lambda f: reconfigured(f, version=2), {}, "version: Input should be 1"),
+    "other games": (lambda f: None, {"games": 25}, r"--games: the run in .* has 24"),
+    "done": (lambda f: None, {"iterations": 2}, "has done its .* iterations: ask for more"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_gone_on_with_is_one_line_and_stays_as_it_is(
+    trained: Trained, tmp_path: Path, case: str
+) -> None:
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    damage, changes, words = REFUSED[case]
+    damage(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    settings = run_settings(folder, **{"iterations": 999} | changes)
+    with (
+        pytest.raises(UserError, match=words) as caught,
+        kept_run(settings, {"iterations", *changes}),
+    ):
+        pass
+    assert len(str(caught.value).splitlines()) == 1
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert {**before, folder / "lock": b""} == {**after, folder / "lock": b""}
+    assert not (folder / "mark").exists()
+
+
+def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> None:
+    with (
+        RunFolder(tmp_path),
+        pytest.raises(UserError, match=rf"in use by another process \(pid {os.getpid()}\)"),
+        kept_run(run_settings(tmp_path, resume=False), set()),
+    ):
+        pass
+
+
+def test_what_is_of_the_machine_may_change(trained: Trained, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    settings = run_settings(folder, iterations=999, lanes=9)
+    with kept_run(settings, {"iterations", "lanes"}) as kept:
+        assert (kept.settings.lanes, kept.settings.workers) == (9, 1)
+        assert (kept.settings.games, kept.settings.iterations) == (24, 999)
+        assert kept.training_dtype == "float32"
+
+
+BAD_OPTIONS = {
+    "no iterations": ({"iterations": 0}, "--iterations must be at least 1"),
+    "no rate": ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
+    "no name": ({"schedule": ("lanes=1..2",)}, "--schedule 'lanes=1..2' must be NAME=FIRST"),
+    "no range": ({"schedule": ("games=5",)}, "--schedule"),
+    "from nothing": ({"schedule": ("games=0..5",)}, "--schedule"),
+    "too many": ({"schedule": ("simulations=1..99999",)}, "at most 32,000"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_bad_options_are_one_line(tmp_path: Path, case: str) -> None:
+    changes, words = BAD_OPTIONS[case]
+    with pytest.raises(UserError, match=words):
+        run_settings(tmp_path, **changes)
+    with pytest.raises(UserError, match="--resume needs --run-dir"):
+        replace(run_settings(tmp_path), run_dir=None).check()
+
+
+def test_a_schedule_reaches_the_engine(tmp_path: Path) -> None:
+    made = run_settings(tmp_path, schedule=("games=10..90", "window=5..500000"), iterations=9)
+    assert made.training.games == (10, 90)
+    assert made.training.window == (5, 500_000)
+    assert made.training.simulations is None
+
+
+# -- a full disk ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A disk of 4 MiB: room for two checkpoints."""
+    with tempfile.TemporaryDirectory() as folder:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder]
+        try:
+            mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip("mount is not there")
+        if mounted.returncode:
+            pytest.skip(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_ends_the_run_in_one_line(small_disk: Path, tmp_path: Path) -> None:
+    result = subprocess.run(
+        command(
+            *SMALL,
+            *("--run-dir", str(small_disk / "run"), "--iterations", "50"),
+            *("--output", "report.json"),
+        ),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert result.returncode == 3, result.stderr
+    report = read_report(tmp_path / "report.json")
+    assert "No space left on device." in report.verdict_text
+    assert report.verdict_text.startswith("cannot write ")
+    with RunFolder(small_disk / "run") as folder:
+        folder.check()
+        assert folder.newest_checkpoint is not None
+        read_arrays(folder.newest_checkpoint)
+
+
+# -- a training of weeks --------------------------------------------------------------------------
+
+
+def test_a_long_training_keeps_the_measurement_of_its_newest_iterations(tmp_path: Path) -> None:
+    settings = run_settings(tmp_path, device="cpu", network="32-2-4-64", workers=1)
+    network = load_network(settings)
+    session, arm = Session("iteration", "cpu", settings, network), Arm(settings, network, "cpu")
+    trainer = NetworkTrainer(network)
+    pipeline = TrainingPipeline(arm.engine, trainer, ReplayBuffer(10), settings.training)
+    record = IterationResult(None, [], TrainingResult(0, 0, 0.0, []))  # type: ignore[arg-type]
+    work = Work(pipeline, Timeline(session, arm), 0, begun=[100.0])
+    session.trace.spans.append(Span("set-up", 90.0, 100.0))
+
+    def iterate(seconds: float) -> None:
+        begun, end = work.begun[-1], work.begun[-1] + seconds
+        session.trace.spans.append(Span("self-play", begun, end))
+        session.trace.add("host/cpu", "%", begun, 50.0)
+        arm.add_window(begun, end, np.zeros((), TALLY))
+        work.timeline.trainings.append([end])
+        work.results.append(record)
+        work.begun.append(end)
+        work.forget()
+
+    for _ in range(MOST_MEASURED + 3):
+        iterate(60.0)
+    assert (len(work.results), work.forgotten) == (MOST_MEASURED, 3)
+    assert len(work.timeline.trainings) == len(arm.windows) == MOST_MEASURED
+    assert [span.start for span in session.trace.spans[:2]] == [90.0, 100.0 + 3 * 60]
+    assert session.trace.samples["host/cpu"].times[0] == 100.0 + 3 * 60
+    iterate(2 * LONGEST_MEASURED)
+    assert len(work.results) == len(arm.windows) == 1
+    assert [span.name for span in session.trace.spans] == ["set-up", "self-play"]
