@@ -14,6 +14,9 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIB = 2**20
 
+_KTHREADD = 2
+"""The parent of the kernel's own threads."""
+
 # A library that is named so in a file's path, and what it is.
 _LIBRARIES = {
     "torch": re.compile(rb"/libtorch[_.\w]*\.so"),
@@ -41,6 +44,11 @@ class Stat(NamedTuple):
     def alive(self) -> bool:
         """A zombie only waits for its parent to ask how it ended."""
         return self.state not in "ZX"
+
+    @property
+    def of_the_kernel(self) -> bool:
+        """A thread of the kernel, which has no environment."""
+        return _KTHREADD in (self.pid, self.parent_pid)
 
 
 def pids() -> set[int]:
