@@ -113,6 +113,12 @@ class TrainingPipeline:
     # -- one iteration ------------------------------------------------------------------------
 
     def _iterate(self, watch: Watch) -> IterationResult:
+        settings, search = self.settings, self.engine.search
+        # Not where games are played: a run that is resumed in its training has them behind it.
+        self.engine.search = search._replace(
+            determinizations=self._at(settings.determinizations, search.determinizations),
+            simulations=self._at(settings.simulations, search.simulations),
+        )
         played = []
         while missing := self._missing_games():
             played.append(self._play(self._chunk_games(missing), watch))
@@ -156,11 +162,7 @@ class TrainingPipeline:
         return missing if missing < LONGEST * size else size
 
     def _play(self, games: int, watch: Watch) -> Chunk:
-        settings, search = self.settings, self.engine.search
-        self.engine.search = search._replace(
-            determinizations=self._at(settings.determinizations, search.determinizations),
-            simulations=self._at(settings.simulations, search.simulations),
-        )
+        settings = self.settings
         with watch.phase(SELF_PLAY):
             played = self.engine.generate_games(
                 games,

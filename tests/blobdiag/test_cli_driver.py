@@ -17,7 +17,7 @@ import pytest
 from command_line import in_process
 from scripted_driver import MIG_UUID, NEEDS_DRIVER, UUIDS, driver, gpu, instance
 
-from blobdiag.commands import probing
+from blobdiag.engines import probing
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report, Series
 

@@ -18,27 +18,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from blobdiag.commands.kept_run import kept_run
 
 import reports
 from blobdiag.cli import options
-from blobdiag.commands.iteration import LONGEST_MEASURED, MOST_MEASURED, Timeline, Work
-from blobdiag.commands.session import Session
 from blobdiag.diagnosis.rates import rates_of
+from blobdiag.engines.built_in_course import LONGEST_MEASURED, MOST_MEASURED, BuiltInCourse
+from blobdiag.engines.kept_run import KeptRun, kept_run
 from blobdiag.errors import UserError
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.html import page
 from blobdiag.reporting.model import Metric, Phase, Report
 from blobdiag.run_settings import RunSettings
-from blobdiag.sampling.trace import Span
-from blobdiag.workload import Arm, load_network
+from blobdiag.sampling.trace import Span, Trace
+from blobdiag.workload import load_network
 from engine.checkpoint import read_arrays, write_arrays
 from engine.lanes import TALLY
 from engine.network import weights_hash, weights_of
-from engine.pipeline import IterationResult, TrainingPipeline
-from engine.replay import ReplayBuffer
+from engine.pipeline import IterationResult
 from engine.run_folder import RunFolder
-from engine.training import NetworkTrainer, TrainingResult
+from engine.training import TrainingResult
 
 SMALL = (
     *("--device", "cpu", "--network", "32-2-4-64", "--determinizations", "2", "--lanes", "6"),
@@ -48,9 +46,10 @@ SECONDS = 120
 
 
 def run_settings(folder: Path, **changes: Any) -> RunSettings:
+    given = frozenset(changes)
     own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "schedule": ()}
     own |= {name: changes.pop(name) for name in own.keys() & changes.keys()}
-    made = RunSettings(**vars(options(**changes)), run_dir=folder, **own)
+    made = RunSettings(**vars(options(**changes)) | {"given": given}, run_dir=folder, **own)
     made.check()
     return made
 
@@ -258,7 +257,7 @@ def test_what_cannot_be_gone_on_with_is_one_line_and_stays_as_it_is(
     settings = run_settings(folder, **{"iterations": 999} | changes)
     with (
         pytest.raises(UserError, match=words) as caught,
-        kept_run(settings, {"iterations", *changes}),
+        kept_run(settings),
     ):
         pass
     assert len(str(caught.value).splitlines()) == 1
@@ -271,7 +270,7 @@ def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> Non
     with (
         RunFolder(tmp_path),
         pytest.raises(UserError, match=rf"in use by another process \(pid {os.getpid()}\)"),
-        kept_run(run_settings(tmp_path, resume=False), set()),
+        kept_run(run_settings(tmp_path, resume=False)),
     ):
         pass
 
@@ -279,7 +278,7 @@ def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> Non
 def test_what_is_of_the_machine_may_change(trained: Trained, tmp_path: Path) -> None:
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     settings = run_settings(folder, iterations=999, lanes=9)
-    with kept_run(settings, {"iterations", "lanes"}) as kept:
+    with kept_run(settings) as kept:
         assert (kept.settings.lanes, kept.settings.workers) == (9, 1)
         assert (kept.settings.games, kept.settings.iterations) == (24, 999)
         assert kept.training_dtype == "float32"
@@ -360,29 +359,28 @@ def test_a_full_disk_ends_the_run_in_one_line(small_disk: Path, tmp_path: Path) 
 def test_a_long_training_keeps_the_measurement_of_its_newest_iterations(tmp_path: Path) -> None:
     settings = run_settings(tmp_path, device="cpu", network="32-2-4-64", workers=1)
     network = load_network(settings)
-    session, arm = Session("iteration", "cpu", settings, network), Arm(settings, network, "cpu")
-    trainer = NetworkTrainer(network)
-    pipeline = TrainingPipeline(arm.engine, trainer, ReplayBuffer(10), settings.training)
+    course, trace = BuiltInCourse(KeptRun(settings), network, "cpu"), Trace()
+    arm = course.arm
     record = IterationResult(None, [], TrainingResult(0, 0, 0.0, []))  # type: ignore[arg-type]
-    work = Work(pipeline, Timeline(session, arm), 0, begun=[100.0])
-    session.trace.spans.append(Span("set-up", 90.0, 100.0))
+    course._begun.append(100.0)
+    trace.spans.append(Span("set-up", 90.0, 100.0))
 
     def iterate(seconds: float) -> None:
-        begun, end = work.begun[-1], work.begun[-1] + seconds
-        session.trace.spans.append(Span("self-play", begun, end))
-        session.trace.add("host/cpu", "%", begun, 50.0)
+        begun, end = course._begun[-1], course._begun[-1] + seconds
+        trace.spans.append(Span("self-play", begun, end))
+        trace.add("host/cpu", "%", begun, 50.0)
         arm.add_window(begun, end, np.zeros((), TALLY))
-        work.timeline.trainings.append([end])
-        work.results.append(record)
-        work.begun.append(end)
-        work.forget()
+        course._trainings.append([end])
+        course._results.append(record)
+        course._begun.append(end)
+        course._forget(trace)
 
     for _ in range(MOST_MEASURED + 3):
         iterate(60.0)
-    assert (len(work.results), work.forgotten) == (MOST_MEASURED, 3)
-    assert len(work.timeline.trainings) == len(arm.windows) == MOST_MEASURED
-    assert [span.start for span in session.trace.spans[:2]] == [90.0, 100.0 + 3 * 60]
-    assert session.trace.samples["host/cpu"].times[0] == 100.0 + 3 * 60
+    assert (len(course._results), course._forgotten) == (MOST_MEASURED, 3)
+    assert len(course._trainings) == len(arm.windows) == MOST_MEASURED
+    assert [span.start for span in trace.spans[:2]] == [90.0, 100.0 + 3 * 60]
+    assert trace.samples["host/cpu"].times[0] == 100.0 + 3 * 60
     iterate(2 * LONGEST_MEASURED)
-    assert len(work.results) == len(arm.windows) == 1
-    assert [span.name for span in session.trace.spans] == ["set-up", "self-play"]
+    assert len(course._results) == len(arm.windows) == 1
+    assert [span.name for span in trace.spans] == ["set-up", "self-play"]

@@ -10,9 +10,10 @@ from typing import Any, cast
 import pytest
 from command_line import in_process
 
-from blobdiag.commands import explain, probing, tune
+from blobdiag.commands import explain, tune
 from blobdiag.commands.explain import Chain, chain_table, stage_table
 from blobdiag.commands.tune import Candidate, Sweep, candidates, lane_grid
+from blobdiag.engines import probing
 from blobdiag.errors import UserError
 from blobdiag.reporting.files import read_report
 from blobdiag.settings import Settings

@@ -117,7 +117,7 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_weights_and_examples(
     assert [r.buffer_examples for r in records] == [200, 350, 500]
     assert records[-1].learning_rate == pytest.approx(1e-3 * FLOOR, rel=0.2)
 
-    calls, deaths = 0, 0
+    calls, deaths, own = 0, 0, engine.search._replace(determinizations=3, simulations=30)
 
     def dies(*_: object) -> None:
         nonlocal calls
@@ -126,6 +126,7 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_weights_and_examples(
             raise Died
 
     for attempt in range(99):
+        engine.search = own  # as in a new process
         with RunFolder(tmp_path) as folder:
             # Later attempts begin with other weights: all must come from the folder.
             again = pipeline(engine, CHANGING, folder, seed=1 if attempt == 0 else 9)
