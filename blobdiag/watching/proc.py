@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -49,6 +50,12 @@ class Stat(NamedTuple):
     def of_the_kernel(self) -> bool:
         """A thread of the kernel, which has no environment."""
         return _KTHREADD in (self.pid, self.parent_pid)
+
+
+def started_at(start_ticks: int) -> float:
+    """Monotonic seconds: ticks count on while a machine sleeps, and monotonic time does not."""
+    booted = time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + start_ticks / TICKS_PER_SECOND
 
 
 def pids() -> set[int]:

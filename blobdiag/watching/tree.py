@@ -8,7 +8,6 @@ missed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from time import monotonic
@@ -70,9 +69,6 @@ class Tree:
         self._changing: set[int] = set()
         """PIDs of the last scan that were just becoming another program (exec): they show no
         environment for a moment, and are asked again."""
-        # Start times count from boot, and so stand still with a machine that sleeps no more than
-        # CLOCK_BOOTTIME does.
-        self._boot = monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
     @property
     def alive(self) -> list[Seen]:
@@ -122,7 +118,7 @@ class Tree:
             pid=pid,
             start_ticks=stat.start_ticks,
             parent_pid=stat.parent_pid,
-            started=self._boot + stat.start_ticks / proc.TICKS_PER_SECOND,
+            started=proc.started_at(stat.start_ticks),
             environment=environment,
         )
         self._alive[pid] = process
