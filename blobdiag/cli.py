@@ -384,9 +384,7 @@ def tune(
     ),
 )
 def run(
-    command: Annotated[
-        list[str], typer.Argument(metavar="[--] CMD ARGS...", help="Any program, as it is")
-    ],
+    command: Annotated[list[str], typer.Argument(metavar="CMD", help="Any program, as it is")],
     expect_device: Annotated[
         str | None,
         _option(
@@ -406,10 +404,11 @@ def run(
         _option("End the command after so long, with exit code 124", JUDGEMENT, metavar="SECONDS"),
     ] = None,
     no_instrument: Annotated[
-        bool, _option("Count nothing inside its Python processes", ENGINE, "--no-instrument")
+        bool,
+        _option("Count nothing inside its Python processes", "Counting inside", "--no-instrument"),
     ] = False,
     count_every: Annotated[
-        int, _option("Count 1 of N calls, for networks of microseconds", ENGINE)
+        int, _option("Count 1 of N calls, for networks of microseconds", "Counting inside")
     ] = 1,
     label: Annotated[
         str | None, _option("Name this machine in the report; it says none itself", OUTPUT)

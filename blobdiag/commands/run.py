@@ -34,7 +34,7 @@ MARK = "BLOBDIAG_RUN"
 TIMED_OUT = 124
 """Exit code, as timeout(1) has it."""
 
-LOOK_SECONDS, LOOK_SHARE = 0.25, 0.007
+LOOK_SECONDS, LOOK_SHARE = 0.1, 0.007
 READ_SECONDS, READ_SHARE = 1.0, 0.003
 REPORT_SECONDS, REPORT_SHARE = 5.0, 0.005
 """How often at most, and of a core how much at most (see Paced)."""

@@ -96,6 +96,7 @@ def table(index: Index) -> RenderableType:
     for path, report in index.entries:
         run = [
             f"{report.command} on {report.device}: {report.verdict}",
+            *([report.program.command] if report.program else []),
             _machine(report),
             path.name,
         ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from time import monotonic
 
 from blobdiag.watching import proc
-from blobdiag.watching.records import NAME, Inside, Mark, read_marks, read_records
+from blobdiag.watching.records import NAME, Identity, Inside, Mark, read_marks, read_records
 
 MOST_ENDED = 400
 """Accounts of processes that ended; of more, those that called most."""
@@ -21,6 +22,8 @@ class Accounts:
     def __init__(self, folder: Path) -> None:
         self.insides: list[Inside] = []
         self.marks: list[Mark] = []
+        self.ended: dict[Identity, float] = {}
+        """When a process was first seen to have ended, in monotonic seconds."""
         self._folder = folder
         self._leaving = folder / "ended"
         self._leaving.mkdir()
@@ -46,7 +49,9 @@ class Accounts:
         for path in self._folder.iterdir():
             if NAME.fullmatch(path.name) and _ended(*map(int, path.name.split(".")[:2])):
                 path.rename(self._leaving / path.name)
-        self._ended += read_records(self._leaving)
+        leaving = read_records(self._leaving)
+        self._ended += leaving
+        self.ended |= {inside.identity: monotonic() for inside in leaving}
         self._ended_marks += read_marks(self._leaving)
         for path in self._leaving.iterdir():
             path.unlink()
@@ -54,6 +59,7 @@ class Accounts:
             self._ended.sort(key=_calls, reverse=True)
             for inside in self._ended[MOST_ENDED:]:
                 self._forgotten.update(inside.progress)
+                del self.ended[inside.identity]
             del self._ended[MOST_ENDED:]
         if len(self._ended_marks) > MOST_MARKS:
             self._ended_marks.sort(key=lambda m: (m.end or m.start) - m.start, reverse=True)

@@ -15,6 +15,9 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIB = 2**20
 
+_KTHREADD = 2
+"""The parent of the kernel's own threads."""
+
 # A library that is named so in a file's path, and what it is.
 _LIBRARIES = {
     "torch": re.compile(rb"/libtorch[_.\w]*\.so"),
@@ -42,6 +45,17 @@ class Stat(NamedTuple):
     def alive(self) -> bool:
         """A zombie only waits for its parent to ask how it ended."""
         return self.state not in "ZX"
+
+    @property
+    def of_the_kernel(self) -> bool:
+        """A thread of the kernel, which has no environment."""
+        return _KTHREADD in (self.pid, self.parent_pid)
+
+
+def started_at(start_ticks: int) -> float:
+    """Monotonic seconds: ticks count on while a machine sleeps, and monotonic time does not."""
+    booted = time.monotonic() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return booted + start_ticks / TICKS_PER_SECOND
 
 
 def started(start_ticks: int) -> float:

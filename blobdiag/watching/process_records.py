@@ -9,8 +9,8 @@ from pathlib import Path
 
 from blobdiag.reporting.files import mask_text
 from blobdiag.reporting.model import ProcessRecord
-from blobdiag.watching import proc
-from blobdiag.watching.records import Inside
+from blobdiag.watching.proc import started_at
+from blobdiag.watching.records import Identity, Inside
 from blobdiag.watching.tree import Seen
 
 MOST_PROCESSES = 200
@@ -22,6 +22,9 @@ FEWEST_KINDS = 4
 
 MOST_CHARACTERS = 300
 """Of a command line."""
+
+TOLD = (set(Inside._fields) & set(ProcessRecord.model_fields)) - {"pid", "parent_pid"}
+"""What a process itself knows best."""
 
 COUNTED = "torch"
 NOT_COUNTED = ("jax", "tensorflow", "onnxruntime")
@@ -38,37 +41,59 @@ def masked(arguments: Sequence[str]) -> str:
 def process_records(
     seen: Iterable[Seen],
     insides: Iterable[Inside],
+    ended: Mapping[Identity, float],
     injected: Path | None,
     start: float,
 ) -> tuple[list[ProcessRecord], int]:
     """(records in order of their start, how many were left out).
 
-    `injected` is the folder that brings the instrumentation into a Python process, None: there is
-    none. `start` is the run's, in monotonic seconds.
+    One that called networks, or counted, between two looks is told by its own account alone. When
+    such processes `ended`, and the run's `start`, are in monotonic seconds. `injected` is the
+    folder that brings the instrumentation into a Python process, None: there is none.
     """
-    by_identity = {(inside.pid, inside.start_ticks): inside for inside in insides}
-    pairs = [
-        (process, by_identity.pop((process.pid, process.start_ticks), None)) for process in seen
+    accounts = {inside.identity: inside for inside in insides}
+    pairs: list[tuple[Seen | None, Inside | None]] = [
+        (process, accounts.pop((process.pid, process.start_ticks), None)) for process in seen
     ]
-    missed = [inside for inside in by_identity.values() if inside.modules or inside.progress]
+    pairs += [(None, inside) for inside in accounts.values() if _counted(inside)]
     chosen = sorted(pairs, key=lambda pair: _weight(*pair), reverse=True)[:MOST_PROCESSES]
     kinds = max(FEWEST_KINDS, MOST_KINDS // max(1, len(chosen)))
     records = [
-        _with_kinds(_record(process, inside, injected, start), kinds) for process, inside in chosen
+        _with_kinds(_record(process, inside, ended, injected, start), kinds)
+        for process, inside in chosen
     ]
-    records += [_with_kinds(_missed(inside, start), kinds) for inside in missed[:MOST_PROCESSES]]
-    left_out = len(pairs) - len(chosen) + len(missed[MOST_PROCESSES:])
-    return sorted(records, key=lambda record: record.started_s), left_out
+    return sorted(records, key=lambda record: record.started_s), len(pairs) - len(chosen)
 
 
-def _weight(process: Seen, inside: Inside | None) -> tuple[bool, float]:
-    return bool(inside and (inside.modules or inside.progress)), process.cpu_seconds
+def _counted(inside: Inside | None) -> bool:
+    return inside is not None and bool(inside.modules or inside.progress)
+
+
+def _weight(process: Seen | None, inside: Inside | None) -> tuple[bool, float]:
+    return _counted(inside), 0.0 if process is None else process.cpu_seconds
 
 
 def _record(
-    process: Seen, inside: Inside | None, injected: Path | None, start: float
+    process: Seen | None,
+    inside: Inside | None,
+    ended: Mapping[Identity, float],
+    injected: Path | None,
+    start: float,
 ) -> ProcessRecord:
-    record = ProcessRecord(
+    if inside is None:
+        assert process is not None
+        record = _from_outside(process, start)
+        return record.model_copy(update={"reason": _why_not(process, injected)})
+    if process is None:
+        record = _by_its_account(inside, ended.get(inside.identity), start)
+    else:
+        record = _from_outside(process, start)
+    told = {name: getattr(inside, name) for name in TOLD}
+    return record.model_copy(update={"instrumented": True, **told})
+
+
+def _from_outside(process: Seen, start: float) -> ProcessRecord:
+    return ProcessRecord(
         pid=process.pid,
         parent_pid=process.parent_pid,
         command=masked(process.arguments),
@@ -79,34 +104,18 @@ def _record(
         threads=process.most_threads,
         libraries=sorted(process.libraries),
         driver_opened=process.driver_opened,
-        instrumented=inside is not None,
-        reason=_why_not(process, injected) if inside is None else inside.reason,
-    )
-    return record if inside is None else _with_own_words(record, inside)
-
-
-def _missed(inside: Inside, start: float) -> ProcessRecord:
-    """Of a process that came and went between two looks: all that is known, it said itself."""
-    started = round(proc.started(inside.start_ticks) - start, 2)
-    return _with_own_words(
-        ProcessRecord(
-            pid=inside.pid,
-            parent_pid=inside.parent_pid or 0,
-            command="",
-            started_s=started,
-            ended_s=started,
-            instrumented=True,
-            reason=inside.reason,
-        ),
-        inside,
     )
 
 
-def _with_own_words(record: ProcessRecord, inside: Inside) -> ProcessRecord:
-    """The record with what the process said itself in the fields of the same names."""
-    told = set(Inside._fields) & set(ProcessRecord.model_fields)
-    own = told - {"pid", "parent_pid", "reason"}
-    return record.model_copy(update={name: getattr(inside, name) for name in own})
+def _by_its_account(inside: Inside, ended: float | None, start: float) -> ProcessRecord:
+    """It was gone before it was looked at: what only the system shows is not known."""
+    return ProcessRecord(
+        pid=inside.pid,
+        parent_pid=inside.parent_pid,
+        command=masked(inside.arguments),
+        started_s=round(started_at(inside.start_ticks) - start, 2),
+        ended_s=None if ended is None else round(ended - start, 2),
+    )
 
 
 def _with_kinds(record: ProcessRecord, most: int) -> ProcessRecord:

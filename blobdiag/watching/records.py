@@ -19,13 +19,20 @@ from pydantic import TypeAdapter, ValidationError
 from blobdiag.inside.site import blobdiag_record as layout
 from blobdiag.reporting.model import ModuleCalls
 
+Identity = tuple[int, int]
+"""PID and start, in clock ticks since boot: PIDs are used again."""
+
 
 class Inside(NamedTuple):
-    """One process's own account; the fields are those of `ProcessRecord` of the same names."""
+    """One process's own account; most fields are those of `ProcessRecord` of the same names."""
 
     pid: int
     start_ticks: int
-    """Clock ticks since boot, as in /proc/PID/stat: with the PID it names a process for good."""
+    """Clock ticks since boot, as in /proc/PID/stat."""
+    parent_pid: int
+    """When it began to count."""
+    arguments: list[str]
+    """Of its command line, the beginning."""
     reason: str | None
     python: str | None
     torch: str | None
@@ -40,6 +47,11 @@ class Inside(NamedTuple):
     modules_left_out: int
     progress: dict[str, float]
     parent_pid: int | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """What names a process for good."""
+        return self.pid, self.start_ticks
 
 
 class Mark(NamedTuple):
@@ -78,7 +90,7 @@ class _Record(NamedTuple):
     """Name, start and end; 0: it has not ended."""
 
     @property
-    def process(self) -> tuple[int, int]:
+    def process(self) -> Identity:
         return self.state["pid"], self.state["start_ticks"]
 
 
@@ -90,7 +102,7 @@ KIND: Final = TypeAdapter(tuple[str, str, str, str, bool, bool])
 
 def read_records(folder: Path) -> list[Inside]:
     """What each process counted so far, by PID; it may be called while they count."""
-    processes: dict[tuple[int, int], list[_Record]] = {}
+    processes: dict[Identity, list[_Record]] = {}
     for record in _records(folder):
         processes.setdefault(record.process, []).append(record)
     return [inside for _, records in sorted(processes.items()) if (inside := _inside(records))]

@@ -136,7 +136,7 @@ class Teller:
         told, watch = self._assignment, self._watch
         seen = [] if watch.tree is None else list(watch.tree)
         records, left_out = process_records(
-            seen, watch.accounts.insides, told.injected, watch.trace.start
+            seen, watch.accounts.insides, watch.accounts.ended, told.injected, watch.trace.start
         )
         code = None if ending is None else ending.returncode
         return Program(

@@ -66,6 +66,9 @@ class Tree:
         self._ended: list[Seen] = []
         self._others: set[int] = set()
         """PIDs of the last scan that are not the program's: they are not asked again."""
+        self._changing: set[int] = set()
+        """PIDs of the last scan that were just becoming another program (exec): they show no
+        environment for a moment, and are asked again."""
 
     @property
     def alive(self) -> list[Seen]:
@@ -92,10 +95,11 @@ class Tree:
                 self._update(process, stat, now)
         self._others &= present
         new = sorted(present - self._others - self._alive.keys())
+        self._changing.clear()
         # A child may have a lower number than its parent, where numbers started again.
         while joined := [pid for pid in new if self._joins(pid, now)]:
             new = [pid for pid in new if pid not in joined]
-        self._others.update(new)
+        self._others.update(set(new) - self._changing)
 
     def _joins(self, pid: int, now: float) -> bool:
         """Whether a new process is the program's; it is added if so."""
@@ -106,13 +110,15 @@ class Tree:
         if pid != self.root and stat.parent_pid not in self._alive:
             environment = proc.environment(pid)
             name, value = self._mark
+            if environment == {} and not stat.of_the_kernel:
+                self._changing.add(pid)
             if environment is None or environment.get(name) != value:
                 return False
         process = Seen(
             pid=pid,
             start_ticks=stat.start_ticks,
             parent_pid=stat.parent_pid,
-            started=proc.started(stat.start_ticks),
+            started=proc.started_at(stat.start_ticks),
             environment=environment,
         )
         self._alive[pid] = process

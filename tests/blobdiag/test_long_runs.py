@@ -6,13 +6,17 @@ import tracemalloc
 from statistics import fmean
 
 import pytest
+from watched import calls, watched
 
-from blobdiag.reporting.model import MOST_POINTS
+from blobdiag.reporting.model import MOST_POINTS, Event, ModuleCalls
 from blobdiag.sampling.resolution import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
 from blobdiag.watching import long_trace, proc, tree
 from blobdiag.watching.long_trace import MOST_SERIES, MOST_STRETCHES, LongTrace
 from blobdiag.watching.phases import BUSY, IDLE, find_phases, idle_gaps
+from blobdiag.watching.process_records import process_records
+from blobdiag.watching.records import Inside
+from blobdiag.watching.telling import MOST_EVENTS
 from blobdiag.watching.tree import MOST_ENDED, Tree
 
 HOUR = 3600.0
@@ -105,6 +109,32 @@ def test_a_report_s_series_are_bounded_together() -> None:
     assert trace.not_begun == 50 * 400
     assert sum(len(one.times_s) for one in series) <= long_trace.MOST_POINTS_TOGETHER
     assert sum(len(one.model_dump_json(indent=1)) for one in series) < 3_500_000
+
+
+def test_a_whole_report_is_bounded() -> None:
+    trace = began()
+    for number in range(MOST_SERIES):
+        for tick in range(400):
+            trace.add(f"gpu/GPU-12345678-1234/metric {number}", "W", tick / 3, tick / 7)
+    trace.absorb()
+    histogram = {1 << size: 123_456_789 for size in range(20)}
+    kinds = [calls(number=n + 1, batch_histogram=histogram) for n in range(128)]
+    accounts = [account(pid, kinds) for pid in range(300)]
+    records, left_out = process_records([], accounts, {}, None, 0.0)
+    report = watched(records)
+    event = Event(at_s=1.23456789, kind="signal", text="SIGTERM was passed on to the command")
+    full = report.model_copy(update={"series": trace.to_series(), "events": [event] * MOST_EVENTS})
+    assert (len(records), left_out) == (200, 100)
+    assert len(full.model_dump_json(indent=1)) <= 5_000_000
+
+
+def account(pid: int, kinds: list[ModuleCalls]) -> Inside:
+    """Of a process that called a network in very many ways."""
+    fields = dict.fromkeys(Inside._fields)
+    lists = {"debug_switches": [], "unseen": [], "progress": {"games": 1.0}, "modules": kinds}
+    arguments = ["python", "x" * 290]
+    numbers = {"pid": pid, "start_ticks": 1, "parent_pid": 1, "modules_left_out": 0}
+    return Inside(**fields | lists | numbers | {"arguments": arguments})  # type: ignore[arg-type]
 
 
 class Machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,8 @@ def inside(start_ticks: int = 5, kinds: int = 1) -> Inside:
     return Inside(
         pid=11,
         start_ticks=start_ticks,
+        parent_pid=7,
+        arguments=["/usr/bin/python", "play.py"],
         reason=None,
         python="3.12.1",
         torch="2.9.0",
@@ -69,36 +72,36 @@ def inside(start_ticks: int = 5, kinds: int = 1) -> Inside:
 
 
 def why(process: Seen, injected: Path | None = INJECTED) -> str | None:
-    ((record,), _) = process_records([process], [], injected, 100.0)
+    ((record,), _) = process_records([process], [], {}, injected, 100.0)
     assert not record.instrumented
     return record.reason
 
 
-def test_a_process_that_no_look_caught_is_told_by_its_own_account() -> None:
-    ticks = proc.stat(os.getpid()).start_ticks  # type: ignore[union-attr]
-    start = proc.started(ticks) - 3.0
-    missed = inside(start_ticks=ticks)._replace(parent_pid=7)
-    records, left_out = process_records([seen("python", "play.py")], [missed], INJECTED, start)
-    record = next(record for record in records if record.instrumented)
-    assert (len(records), left_out) == (2, 0)
-    assert (record.pid, record.parent_pid, record.started_s) == (11, 7, 3.0)
-    assert record.modules == missed.modules
-    assert record.cpu_seconds is record.rss_mib is None
-    silent = missed._replace(modules=[], progress={})
-    assert process_records([], [silent], INJECTED, start) == ([], 0)
-
-
 def test_both_accounts_of_a_process_are_joined_by_pid_and_start() -> None:
     process = seen("python", "play.py", cpu_seconds=2.5, peak_rss_mib=300.0, ended=104.0)
-    ((record,), left_out) = process_records([process], [inside()], INJECTED, 98.0)
+    ((record,), left_out) = process_records([process], [inside()], {}, INJECTED, 98.0)
     assert left_out == 0
     assert record.instrumented
     assert (record.started_s, record.ended_s, record.cpu_seconds) == (2.0, 6.0, 2.5)
     assert (record.torch, record.start_method, record.unseen) == ("2.9.0", "spawn", ["dynamo"])
     assert (record.modules[0].module, record.progress) == ("net.Net0", {"games": 3.0})
     # The PID was given twice: what the other process said is not this one's.
-    records, _ = process_records([process], [inside(start_ticks=6)], INJECTED, 98.0)
-    assert sorted((r.instrumented, len(r.modules)) for r in records) == [(False, 0), (True, 1)]
+    two, _ = process_records([process], [inside(start_ticks=6)], {}, INJECTED, 98.0)
+    assert {(record.instrumented, len(record.modules)) for record in two} == {(False, 0), (True, 1)}
+
+
+def test_a_process_that_was_gone_before_it_was_looked_at_is_told_by_its_own_account() -> None:
+    ticks = round((time.clock_gettime(time.CLOCK_BOOTTIME) - 10) * proc.TICKS_PER_SECOND)
+    missed, start = inside(start_ticks=ticks), time.monotonic() - 12
+    ended = {missed.identity: start + 5}
+    ((record,), left_out) = process_records([], [missed], ended, INJECTED, start)
+    assert (record.pid, record.parent_pid, record.command) == (11, 7, "python play.py")
+    assert record.started_s == pytest.approx(2, abs=0.2)
+    assert (record.ended_s, record.cpu_seconds, record.driver_opened) == (5.0, None, None)
+    assert (record.instrumented, record.modules[0].calls, left_out) == (True, 1, 0)
+    # One that has nothing to tell is not worth a line.
+    silent = missed._replace(modules=[], progress={})
+    assert process_records([], [silent], ended, INJECTED, start) == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,8 @@ def test_records_and_kinds_are_bounded() -> None:
     extra = range(MOST_PROCESSES + 30)
     many = [seen("python", pid=1000 + n, cpu_seconds=float(n)) for n in extra]
     idle_but_counted = seen("python", cpu_seconds=0.0)
-    records, left_out = process_records([*many, idle_but_counted], [inside(kinds=50)], INJECTED, 0)
+    accounts = [inside(kinds=50)]
+    records, left_out = process_records([*many, idle_but_counted], accounts, {}, INJECTED, 0)
     assert (len(records), left_out) == (MOST_PROCESSES, 31)
     (counted,) = [record for record in records if record.instrumented]
     assert [module.calls for module in counted.modules] == [50, 49, 48, 47, 46]
@@ -155,21 +159,17 @@ def test_command_lines_are_masked_and_short() -> None:
 
 def test_proc_of_a_real_process() -> None:
     environment = {**os.environ, "A_MARK": "here"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(["cat"], env=environment, stdin=pipe, stdout=pipe) as child:
+    with subprocess.Popen(["sleep", "30"], env=environment) as child:
         try:
-            # Popen returns while the kernel still sets the new program up: its answer comes after.
-            assert child.stdin is not None
-            assert child.stdout is not None
-            child.stdin.write(b"there\n")
-            child.stdin.flush()
-            assert child.stdout.readline() == b"there\n"
             stat = proc.stat(child.pid)
             assert stat is not None
             assert (stat.parent_pid, stat.threads, stat.alive) == (os.getpid(), 1, True)
             assert child.pid in proc.pids()
-            assert (proc.environment(child.pid) or {})["A_MARK"] == "here"
-            assert proc.arguments(child.pid) == ["cat"]
+            # While it becomes another program it has none for a moment.
+            while not (found := proc.environment(child.pid)):
+                assert found == {}
+            assert found["A_MARK"] == "here"
+            assert proc.arguments(child.pid) == ["sleep", "30"]
             assert (proc.libraries(child.pid), proc.holds_driver(child.pid)) == ([], False)
         finally:
             child.kill()

@@ -56,7 +56,7 @@ class Record:
         self._reserved = set()  # type: set[int]
         self.pid = os.getpid()
         state["pid"], state["start_ticks"] = self.pid, _start_ticks()
-        state["parent_pid"] = os.getppid()
+        state["parent_pid"], state["arguments"] = os.getppid(), _arguments()
         name = "{}.{}.{}".format(self.pid, state["start_ticks"], int(1e9 * time.time()))
         self.path = os.path.join(folder, name)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -233,6 +233,12 @@ def _start_ticks() -> int:
     """Of this process: clock ticks since boot, field 22 of /proc/self/stat."""
     with open("/proc/self/stat", "rb") as file:
         return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def _arguments() -> "list[str]":
+    """The command line's beginning; the text of the state has little room."""
+    parts = _command_line()[:300].rstrip(b"\0").split(b"\0")
+    return [part.decode("utf-8", "replace").encode("ascii", "replace").decode() for part in parts]
 
 
 def _command_line() -> bytes:

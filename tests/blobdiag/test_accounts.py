@@ -1,0 +1,62 @@
+"""The accounts of real processes: read while they run, kept in bounded space after their end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from blobdiag.watching import accounts as module
+from blobdiag.watching.accounts import Accounts
+from blobdiag.watching.injection import environment
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
+
+PLAY = """
+import sys
+from blobdiag_marks import phase, progress
+with phase("self-play"):
+    progress(games=int(sys.argv[1]))
+print("played", flush=True)
+sys.stdin.read()
+"""
+
+
+def play(folder: Path, games: int) -> subprocess.Popen[bytes]:
+    """A process that has counted so many games, and lives until its stdin is closed."""
+    command = [sys.executable, "-c", PLAY, str(games)]
+    given = environment(os.environ, folder)
+    process = subprocess.Popen(
+        command, env=given, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"played\n"
+    return process
+
+
+def test_what_a_process_said_is_kept_when_its_record_is_gone(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path)
+    with play(tmp_path, 3) as process:
+        accounts.read()
+        (inside,) = accounts.insides
+        assert (inside.pid, inside.parent_pid, accounts.ended) == (process.pid, os.getpid(), {})
+        assert inside.arguments[:2] == [sys.executable, "-c"]
+    accounts.read()
+    assert [path.name for path in tmp_path.iterdir()] == ["ended"], "its file was removed"
+    assert accounts.insides == [inside]
+    assert list(accounts.ended) == [inside.identity]
+    assert [(mark.name, mark.pid) for mark in accounts.marks] == [("self-play", process.pid)]
+
+
+def test_of_too_many_the_counters_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_ENDED", 2)
+    accounts = Accounts(tmp_path)
+    for games in (1, 2, 3, 4):
+        with play(tmp_path, games):
+            pass
+        accounts.read()
+    assert len(accounts.insides) == len(accounts.ended) == 2
+    assert accounts.progress() == {"games": 10.0}
