@@ -355,7 +355,9 @@ class ModuleCalls(Model):
         default_factory=dict,
         description="rows of a call, rounded up to a power of two: how many calls",
     )
-    threads: int = Field(default=1, description="different threads that called it")
+    threads: int = Field(
+        default=1, description="threads that called it: the most there were at one time"
+    )
     intra_op_threads: int | None = Field(
         default=None, description="torch.get_num_threads() in the calling thread"
     )
@@ -386,7 +388,8 @@ class ProcessRecord(Model):
     python: str | None = None
     torch: str | None = None
     start_method: str | None = Field(
-        default=None, description="of multiprocessing: fork, spawn, forkserver; None: not told"
+        default=None,
+        description="how it was begun: fork, spawn, forkserver; None: in none of these ways",
     )
     cuda_visible_devices: str | None = None
     cuda_initialised: bool | None = Field(
