@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+import blobdiag.own_engine  # noqa: F401
 from blobdiag.errors import UserError
 from blobdiag.settings import MAX_SIMULATIONS, Settings
 from engine.iterations import TrainingSettings

@@ -12,22 +12,11 @@ from collections.abc import Callable, Mapping
 from itertools import compress
 from time import monotonic
 
-import engine
-
-if getattr(engine, "PROJECT", None) != "blobdiag":
-    from blobdiag.errors import UserError
-
-    # A folder without an __init__.py is a package without a file.
-    _where = getattr(engine, "__file__", None) or next(iter(engine.__path__), "nowhere")
-    raise UserError(
-        f"another package named 'engine' is in the way ({_where}): "
-        "rename it, or take its folder off PYTHONPATH"
-    )
-
 import numpy as np
 import safetensors.torch
 import torch
 
+import blobdiag.own_engine  # noqa: F401
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
 from blobdiag.engines.probing import probe
 from blobdiag.engines.protocol import OnEvent, OnProgress, PhaseMarker, Probes, Watch

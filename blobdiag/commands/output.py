@@ -14,14 +14,16 @@ def html_path(report: Path) -> Path:
     return report.with_suffix(".html")
 
 
-def report_file(command: str, device: str, output: Path | None, html: bool) -> Path:
+def report_file(
+    command: str, device: str, output: Path | None, html: bool, folder: Path = REPORTS
+) -> Path:
     """A name that is free, its page's too if `html`, in a folder that can be written to.
 
-    Raises UserError.
+    `folder` is where it goes if no `output` is asked for. Raises UserError.
     """
     if output is None:
-        check_writable(REPORTS)
-        return report_path(REPORTS, command, device, datetime.now(UTC))
+        check_writable(folder)
+        return report_path(folder, command, device, datetime.now(UTC))
     beside = [html_path(output)] if html else []
     if output in beside:
         raise UserError(f"--output {output}: --html needs this name for its page")

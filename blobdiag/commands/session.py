@@ -334,7 +334,7 @@ def run(
     fail for good end the measurement, not the report.
     """
     engine = BuiltIn(settings) if settings.engine is None else Foreign(settings)
-    path = report_file(command, device, settings.output, settings.html)
+    path = report_file(command, device, settings.output, settings.html, settings.reports)
     session = Session(command, device, settings, engine)
     cut = None
     with sigterm_raises():

@@ -58,15 +58,6 @@ def started_at(start_ticks: int) -> float:
     return booted + start_ticks / TICKS_PER_SECOND
 
 
-def started(start_ticks: int) -> float:
-    """When a process with these ticks in its `stat` started, in monotonic seconds.
-
-    They count from boot, also while the machine sleeps.
-    """
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic() - now + start_ticks / TICKS_PER_SECOND
-
-
 def pids() -> set[int]:
     """All processes of this PID namespace."""
     return {int(name) for name in os.listdir("/proc") if name.isdecimal()}

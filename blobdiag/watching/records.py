@@ -46,7 +46,6 @@ class Inside(NamedTuple):
     modules: list[ModuleCalls]
     modules_left_out: int
     progress: dict[str, float]
-    parent_pid: int | None = None
 
     @property
     def identity(self) -> Identity:

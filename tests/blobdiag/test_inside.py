@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import venv
@@ -459,6 +460,19 @@ def test_marks_need_nothing_but_the_injected_folder(tmp_path: Path) -> None:
     assert len(parent) == 32
     assert run.process(child).progress == {"games": 5}
     assert run.process(pid).torch is None
+
+
+def test_the_form_of_the_readme_works_everywhere(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    [form] = re.findall(
+        r"```python\n(from contextlib import nullcontext\n.*?)```", readme, re.DOTALL
+    )
+    unwatched = [sys.executable, "-I", "-S", "-c", form]
+    assert subprocess.run(unwatched, capture_output=True, check=True).stderr == b""
+    run = Run(tmp_path, "-c", form)
+    assert run.done.stderr == ""
+    assert [mark.name for mark in run.marks] == ["self-play"]
+    assert run.processes[0].progress == {"games": 1}
 
 
 def test_marks_do_nothing_unwatched_and_cost_next_to_nothing() -> None:
