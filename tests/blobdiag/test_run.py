@@ -30,11 +30,15 @@ SECONDS = 60
 # Tells of each signal it gets, for some seconds; the last lines are its own end.
 TELLER = """
 import signal, sys, time
-def tell(number, frame): print(signal.Signals(number).name, flush=True)
+def tell(number, frame):
+    global end
+    print(signal.Signals(number).name, flush=True)
+    if number == signal.SIGUSR1:
+        end = time.monotonic() + 0.6
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, tell)
+end = time.monotonic() + 30
 print("ready", flush=True)
-end = time.monotonic() + 2
 while time.monotonic() < end:
     time.sleep(0.02)
 sys.exit(9)
