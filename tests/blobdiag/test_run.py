@@ -37,7 +37,7 @@ def tell(number, frame):
         end = time.monotonic() + 0.6
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, tell)
-end = time.monotonic() + 30
+end = time.monotonic() + float((sys.argv[1:] or ["30"])[0])
 print("ready", flush=True)
 while time.monotonic() < end:
     time.sleep(0.02)
@@ -343,7 +343,7 @@ def test_a_terminal_treats_blobdiag_and_the_command_as_one_job(tmp_path: Path) -
     (tmp_path / "teller.py").write_text(TELLER)
     with Terminal(tmp_path) as terminal:
         run = f"{sys.executable} -m blobdiag run --quiet --output run.json --"
-        terminal.type(f"{run} {sys.executable} teller.py\n", until="ready")
+        terminal.type(f"{run} {sys.executable} teller.py 4\n", until="ready")
         terminal.type("\x03", until="SIGINT")
         terminal.type("\x1a", until="Stopped")
         terminal.type("fg; echo rc=$?\n", until="rc=9")
