@@ -45,10 +45,13 @@ sys.exit(9)
 """
 
 
+# What started the tests may have SIGHUP ignored, as nohup does: then it would not be passed on.
 LAUNCHER = """
+import signal
 from blobdiag.cli import main
 from blobdiag.commands import run
 run.PATIENCE_SECONDS = {}
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 main()
 """
 
