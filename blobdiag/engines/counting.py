@@ -10,19 +10,16 @@ from typing import NamedTuple
 
 from blobdiag.reporting.model import ModuleCalls, WorkerRecord
 from blobdiag.watching.injection import environment
-from blobdiag.watching.records import Inside, read_records
+from blobdiag.watching.records import Identity, Inside, read_records
 
 COUNT_EVERY = 8
 """One call in so many is looked at, so that counting does not slow what is measured."""
-
-Process = tuple[int, int]
-"""PID and start: a PID alone may come again."""
 
 
 class Kind(NamedTuple):
     """Calls of one process that are counted together."""
 
-    process: Process
+    process: Identity
     module: str
     parameter_device: str
     input_device: str
@@ -49,7 +46,7 @@ class ForwardCounts:
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="blobdiag-")
-        self._said: dict[Process, Inside] = {}
+        self._said: dict[Identity, Inside] = {}
         self._before: Count = Counter()
         self._done: Count = Counter()
 
@@ -87,7 +84,7 @@ class ForwardCounts:
 
     def workers(self, device_asked: str) -> list[WorkerRecord]:
         """Each process that called a network: where that was, and with what."""
-        by_process: dict[Process, Count] = {}
+        by_process: dict[Identity, Count] = {}
         for (kind, what), count in self._done.items():
             by_process.setdefault(kind.process, Counter())[kind, what] = count
         return [
@@ -98,11 +95,10 @@ class ForwardCounts:
     def _read(self) -> Count:
         counted: Count = Counter()
         for said in read_records(Path(self._folder.name)):
-            process = (said.pid, said.start_ticks)
-            self._said[process] = said
+            self._said[said.identity] = said
             for calls in said.modules:
                 if calls.parameter_device != "none":
-                    kind = _kind(process, calls)
+                    kind = _kind(said.identity, calls)
                     counted[kind, "calls"] += calls.calls
                     counted[kind, "rows"] += calls.rows or 0
                     for rows, count in calls.batch_histogram.items():
@@ -110,7 +106,7 @@ class ForwardCounts:
         return counted
 
 
-def _kind(process: Process, calls: ModuleCalls) -> Kind:
+def _kind(process: Identity, calls: ModuleCalls) -> Kind:
     return Kind(
         process,
         calls.module,
@@ -132,9 +128,7 @@ def _record(number: int, device_asked: str, said: Inside, counted: Count) -> Wor
     for (_, what), count in counted.items():
         if isinstance(what, Size):
             sizes[what.rows] += count
-    threads = [
-        calls for calls in said.modules if _kind((said.pid, said.start_ticks), calls) in kinds
-    ]
+    threads = [calls for calls in said.modules if _kind(said.identity, calls) in kinds]
     return WorkerRecord(
         worker=number,
         pid=said.pid,

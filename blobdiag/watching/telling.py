@@ -15,6 +15,7 @@ from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.program_checks import program_checks
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.reporting.files import Value, mask_text
+from blobdiag.reporting.limits import kept_events, kept_gaps
 from blobdiag.reporting.model import Event, Gpu, Phase, Program, Report
 from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.resolution import shortest_visible_gap
@@ -28,7 +29,6 @@ from blobdiag.watching.watch import Watch
 
 COMMAND = "run"
 ANY_DEVICE = "any device"
-MOST_EVENTS = 200
 
 
 class Assignment(NamedTuple):
@@ -84,8 +84,7 @@ class Teller:
 
     def event(self, kind: str, text: str) -> None:
         """Something happened just now."""
-        if len(self.events) < MOST_EVENTS:
-            self.events.append((monotonic(), kind, text))
+        self.events.append((monotonic(), kind, text))
 
     def report(self, ending: Ending | None, judge: bool) -> Report:
         """All that is known; `ending` is None while the command runs.
@@ -123,7 +122,7 @@ class Teller:
                 *energies(trace, recorder.gpus, used),
                 *progress.rates(trace, trace.start, now),
             ],
-            idle_gaps=gaps,
+            idle_gaps=kept_gaps(gaps),
             program=self._program(phases, ending),
             events=self._events(ending, phases),
             seconds_shortest_visible_gap=max(
@@ -183,10 +182,12 @@ class Teller:
             seen.append((now, "series", "some series are left out: there are too many"))
         if ending is None:
             seen.append((now, "running", "written while the command was still running"))
-        return [
-            Event(at_s=time - watch.trace.start, kind=kind, text=mask_text(text))
-            for time, kind, text in sorted(seen)[-MOST_EVENTS:]
-        ]
+        return kept_events(
+            [
+                Event(at_s=time - watch.trace.start, kind=kind, text=mask_text(text))
+                for time, kind, text in sorted(seen)
+            ]
+        )
 
 
 def _judged(

@@ -118,7 +118,7 @@ class Watch:
             if len(self._followed) >= MOST_FOLLOWED and not self._make_room(process):
                 break
             self._followed[process.pid] = process
-            self.recorder.watch({process.pid: f"process {process.pid}"})
+            self.recorder.watch([process.pid])
 
     def _make_room(self, process: Seen) -> bool:
         ended = [p for p in self._followed.values() if not p.alive]

@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from watched import calls, watched
 
+from blobdiag.reporting.limits import MOST_EVENTS
 from blobdiag.reporting.model import MOST_POINTS, Event, ModuleCalls
 from blobdiag.sampling.resolution import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
@@ -16,7 +17,6 @@ from blobdiag.watching.long_trace import MOST_SERIES, MOST_STRETCHES, LongTrace
 from blobdiag.watching.phases import BUSY, IDLE, find_phases, idle_gaps
 from blobdiag.watching.process_records import process_records
 from blobdiag.watching.records import Inside
-from blobdiag.watching.telling import MOST_EVENTS
 from blobdiag.watching.tree import MOST_ENDED, Tree
 
 HOUR = 3600.0

@@ -71,8 +71,10 @@ def test_a_healthy_run_shows_none_of_them(healthy: Run) -> None:
         assert worker.handshake.weights_version == 0
         assert worker.modes is not None
         assert (worker.modes.grad_enabled, worker.modes.train_mode) == (False, False)
-        # Of each lane at least one; how the games are shared out is the workers' speed.
-        assert 16 <= len(worker.deals) == len(set(worker.deals)) <= 32
+        # How the games are shared out is the workers' speed.
+        played = int(worker.tally["games"])
+        assert len(worker.deals) == len(set(worker.deals)) == min(32, played)
+    assert max(len(worker.deals) for worker in healthy.workers) == 32
     one, two = healthy.workers
     assert not set(one.deals) & set(two.deals)
 

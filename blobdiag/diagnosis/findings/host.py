@@ -51,6 +51,13 @@ MIN_RSS_SAMPLES = 12
 MOST_POINTS = 120
 
 
+QUOTA_NOT_COUNTED = (
+    "os.cpu_count() counts the machine's cores. A container's quota of CPU time does not lower it, "
+    "and threads beyond the quota are all stopped for the rest of each period."
+)
+"""Why cores are counted wrong."""
+
+
 def cpu_oversubscription(report: Report) -> Finding | None:
     """More computing threads than cores: intra-op threads × threads, summed over the workers."""
     cores = report.machine.cores_usable
@@ -136,10 +143,7 @@ def cores_counted_wrong(report: Report) -> Finding | None:
     return Finding(
         name="cores-counted-wrong",
         title=f"{threads} threads were started for {cores} cores: the machine shows more",
-        cause=(
-            "os.cpu_count() counts the machine's cores. A container's quota of CPU time does not "
-            "lower it, and threads beyond the quota are all stopped for the rest of each period."
-        ),
+        cause=QUOTA_NOT_COUNTED,
         evidence=[
             f"cgroup quota {quota:g} cores, os.cpu_count() {machine.cores_total}, usable {cores}",
             f"{len(arm)} workers with {threads} computing threads",

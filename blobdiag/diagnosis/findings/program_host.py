@@ -12,6 +12,7 @@ from blobdiag.diagnosis.findings.host import (
     GIL_THREADS,
     IDLE_CORES_PERCENT,
     MANY_SWITCHES,
+    QUOTA_NOT_COUNTED,
 )
 from blobdiag.diagnosis.program import (
     CPU,
@@ -64,9 +65,8 @@ def cpu_oversubscription(report: Report) -> Finding | None:
         title=f"{threads} computing threads of {len(crowd)} processes share {cores} usable cores",
         cause=(
             "Each process computes with as many threads as it sees cores; what the parent sets "
-            "does not reach a spawned worker. Threads of one core take turns, and OpenMP's "
-            "spin while "
-            "they wait for others."
+            "does not reach a spawned worker. Threads of one core take turns, and OpenMP's spin "
+            "while they wait for others."
         ),
         evidence=shortened(
             [
@@ -128,10 +128,7 @@ def cores_counted_wrong(report: Report) -> Finding | None:
     return Finding(
         name="cores-counted-wrong",
         title=f"{threads} threads were started for {cores} cores: the machine shows more",
-        cause=(
-            "os.cpu_count() counts the machine's cores. A container's quota of CPU time does not "
-            "lower it, and threads beyond the quota are all stopped for the rest of each period."
-        ),
+        cause=QUOTA_NOT_COUNTED,
         evidence=[
             f"cgroup quota {quota:g} cores, os.cpu_count() {machine.cores_total}, usable {cores}",
             *shortened([f"pid {c.process.pid}: {c.threads} intra-op threads" for c in crowd]),
