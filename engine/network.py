@@ -21,6 +21,8 @@ ANSWERS = ACTIONS + MAX_PLAYERS
 """Numbers the inference form gives for a position: policy logits, then a value for each seat."""
 
 CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+CAN_PACK_BFLOAT16 = CAN_PACK and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+"""On x86 from AVX-512 on: without, oneDNN refuses to lay such weights out."""
 PACKED_FROM = 256 * 256
 """Weights of a float32 layer from which its packed form is the faster one."""
 PACKED_ROWS = 192
@@ -134,8 +136,11 @@ class FoldedLinear(nn.Linear):
     def pack(self) -> None:
         """Rearrange the weights as they are now; nothing where it does not pay, or torch cannot."""
         self.packed = None
-        pays = self.weight.dtype is torch.bfloat16 or self.weight.numel() >= PACKED_FROM
-        if self.weight.device.type == "cpu" and pays and CAN_PACK:
+        if self.weight.dtype is torch.bfloat16:
+            pays = CAN_PACK_BFLOAT16
+        else:
+            pays = CAN_PACK and self.weight.numel() >= PACKED_FROM
+        if self.weight.device.type == "cpu" and pays:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -200,7 +200,8 @@ def test_the_example_is_seen_from_inside(runs: dict[str, Run]) -> None:
         assert worker.intra_op_threads == 1
         assert set(worker.batch_histogram) == {1}
     [cpu] = run.report.throughput
-    assert cpu.mean_batch == 1
+    # Read while it is written: one call may have its rows counted, and not yet itself.
+    assert cpu.mean_batch == pytest.approx(1, rel=0.01)
     positions = sum(worker.evaluations or 0 for worker in run.report.workers)
     assert 5 <= positions / cpu.games <= 9, "moves a game"
     assert sum(block.evaluations or 0 for block in cpu.blocks) == pytest.approx(positions, rel=0.1)

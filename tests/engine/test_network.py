@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.network import (
-    CAN_PACK,
+    CAN_PACK_BFLOAT16,
     BlobNet,
     InferenceNet,
     NetworkConfig,
@@ -95,7 +95,7 @@ def test_packed_weights_give_the_same_answers_and_follow_new_ones() -> None:
     states = probe_states(77).bfloat16()
     plain, packed = (InferenceNet(old).to(torch.bfloat16) for _ in range(2))
     packed.pack()
-    assert (packed.narrow[0].packed is not None) == CAN_PACK
+    assert (packed.narrow[0].packed is not None) == CAN_PACK_BFLOAT16
     assert plain.narrow[0].packed is None
     # The residual is added before rounding where it is fused, after it where it is not.
     assert difference(plain, packed, probe_states(77)).within_tolerance
