@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from engine.encoding import STATE_DIM
 from engine.rules import ACTIONS, MAX_PLAYERS
+from engine.symmetry import ACTION_COLUMNS, ORDERS, STATE_COLUMNS
 
 
 class Examples(NamedTuple):
@@ -118,13 +119,26 @@ class ReplayBuffer:
         self.added += examples.rows
 
     def sample(self, count: int) -> Examples:
-        """`count` examples drawn uniformly with replacement. Raises ValueError when empty."""
+        """`count` examples drawn uniformly with replacement, their suits under random names.
+
+        Raises ValueError when empty.
+        """
         if not self.added:
             raise ValueError("the replay buffer is empty: add examples before sampling")
         first = self.added - min(len(self), self.window)
         places = self._random.integers(first, self.added, size=count) % self.capacity
         np.add.at(self.uses, places, 1)
-        return Examples._make(column[places] for column in self.examples)
+        order = self._random.integers(len(ORDERS), size=count)
+        rows, actions = places[:, None], ACTION_COLUMNS[order]
+        kept = self.examples
+        return Examples(
+            states=kept.states[rows, STATE_COLUMNS[order]],
+            legal=kept.legal[rows, actions],
+            policy=kept.policy[rows, actions],
+            outcome=kept.outcome[places],
+            seats=kept.seats[places],
+            game=kept.game[places],
+        )
 
     @property
     def places(self) -> NDArray[np.int64]:
