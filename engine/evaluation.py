@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +28,19 @@ PROGRESS_SECONDS = 0.2
 
 OnProgress = Callable[[int], None]
 """Called, a few times a second, with the number of games that have ended."""
+
+
+class MatchResult(NamedTuple):
+    """What the finished deals of an evaluation came to; plain values."""
+
+    deals: int
+    difference: float
+    """Points: the agent's mean score minus the opponents'."""
+    standard_error: float | None
+    """Of the difference, the deals being independent; None for a single one."""
+    exact_bids: float
+    """Share of the agent's bids that were made exactly."""
+    opponents_exact_bids: float
 
 
 class Evaluation:
@@ -133,6 +147,21 @@ class Evaluation:
         """[finished deals] share of the agent's bids that were made exactly; the opponents'."""
         # An exact bid scores at least 10, any other 0.
         return self._by_side(self.scores > 0)
+
+    def result(self) -> MatchResult | None:
+        """All of it in a few numbers; None while no deal is finished."""
+        differences = self.differences()
+        deals = len(differences)
+        if not deals:
+            return None
+        agent, opponents = self.exact_bids()
+        return MatchResult(
+            deals=deals,
+            difference=float(differences.mean()),
+            standard_error=float(differences.std(ddof=1) / deals**0.5) if deals > 1 else None,
+            exact_bids=float(agent.mean()),
+            opponents_exact_bids=float(opponents.mean()),
+        )
 
     def _by_side(self, results: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """[finished deals] means of `results`, shaped like the scores: the agent's, opponents'."""

@@ -5,7 +5,8 @@ Plain values all of them: they go to a run's folder as JSON.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from engine.schedules import Ramp
 
@@ -33,6 +34,16 @@ class TrainingSettings(NamedTuple):
     chunk_seconds: float = 60.0
     save_seconds: float = 60.0
     """Of training between two checkpoints."""
+    evaluate_every: int | None = None
+    """Play matches after every so many iterations, and after the last; None: never."""
+    deals: int = 250
+    """Of each match."""
+
+    def evaluates(self, iteration: int) -> bool:
+        """Whether matches follow this one, numbered from 0."""
+        if self.evaluate_every is None:
+            return False
+        return (iteration + 1) % self.evaluate_every == 0 or iteration + 1 == self.iterations
 
     def check(self) -> None:
         """Raises ValueError for the first value that cannot be."""
@@ -42,7 +53,7 @@ class TrainingSettings(NamedTuple):
             ramp = getattr(self, name)
             if ramp is not None and min(ramp) < 1:
                 raise ValueError(f"{name} must be at least 1, not {min(ramp)}")
-        for name in ("iterations", "least_examples", "chunk_games"):
+        for name in ("iterations", "least_examples", "chunk_games", "evaluate_every", "deals"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
@@ -99,3 +110,6 @@ class IterationRecord(NamedTuple):
     """Iterations since the buffer's examples were played."""
     mean_uses: float
     """Times each of them had been trained on when the iteration ended."""
+    evaluation_seconds: float = 0.0
+    matches: Mapping[str, Mapping[str, Any]] = {}
+    """By opponent: a MatchResult's values; empty where no match was played."""

@@ -9,6 +9,7 @@ was not, to the last bit.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,14 +20,17 @@ import numpy as np
 
 from engine.checkpoint import CheckpointError, read_arrays, write_arrays
 from engine.iterations import Chunk, IterationRecord, TrainingSettings
-from engine.network import weights_hash, weights_of
+from engine.lanes import SearchConfig
+from engine.network import BlobNet, load_weights, weights_hash, weights_of
 from engine.replay import Examples, ReplayBuffer
 from engine.run_folder import SUFFIX, RunFolder
 from engine.schedules import Ramp, cosine
 from engine.selfplay import MessageCallback, ProgressCallback, SelfPlayEngine
+from engine.strength import OnMatch, measure_strength
 from engine.training import NetworkTrainer, NotFinite, StepLoss, TrainingResult
 
 SELF_PLAY, BUFFER, TRAINING = "self-play", "replay buffer", "training"
+EVALUATION = "evaluation"
 SAVING, CHECKPOINT, WEIGHTS = "saving games", "checkpoint", "weight refresh"
 
 FIRST_CHUNK_WAVES = 4
@@ -54,6 +58,7 @@ class Watch(NamedTuple):
     message: MessageCallback | None = None
     step: Callable[[int, int, StepLoss], None] = lambda step, steps, loss: None
     """After each step: its number from 0, how many there will be, its loss."""
+    match: OnMatch = lambda opponent, games, ended: None
     event: Callable[[str, str], None] = lambda kind, text: None
 
 
@@ -94,6 +99,8 @@ class TrainingPipeline:
         self._resumed = False
         self._losses: list[StepLoss] = []
         self._training_seconds = 0.0
+        self._first = copy.deepcopy(trainer.network)
+        """The network of before the first iteration."""
 
     def run(self, watch: Watch | None = None) -> Iterator[IterationResult]:
         """Do the iterations that are missing; each is given when it is finished, and saved.
@@ -124,7 +131,7 @@ class TrainingPipeline:
             played.append(self._play(self._chunk_games(missing), watch))
         self.engine.injection.gap()
         trained = self._train(watch)
-        record = self._record()
+        record = self._evaluated(self._record(), watch)
         self.records.append(record)
         self.iteration, self.step = self.iteration + 1, 0
         self._first_games.append(self._next_game)
@@ -255,6 +262,41 @@ class TrainingPipeline:
         except CheckpointError as unwritten:
             return f"{text}; the last good checkpoint is kept; {unwritten}"
         return f"{text}; its batch is in {path.name}, the last good checkpoint is kept"
+
+    # -- strength -----------------------------------------------------------------------------
+
+    def _evaluated(self, record: IterationRecord, watch: Watch) -> IterationRecord:
+        """With the matches that follow this iteration, if any do."""
+        if not self.settings.evaluates(self.iteration):
+            return record
+        begun = monotonic()
+        with watch.phase(EVALUATION):
+            matches = measure_strength(
+                self.trainer.network,
+                self._first_network(),
+                self._last_search(),
+                self.settings.deals,
+                watch.match,
+            )
+            results = {opponent: result._asdict() for opponent, result in matches}
+        return record._replace(evaluation_seconds=monotonic() - begun, matches=results)
+
+    def _last_search(self) -> SearchConfig:
+        """The last iteration's: how a schedule searches is no part of a network's strength."""
+        settings, search = self.settings, self.engine.search
+        determinizations, simulations = settings.determinizations, settings.simulations
+        return search._replace(
+            players=settings.players,
+            cards=settings.cards,
+            determinizations=determinizations.last if determinizations else search.determinizations,
+            simulations=simulations.last if simulations else search.simulations,
+        )
+
+    def _first_network(self) -> BlobNet:
+        """The one that training began with."""
+        if self.folder is not None:
+            load_weights(self._first, read_arrays(self.folder.network(0)).arrays)
+        return self._first
 
     # -- what is said of it -------------------------------------------------------------------
 

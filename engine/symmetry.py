@@ -21,7 +21,7 @@ FIRST_VOID, FIRST_LED = 7, 6
 
 
 def _columns(width: int, starts: list[int], length: int, order: tuple[int, ...]) -> list[int]:
-    """Where each of `width` columns comes from: at each start a block of `length` for every suit."""
+    """Where each of `width` columns comes from: a block of `length` a suit begins at each start."""
     columns = list(range(width))
     for start in starts:
         for new, old in enumerate(order):

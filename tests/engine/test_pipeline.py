@@ -23,6 +23,7 @@ from engine.network import BlobNet, NetworkConfig, build_network, weights_hash, 
 from engine.pipeline import (
     BUFFER,
     CHECKPOINT,
+    EVALUATION,
     SAVING,
     SELF_PLAY,
     TRAINING,
@@ -425,3 +426,46 @@ def test_settings_that_cannot_be_are_named(engine: SelfPlayEngine) -> None:
     }.items():
         with pytest.raises(ValueError, match=name):
             pipeline(engine, TrainingSettings()._replace(**{name: value}))
+
+
+def test_matches_follow_where_they_are_asked_for(engine: SelfPlayEngine, tmp_path: Path) -> None:
+    """After every second iteration and the last: the same deals, and the first network's too."""
+    settings = TrainingSettings(
+        iterations=3, games=Ramp.level(20), reuse=2, evaluate_every=2, deals=6, save_seconds=0
+    )
+    phases: list[str] = []
+    told: list[tuple[str, int, int]] = []
+
+    @contextmanager
+    def marked(name: str) -> Iterator[None]:
+        phases.append(name)
+        yield
+
+    watch = Watch(phase=marked, match=lambda *match: told.append(match))
+    with RunFolder(tmp_path) as folder:
+        run = pipeline(engine, settings, folder)
+        first = hash_of(run)
+        records = [result.record for result in run.run(watch)]
+        assert weights_hash(weights_of(run._first_network())) == first
+    assert [sorted(record.matches) for record in records] == [
+        [],
+        ["first", "random", "raw", "rules"],
+        ["first", "random", "raw", "rules"],
+    ]
+    assert phases.count(EVALUATION) == 2
+    assert phases[-3:] == [EVALUATION, CHECKPOINT, WEIGHTS]
+    assert all(record.evaluation_seconds > 0 for record in records if record.matches)
+    last = records[-1].matches["rules"]
+    assert last["deals"] == 6
+    assert 0 <= last["exact_bids"] <= 1
+    assert {games for _, games, _ in told} <= {24}
+    # What the folder holds is what came out.
+    kept = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
+    assert [record["matches"] for record in kept] == [record.matches for record in records]
+
+
+def test_strength_is_measured_by_the_search_of_the_last_iteration(engine: SelfPlayEngine) -> None:
+    run = pipeline(engine, CHANGING._replace(players=3, cards=4))
+    search = run._last_search()
+    assert (search.determinizations, search.simulations) == (2, 8)
+    assert (search.players, search.cards) == (3, 4)
