@@ -166,7 +166,8 @@ def _measuring(
 ) -> Callable[[Callable[..., int]], Callable[..., None]]:
     """Make a command of a function of Settings: its own options, then the shared ones.
 
-    `defaults` replace those of shared options; those named in `without` are left out.
+    `defaults` replace those of shared options; those named in `without` are left out, and may be
+    of the command's own.
     """
 
     def decorate(function: Callable[..., int]) -> Callable[..., None]:
@@ -174,8 +175,10 @@ def _measuring(
         own = list(inspect.signature(function).parameters.values())[1:]
         parameters = [
             p.replace(default=defaults.get(name, p.default), kind=p.KEYWORD_ONLY)
-            for name, p in [*((p.name, p) for p in own), *shared.items()]
-            if name not in without
+            for name, p in [
+                *((p.name, p) for p in own),
+                *((name, p) for name, p in shared.items() if name not in without),
+            ]
         ]
         context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)
         parameters.append(context.replace(annotation=typer.Context))
@@ -300,6 +303,18 @@ def iteration(
             metavar="NAME=FIRST..LAST",
         ),
     ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        _option(
+            "After so many iterations each, and after the last, play matches: against a random "
+            "player, rules of thumb, the first network, and the network's own policy",
+            TRAINING,
+            metavar="ITERATIONS",
+        ),
+    ] = None,
+    deals: Annotated[
+        int, _option("Of each match, every one played by all seatings", TRAINING)
+    ] = 250,
 ) -> int:
     """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
 
@@ -317,6 +332,8 @@ def iteration(
         resume=resume,
         learning_rate=learning_rate,
         schedule=tuple(schedule or ()),
+        evaluate_every=evaluate_every,
+        deals=deals,
     )
     wanted.check()
     return iteration(wanted)
@@ -373,6 +390,60 @@ def tune(
     from blobdiag.commands.tune import tune
 
     return tune(settings, seconds)
+
+
+NOT_FOR_EVALUATE = (
+    *("games", "workers", "dtype", "network", "checkpoint", "min_seconds", "stall_seconds"),
+    *("plan_iterations", "plan_games", "reuse", "tuned", "inject", "list_injections"),
+    *("expect", "engine"),
+)
+
+
+@app.command(
+    "evaluate",
+    epilog=_examples(
+        "blobdiag evaluate run",
+        "blobdiag evaluate run --against run/networks/000000.safetensors --against raw",
+        "blobdiag evaluate new.safetensors --against old.safetensors --deals 4000",
+        "blobdiag evaluate rules --against random",
+    ),
+)
+@_measuring(without=NOT_FOR_EVALUATE)
+def evaluate(
+    settings: "Settings",
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Weights (safetensors or a state dict), or the folder of a training run: its "
+            "newest network; random, rules and search can be asked for too",
+        ),
+    ],
+    against: Annotated[
+        list[str] | None,
+        _option(
+            "random; rules (of thumb); search (without a network); raw (the network's own policy, "
+            "no search); or weights. Repeatable; else random and rules",
+            WORKLOAD,
+            metavar="OPPONENT",
+        ),
+    ] = None,
+    deals: Annotated[
+        int, _option("Each is played once with the player in every seat", WORKLOAD)
+    ] = 1000,
+) -> int:
+    """How strong is a network? Points a deal ahead of each opponent, with interval.
+
+    Duplicate deals: the same cards are played with the player in every seat, against copies of the
+    opponent, so that luck cancels. Networks play with their search, in float32.
+    """
+    from blobdiag.commands.evaluate import evaluate
+    from blobdiag.evaluation_settings import EvaluationSettings
+
+    chosen = tuple(against or ("random", "rules"))
+    wanted = EvaluationSettings(**vars(settings), player=checkpoint, against=chosen, deals=deals)
+    wanted.check()
+    return evaluate(wanted)
 
 
 @app.command(

@@ -18,6 +18,8 @@ from engine.schedules import Ramp
 SCHEDULED = ("games", "determinizations", "simulations", "window")
 OF_THE_MACHINE = ("device", "workers", "threads", "lanes", "dtype")
 """Options that a resumed run may have otherwise."""
+DEALS = 250
+"""Of a match in the course of a training: half of the 95 % interval is then 0.35 points or so."""
 BUFFER_EXAMPLES = 300_000
 """Room of the replay buffer, at least."""
 
@@ -32,12 +34,20 @@ class RunSettings(Settings):
     resume: bool
     learning_rate: float
     schedule: tuple[str, ...]
+    evaluate_every: int | None
+    """Iterations; None: no matches are played."""
+    deals: int
+    """Of each match."""
 
     def check(self) -> None:
         """Raise UserError, in one line, for the first value that cannot be."""
         super().check()
         if self.iterations is not None and self.iterations < 1:
             raise UserError(f"--iterations must be at least 1, not {self.iterations}")
+        for name in ("evaluate_every", "deals"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
         if not 0 < self.learning_rate < float("inf"):
@@ -81,6 +91,8 @@ class RunSettings(Settings):
             players=self.players,
             cards=self.cards,
             reuse=self.reuse,
+            evaluate_every=self.evaluate_every,
+            deals=self.deals,
         )
 
 
@@ -107,6 +119,8 @@ class RunConfiguration(BaseModel):
     reuse: float
     learning_rate: float
     schedule: tuple[str, ...]
+    evaluate_every: int | None = None
+    deals: int = DEALS
     device: str
     workers: int | None
     threads: int | None

@@ -24,6 +24,7 @@ OF_THE_BUILT_IN = (
     *("determinizations", "simulations", "network", "checkpoint", "lanes", "threads", "tuned"),
     *("dtype", "inject", "reuse", "verify_fix"),
     *("iterations", "run_dir", "resume", "learning_rate", "schedule"),
+    *("evaluate_every", "deals"),
 )
 """Options that another project's engine has no use for: it chooses these things itself."""
 FOR_THE_FACTORY = ("workers", "players", "cards")

@@ -10,7 +10,9 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from itertools import compress
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -81,23 +83,43 @@ def load_network(settings: Settings) -> BlobNet:
     path = settings.checkpoint
     if path is None:
         return network
-    try:
-        if path.suffix == ".safetensors":
-            weights = safetensors.torch.load_file(path)
-        else:
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"--checkpoint {path}: there is no such file") from None
-    except Exception as error:  # the readers raise anything on a file of another kind
-        raise UserError(
-            f"--checkpoint {path}: not a file of weights ({_first_line(error)})"
-        ) from None
+    weights = read_weights(path, f"--checkpoint {path}")
     try:
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise UserError(
             f"--checkpoint {path}: its weights do not fit --network {config} ({_first_line(error)})"
         ) from None
+    return network
+
+
+def read_weights(path: Path, named: str) -> dict[str, Any]:
+    """A state dict, from safetensors or torch's own format; nothing in the file is run.
+
+    `named` is how the errors call it. Raises UserError for a file that is missing or another kind.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return weights
+    except FileNotFoundError:
+        raise UserError(f"{named}: there is no such file") from None
+    except Exception as error:  # the readers raise anything on a file of another kind
+        raise UserError(f"{named}: not a file of weights ({_first_line(error)})") from None
+
+
+def network_of(path: Path, named: str) -> BlobNet:
+    """The network of a file of weights, on the CPU; its shape is read off them.
+
+    Raises UserError for a file that is missing, or holds something else.
+    """
+    weights = read_weights(path, named)
+    try:
+        network = build_network(NetworkConfig.of(weights), "cpu")
+        network.load_state_dict(weights)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{named}: no network's weights ({_first_line(error)})") from None
     return network
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -50,6 +50,21 @@ class NetworkConfig(NamedTuple):
                 f"of the heads ({config.num_heads})"
             )
         return config
+
+    @classmethod
+    def of(cls, weights: Mapping[str, Any]) -> NetworkConfig:
+        """The shape that these weights (name: array or tensor) are of, with one head.
+
+        Over a single token all numbers of heads compute the same. Raises ValueError for weights
+        of something else.
+        """
+        try:
+            embedding_dim, _ = weights["embedding.weight"].shape
+            feedforward_dim, _ = weights["layers.0.linear1.weight"].shape
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise ValueError("they are not those of a BlobNet") from None
+        layers = sum(name.endswith(".linear1.weight") for name in weights)
+        return cls(embedding_dim, layers, 1, feedforward_dim)
 
     def __str__(self) -> str:
         return "-".join(map(str, self))

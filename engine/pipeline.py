@@ -274,14 +274,14 @@ class TrainingPipeline:
             matches = measure_strength(
                 self.trainer.network,
                 self._first_network(),
-                self._last_search(),
+                self.last_search(),
                 self.settings.deals,
                 watch.match,
             )
             results = {opponent: result._asdict() for opponent, result in matches}
         return record._replace(evaluation_seconds=monotonic() - begun, matches=results)
 
-    def _last_search(self) -> SearchConfig:
+    def last_search(self) -> SearchConfig:
         """The last iteration's: how a schedule searches is no part of a network's strength."""
         settings, search = self.settings, self.engine.search
         determinizations, simulations = settings.determinizations, settings.simulations

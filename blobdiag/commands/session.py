@@ -48,6 +48,7 @@ from blobdiag.reporting.model import (
     Event,
     Gpu,
     IdleGap,
+    Match,
     Metric,
     Plan,
     Report,
@@ -78,6 +79,7 @@ class Judgement:
     """The answer to the command's question, in a sentence."""
     checks: list[Check] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
+    matches: list[Match] = field(default_factory=list)
     plan: Plan | None = None
     idle_gaps: list[IdleGap] = field(default_factory=list)
     validity: list[Validity] = field(default_factory=list)
@@ -163,6 +165,10 @@ class Session:
     def show_steps(self, done: int, wanted: int | None) -> None:
         """A progress callback: training steps."""
         self.view.progress(done, wanted, "steps")
+
+    def show_matches(self, games: int, wanted: int) -> None:
+        """A progress callback: games of a match."""
+        self.view.progress(games, wanted, "games")
 
     def probe(self, arm: Arm) -> None:
         """Measure an arm's network alone, where that can be done."""
@@ -271,6 +277,7 @@ class Session:
             checks=judgement.checks,
             verification=self.verification,
             training=self.training,
+            matches=judgement.matches,
             plan=judgement.plan,
             events=self._events(),
             seconds_shortest_visible_gap=max(

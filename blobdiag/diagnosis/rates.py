@@ -16,6 +16,7 @@ EXAMPLES_TRAINED = "examples trained on"
 ITERATIONS = "iterations measured"
 REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
 WEIGHT_REFRESH, CHECKPOINT, RAMP = "weight refresh", "checkpoint", "ramp-up and last wave"
+EVALUATION = "evaluation"
 START_UP = "start-up"
 STARTING = ("set-up", START_UP)
 """Phases before the first game."""
@@ -60,7 +61,7 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
         game_seconds=_shares(phases, (REPLAY_BUFFER, SAVING), games) if own else {},
         iteration_seconds={
             RAMP: max(0.0, _seconds(phases, SELF_PLAY) - steady) / iterations,
-            **_shares(phases, (WEIGHT_REFRESH, CHECKPOINT), iterations),
+            **_shares(phases, (WEIGHT_REFRESH, CHECKPOINT, EVALUATION), iterations),
         }
         if own
         else {},

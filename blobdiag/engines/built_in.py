@@ -5,8 +5,10 @@ from __future__ import annotations
 from blobdiag.engines.built_in_course import BuiltInCourse
 from blobdiag.engines.kept_run import KeptRun
 from blobdiag.engines.protocol import PhaseMarker
+from blobdiag.run_settings import RunSettings
 from blobdiag.settings import Settings
 from blobdiag.workload import Arm, check_workload, load_network
+from engine.evaluation import compile_match_kernels
 from engine.evaluator import compile_kernels
 from engine.jit import is_warm
 
@@ -21,11 +23,14 @@ class BuiltIn:
         """Raises UserError, in one line, for what could not be played."""
         check_workload(settings)
         self.network = load_network(settings)
+        self._plays_matches = isinstance(settings, RunSettings) and bool(settings.evaluate_every)
 
     def prepare(self, phase: PhaseMarker) -> None:
         """Compile the search, once for all workers."""
         with phase("kernels" if is_warm() else "kernels, compiled on first use"):
             compile_kernels()
+            if self._plays_matches:
+                compile_match_kernels()
 
     def arm(self, settings: Settings, device: str) -> Arm:
         """Self-play on a device. Raises what SelfPlayEngine raises for it."""

@@ -12,11 +12,15 @@ from blobdiag.diagnosis.rates import EXAMPLES_MADE, GAMES_PLAYED, ITERATIONS, WE
 from blobdiag.engines.kept_run import KeptRun
 from blobdiag.engines.protocol import Played, Stage
 from blobdiag.engines.training import training_rate
+from blobdiag.matches import match_record
 from blobdiag.reporting.model import Metric, TrainedIteration, TrainingRun
 from blobdiag.run_settings import RunConfiguration, RunSettings, buffer_room
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.trace import Trace
 from blobdiag.workload import Arm
+from engine.evaluation import MatchResult
+from engine.iterations import IterationRecord
+from engine.lanes import SearchConfig
 from engine.network import BlobNet
 from engine.pipeline import IterationResult, TrainingPipeline, Watch
 from engine.replay import ReplayBuffer
@@ -129,6 +133,7 @@ class BuiltInCourse:
             progress=timeline.on_progress,
             message=self.arm.on_message,
             step=timeline.on_step,
+            match=lambda opponent, games, ended: stage.show_matches(ended, games),
             event=stage.event,
         )
         with self.trainer:
@@ -198,10 +203,20 @@ class BuiltInCourse:
         return TrainingRun(
             wanted=pipeline.settings.iterations,
             taken_up_at=self._taken_up_at,
-            iterations=[TrainedIteration.model_validate(r._asdict()) for r in pipeline.records],
+            iterations=[trained_iteration(r, pipeline.last_search()) for r in pipeline.records],
             examples_by_age=pipeline.examples_by_age,
             examples_by_uses=pipeline.examples_by_uses,
         )
+
+
+def trained_iteration(record: IterationRecord, search: SearchConfig) -> TrainedIteration:
+    """A finished iteration, as the report holds it; `search` is that of its matches."""
+    player = f"search {search.determinizations} × {search.simulations}"
+    matches = [
+        match_record(player, opponent, MatchResult(**result))
+        for opponent, result in record.matches.items()
+    ]
+    return TrainedIteration(**{**record._asdict(), "matches": matches})
 
 
 def trainer_device(device: str) -> str:

@@ -160,6 +160,9 @@ class Stage(Protocol):
     def show_steps(self, done: int, wanted: int | None) -> None:
         """Training steps done, and how many there will be; None: not known."""
 
+    def show_matches(self, games: int, wanted: int) -> None:
+        """Games of a match that have ended, and how many there are."""
+
 
 class Played(NamedTuple):
     """Iterations that really ran, beside which their projection can be held."""

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from blobdiag.diagnosis.holders import Holder, holders
 from blobdiag.reporting import plots, processes, words
 from blobdiag.reporting.figures import figure, figure_range
+from blobdiag.reporting.learning_curve import learning_curve
 from blobdiag.reporting.model import Check, IdleGap, Report, Role, Status, WorkerRecord
 from blobdiag.reporting.tracks import Tracks, drawable, summaries, tracks
 from blobdiag.reporting.unknowns import unknowns
@@ -66,9 +67,15 @@ def page(report: Report) -> str:
         owners=owners,
         minutes=_both(plots.minutes, report.plan) if report.plan else None,
         days=_both(plots.days, report.plan) if report.plan else None,
+        learning=_both(learning_curve, report.training) if _learned(report) else None,
         held=_longest_holds(report),
         unknowns=unknowns(report),
     )
+
+
+def _learned(report: Report) -> bool:
+    """Whether there is a curve: two iterations make one."""
+    return report.training is not None and len(report.training.iterations) > 1
 
 
 def _both(plot: Any, *arguments: Any) -> list[tuple[str, Markup]]:

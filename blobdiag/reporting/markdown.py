@@ -7,8 +7,18 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from blobdiag.reporting import processes
 from blobdiag.reporting.figures import figure, figure_range
-from blobdiag.reporting.model import Check, Finding, Metric, Plan, Program, Report, Role, Status
-from blobdiag.reporting.words import UNKNOWN, interval, printable, value
+from blobdiag.reporting.model import (
+    Check,
+    Finding,
+    Match,
+    Metric,
+    Plan,
+    Program,
+    Report,
+    Role,
+    Status,
+)
+from blobdiag.reporting.words import MATCH_COLUMNS, UNKNOWN, interval, printable, value
 
 _MARKS = {
     Status.PASS: "✅",
@@ -29,6 +39,7 @@ def document(report: Report) -> str:
         *_program(report.program),
         *_throughput(report),
         *_metrics(report.metrics),
+        *_matches(report.matches),
         *_checks(report.checks),
         *_findings(report.findings),
         *_plan(report.plan),
@@ -66,6 +77,12 @@ def _metrics(metrics: Sequence[Metric]) -> Iterator[str]:
     if metrics:
         rows = [(m.name, f"{value(m)} {m.unit if m.value is not None else ''}") for m in metrics]
         yield table(("metric", "value"), rows)
+
+
+def _matches(matches: Sequence[Match]) -> Iterator[str]:
+    if matches:
+        rows = [[cell(one) for _, cell in MATCH_COLUMNS] for one in matches]
+        yield table([head for head, _ in MATCH_COLUMNS], rows)
 
 
 def _checks(checks: Sequence[Check]) -> Iterator[str]:

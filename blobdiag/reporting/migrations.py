@@ -44,11 +44,11 @@ def _name_devices(data: Data) -> Data:
 
 
 def _as_it_is(data: Data) -> Data:
-    """2 to 3: only parts that older reports do not have came in."""
+    """2 to 3, 3 to 4: only parts that older reports do not have came in."""
     return data
 
 
-_STEPS: dict[int, Callable[[Data], Data]] = {1: _name_devices, 2: _as_it_is}
+_STEPS: dict[int, Callable[[Data], Data]] = {1: _name_devices, 2: _as_it_is, 3: _as_it_is}
 """By version: the step to the next one."""
 
 

@@ -11,7 +11,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Raised with every change that old reports do not fit; `migrations.py` then gains a step."""
 
 MOST_POINTS = 2_000
@@ -448,6 +448,20 @@ class IdleGap(Stretch):
     phase: str | None = Field(description="the phase it lies in, or 'before → after'")
 
 
+class Match(Model):
+    """A player in every seat of each deal, against copies of another: the cards' luck cancels."""
+
+    player: str
+    opponent: str
+    deals: int = Field(description="each played once with the player in every seat")
+    difference: Metric = Field(
+        description="the player's mean score minus the opponents', its interval clustered by deal"
+    )
+    exact_bids: float = Field(description="share of the player's bids that were made exactly")
+    opponents_exact_bids: float
+    seconds: float | None = Field(default=None, description="None: of several matches together")
+
+
 class TrainedIteration(Model):
     """One finished iteration of a training run, with what of it was done before a resume."""
 
@@ -475,6 +489,10 @@ class TrainedIteration(Model):
         description="iterations since the buffer's examples were played, when it ended"
     )
     mean_uses: float = Field(description="times each of them had been trained on until then")
+    evaluation_seconds: float = Field(default=0.0, description="of its matches, all together")
+    matches: list[Match] = Field(
+        default_factory=list, description="of the network with its search; empty: none was played"
+    )
 
 
 class TrainingRun(Model):
@@ -537,7 +555,7 @@ class Event(Model):
 class Report(Model):
     """One run of one command."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     command: str
     device: str = Field(description="the device asked for, resolved")
     started_utc: str
@@ -580,6 +598,7 @@ class Report(Model):
     training: TrainingRun | None = Field(
         default=None, description="where several iterations were run, or one kept"
     )
+    matches: list[Match] = Field(default_factory=list, description="that the command itself played")
     plan: Plan | None = None
     events: list[Event] = Field(default_factory=list)
     seconds_shortest_visible_gap: float | None = None

@@ -6,7 +6,7 @@ Pure drawing: nothing is computed here but the form of a figure. What is not kno
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -23,6 +23,7 @@ from blobdiag.reporting.model import (
     Report,
     Role,
     Status,
+    TrainingRun,
     WorkerRecord,
 )
 from blobdiag.reporting.unknowns import by_reason
@@ -162,7 +163,35 @@ def _training(report: Report) -> RenderableType | None:
         table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
     for one in run.iterations[-MOST_ITERATIONS:]:
         table.add_row(*(_text(cell(one)) for _, cell in words.TRAINING_COLUMNS))
-    return Group(table, *map(_text, words.staleness(run)))
+    return Group(table, *map(_text, words.staleness(run)), *_strength(run))
+
+
+def _strength(run: TrainingRun) -> Iterator[RenderableType]:
+    """Points ahead of each opponent as the training went on."""
+    if words.opponents(run):
+        table = _table("Strength: points a deal ahead, by duplicate deals", gap=1)
+        for head in words.strength_heads(run):
+            table.add_column(_text(head.replace(" ", "\n")), justify="right", no_wrap=True)
+        for row in words.strength_rows(run)[-MOST_ITERATIONS:]:
+            table.add_row(*map(_text, row))
+        yield table
+
+
+def _matches(report: Report) -> RenderableType | None:
+    if not report.matches:
+        return None
+    table = _table("Matches: each deal played with the player in every seat", gap=1)
+    for number, (head, _) in enumerate(words.MATCH_COLUMNS):
+        figures = number >= words.MATCH_WORDS
+        table.add_column(
+            head.replace(" ", "\n"),
+            justify="right" if figures else "left",
+            no_wrap=figures,
+            overflow="fold",
+        )
+    for one in report.matches:
+        table.add_row(*(_text(cell(one)) for _, cell in words.MATCH_COLUMNS))
+    return table
 
 
 def _phases(report: Report) -> RenderableType | None:
@@ -396,6 +425,7 @@ _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
     _processes,
     _workers,
     _throughput,
+    _matches,
     _training,
     _metrics,
     _phases,

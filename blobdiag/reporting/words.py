@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
     Gain,
+    Match,
     Metric,
     Plan,
     Report,
@@ -165,6 +166,60 @@ TRAINING_COLUMNS: list[tuple[str, Callable[[TrainedIteration], str]]] = [
     ("uses", lambda one: f"{one.mean_uses:.1f}"),
 ]
 """Of an iteration; age and uses are means over the examples that training drew from."""
+
+
+MATCH_COLUMNS: list[tuple[str, Callable[[Match], str]]] = [
+    ("player", lambda one: one.player),
+    ("against", lambda one: one.opponent),
+    ("points ahead", lambda one: signed(one.difference)),
+    ("95 % interval", lambda one: interval(one.difference)),
+    ("exact bids", lambda one: f"{100 * one.exact_bids:.0f} %"),
+    ("theirs", lambda one: f"{100 * one.opponents_exact_bids:.0f} %"),
+    ("deals", lambda one: count(one.deals)),
+    ("s", lambda one: UNKNOWN if one.seconds is None else f"{one.seconds:.1f}"),
+]
+MATCH_WORDS = 2
+"""So many of the columns are words, the rest are figures."""
+
+
+def signed(metric: Metric) -> str:
+    """'+0.52'."""
+    return UNKNOWN if metric.value is None else f"{metric.value:+.2f}"
+
+
+def margin(metric: Metric) -> str:
+    """'+0.52 ± 0.17'."""
+    if metric.interval is None:
+        return signed(metric)
+    return f"{signed(metric)} ± {(metric.interval.high - metric.interval.low) / 2:.2f}"
+
+
+def opponents(run: TrainingRun) -> list[str]:
+    """Those that the network played against in the course of a training, in order."""
+    return list(dict.fromkeys(m.opponent for one in run.iterations for m in one.matches))
+
+
+def strength_heads(run: TrainingRun) -> list[str]:
+    """Above `strength_rows`."""
+    return ["#", "games", "min", *(f"against {name}" for name in opponents(run))]
+
+
+def strength_rows(run: TrainingRun) -> list[list[str]]:
+    """Of each iteration with matches: its number, games and minutes until then, points ahead.
+
+    The minutes are those of self-play and training: matches teach nothing.
+    """
+    rows, games, seconds = [], 0, 0.0
+    for one in run.iterations:
+        games += one.games
+        seconds += one.self_play_seconds + one.training_seconds
+        if one.matches:
+            cells = {m.opponent: margin(m.difference) for m in one.matches}
+            rows.append(
+                [str(one.iteration), count(games), f"{seconds / 60:.1f}"]
+                + [cells.get(opponent, UNKNOWN) for opponent in opponents(run)]
+            )
+    return rows
 
 
 def training_title(run: TrainingRun) -> str:

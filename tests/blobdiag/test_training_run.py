@@ -48,6 +48,7 @@ SECONDS = 120
 def run_settings(folder: Path, **changes: Any) -> RunSettings:
     given = frozenset(changes)
     own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "schedule": ()}
+    own |= {"evaluate_every": None, "deals": 6}
     own |= {name: changes.pop(name) for name in own.keys() & changes.keys()}
     made = RunSettings(**vars(options(**changes)) | {"given": given}, run_dir=folder, **own)
     made.check()

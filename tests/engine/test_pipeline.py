@@ -466,6 +466,6 @@ def test_matches_follow_where_they_are_asked_for(engine: SelfPlayEngine, tmp_pat
 
 def test_strength_is_measured_by_the_search_of_the_last_iteration(engine: SelfPlayEngine) -> None:
     run = pipeline(engine, CHANGING._replace(players=3, cards=4))
-    search = run._last_search()
+    search = run.last_search()
     assert (search.determinizations, search.simulations) == (2, 8)
     assert (search.players, search.cards) == (3, 4)
