@@ -31,6 +31,11 @@ class EvaluationSettings(Settings):
         if twice:
             raise UserError(f"--against {twice[0]} is given twice")
 
+    @property
+    def plays_matches(self) -> bool:
+        """It does nothing else."""
+        return True
+
     def for_report(self) -> dict[str, str | int | float | bool | None]:
         """As plain values, without the options that have no part in it."""
         return {n: value for n, value in super().for_report().items() if n in USED}

@@ -79,6 +79,11 @@ class RunSettings(Settings):
         return self.run_dir is not None or (self.iterations or 1) > 1
 
     @property
+    def plays_matches(self) -> bool:
+        """Where it was asked for."""
+        return self.evaluate_every is not None
+
+    @property
     def training(self) -> TrainingSettings:
         """As the engine takes it."""
         ramps = self._ramps()

@@ -134,6 +134,11 @@ class Settings:
         return REPORTS
 
     @property
+    def plays_matches(self) -> bool:
+        """Whether networks meet opponents."""
+        return False
+
+    @property
     def expectations(self) -> dict[str, Expectation]:
         """By name, with `--expect` applied. Raises ValueError for a bad override."""
         return with_overrides(self.expect)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 import blobdiag.own_engine  # noqa: F401
 from blobdiag.commands import session as sessions
@@ -14,9 +15,10 @@ from blobdiag.evaluation_settings import EvaluationSettings
 from blobdiag.matches import match_record
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Check, Match, Role, Status
+from blobdiag.reporting.words import signed
 from blobdiag.workload import network_of
 from engine.devices import resolve_auto
-from engine.evaluation import Evaluation, compile_match_kernels
+from engine.evaluation import Evaluation
 from engine.network import BlobNet, InferenceNet, weights_hash, weights_of
 from engine.players import (
     Player,
@@ -32,21 +34,12 @@ COMMAND = "evaluate"
 RANDOM, RULES, SEARCH, RAW = "random", "rules", "search", "raw"
 
 
-@dataclass(frozen=True)
-class Named:
-    """A player, and what the report calls it."""
-
-    name: str
-    player: Player
-
-
 @dataclass
 class Played:
     """A match, as far as it has come."""
 
-    opponent: Named
+    opponent: str
     evaluation: Evaluation
-    begun: float
     seconds: float | None = None
     """None: it has not ended."""
 
@@ -58,46 +51,46 @@ def evaluate(settings: EvaluationSettings) -> int:
     """
     device = resolve_auto(settings.device)
     on = "cuda:0" if device == "cuda" else device
-    networks = _networks(settings)
-    matches: list[Played] = []
+    kept = _kept(settings)
+    played: list[Played] = []
+    games = settings.deals * settings.players
 
     def measure(session: Session) -> None:
-        with session.phase("kernels"):
-            compile_match_kernels()
-        agent = _named(settings.player, settings, networks, on)
+        agent = _player(settings.player, settings, kept, on)
         for text in settings.against:
-            opponent = _named(text, settings, networks, on)
-            match = Played(opponent, _evaluation(settings, agent, opponent), monotonic())
-            matches.append(match)
+            opponent = _player(text, settings, kept, on)
+            match = Played(_name(text, settings, kept), _evaluation(settings, agent, opponent))
+            played.append(match)
             session.at_work.append(match.evaluation)
-            wanted = match.evaluation.scores.shape[0] * match.evaluation.scores.shape[1]
-            with session.phase(f"against {opponent.name}"):
-                match.evaluation.play(lambda ended, of=wanted: session.show_matches(ended, of))
-            match.seconds = monotonic() - match.begun
+            begun = monotonic()
+            with session.phase(f"against {match.opponent}"):
+                match.evaluation.play(lambda ended: session.show_matches(ended, games))
+            match.seconds = monotonic() - begun
 
-    player = _title(settings.player, settings, networks)
-    return sessions.run(COMMAND, device, settings, measure, lambda _: judge(player, matches))
+    player = _name(settings.player, settings, kept)
+    return sessions.run(COMMAND, device, settings, measure, lambda _: judge(player, played))
 
 
 def judge(player: str, played: list[Played]) -> Judgement:
     """Each match by its finished deals, with whether it is won, lost or open: a remark."""
     matches = [
-        match_record(player, match.opponent.name, result, match.seconds)
+        match_record(player, match.opponent, result, match.seconds)
         for match in played
         if (result := match.evaluation.result()) is not None
     ]
+    results = "; ".join(f"{_result(match)} against {match.opponent}" for match in matches)
     return Judgement(
-        headline=" ".join(_sentence(match) for match in matches),
+        headline=f"{player}, points a deal ahead: {results}." if matches else "",
         checks=[_stronger(match) for match in matches],
         matches=matches,
     )
 
 
-def _sentence(match: Match) -> str:
-    """'search 3 × 30 of a.safetensors is 0.52 points a deal ahead of rules (0.35 to 0.69).'"""
-    ahead, interval = match.difference.value or 0.0, match.difference.interval
+def _result(match: Match) -> str:
+    """'+0.52 (+0.35 to +0.69)'."""
+    interval = match.difference.interval
     between = f" ({interval.low:+.2f} to {interval.high:+.2f})" if interval else ""
-    return f"{match.player} against {match.opponent}: {ahead:+.2f} points a deal{between}."
+    return signed(match.difference) + between
 
 
 def _stronger(match: Match) -> Check:
@@ -109,14 +102,13 @@ def _stronger(match: Match) -> Check:
     elif interval is not None and interval.high < 0:
         status = Status.FAIL
     half = None if interval is None else (interval.high - interval.low) / 2
-    deals = f"{match.deals:,} deals"
     return Check(
         name=f"ahead of {match.opponent}",
         role=Role.ADVISORY,
         status=status,
         expectation="> 0 points a deal, with the whole interval",
         source="duplicate deals, 95 % interval clustered by deal",
-        observation=f"{_sentence(match)} By {deals}.",
+        observation=f"{_result(match)} by {match.deals:,} deals",
         evidence=[_deals_for(match, half)] if half and status is Status.INCONCLUSIVE else [],
         validity=[],
     )
@@ -135,66 +127,68 @@ def _deals_for(match: Match, half: float) -> str:
 # -- players ----------------------------------------------------------------------------------
 
 
-def _networks(settings: EvaluationSettings) -> dict[str, BlobNet]:
-    """The networks that are named, read from their files. Raises UserError."""
-    networks = {}
-    for option, text in (
-        ("CHECKPOINT", settings.player),
-        *(("--against", t) for t in settings.against),
-    ):
+class Kept(NamedTuple):
+    """A network and the file it is from."""
+
+    file: Path
+    network: BlobNet
+
+
+def _kept(settings: EvaluationSettings) -> dict[str, Kept]:
+    """The networks that are asked for, by what names them. Raises UserError."""
+    kept = {}
+    asked = [("CHECKPOINT", settings.player), *(("--against", text) for text in settings.against)]
+    for option, text in asked:
         if text not in (RANDOM, RULES, SEARCH, RAW):
             named = f"{option} {text}"
-            networks[text] = network_of(_file(Path(text), named), named)
-    if RAW in settings.against and settings.player not in networks:
-        raise UserError(f"--against raw: {settings.player} has no network to play without a search")
+            file = _file(Path(text), named)
+            kept[text] = Kept(file, network_of(file, named))
     if settings.player == RAW:
-        raise UserError("CHECKPOINT raw: name the file of the network; --against raw plays without")
-    return networks
+        raise UserError("CHECKPOINT raw: name a network; --against raw is its own policy")
+    if RAW in settings.against and settings.player not in kept:
+        raise UserError(f"--against raw: {settings.player} has no network of its own")
+    return kept
 
 
 def _file(path: Path, named: str) -> Path:
-    """The file itself; of the folder of a training run its newest network."""
+    """The file itself; of the folder of a training run its newest network. Raises UserError."""
     if not path.is_dir():
         return path
     networks = sorted((path / "networks").glob(f"*{SUFFIX}"))
     if not networks:
-        raise UserError(
-            f"{named}: a folder, but not of a training run: it has no networks/*{SUFFIX}"
-        )
+        raise UserError(f"{named}: a folder, but none of a training run: no networks/*{SUFFIX}")
     return networks[-1]
 
 
-def _title(text: str, settings: EvaluationSettings, networks: dict[str, BlobNet]) -> str:
-    """How the report calls a player; weights by their hash, since files are overwritten."""
-    search = f"{settings.determinizations} × {settings.simulations}"
+def _name(text: str, settings: EvaluationSettings, kept: dict[str, Kept]) -> str:
+    """How the report calls a player; weights by their hash too, since files are overwritten."""
+    depth = f"{settings.determinizations} × {settings.simulations}"
     if text == SEARCH:
-        return f"search {search} without a network"
-    if text not in networks:
+        return f"search {depth} without a network"
+    if text not in kept:
         return text
-    hashed = weights_hash(weights_of(networks[text]))[:8]
-    return f"search {search} of {Path(text).name} ({hashed})"
+    hashed = weights_hash(weights_of(kept[text].network))[:8]
+    return f"search {depth} of {kept[text].file.name} ({hashed})"
 
 
-def _named(
-    text: str, settings: EvaluationSettings, networks: dict[str, BlobNet], device: str
-) -> Named:
+def _player(text: str, settings: EvaluationSettings, kept: dict[str, Kept], on: str) -> Player:
+    """The player, its network on a device. Raises what torch raises where that is not there."""
     depth = settings.determinizations, settings.simulations
-    title = _title(text, settings, networks)
     if text == RANDOM:
-        return Named(title, random_player())
+        return random_player()
     if text == RULES:
-        return Named(title, rule_player())
+        return rule_player()
     if text == SEARCH:
-        return Named(title, rollout_player(*depth))
-    raw = text == RAW
-    network = InferenceNet(networks[settings.player if raw else text].to(device)).eval()
-    return Named(title, raw_player(network) if raw else search_player(network, *depth))
+        return rollout_player(*depth)
+    whose = settings.player if text == RAW else text
+    network = InferenceNet(kept[whose].network.to(on)).eval()
+    return raw_player(network) if text == RAW else search_player(network, *depth)
 
 
-def _evaluation(settings: EvaluationSettings, agent: Named, opponent: Named) -> Evaluation:
+def _evaluation(settings: EvaluationSettings, agent: Player, opponent: Player) -> Evaluation:
     return Evaluation(
-        agent.player,
-        opponent.player,
+        agent,
+        opponent,
         settings.deals,
         settings.players,
         settings.cards,

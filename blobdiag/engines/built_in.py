@@ -5,7 +5,6 @@ from __future__ import annotations
 from blobdiag.engines.built_in_course import BuiltInCourse
 from blobdiag.engines.kept_run import KeptRun
 from blobdiag.engines.protocol import PhaseMarker
-from blobdiag.run_settings import RunSettings
 from blobdiag.settings import Settings
 from blobdiag.workload import Arm, check_workload, load_network
 from engine.evaluation import compile_match_kernels
@@ -23,7 +22,7 @@ class BuiltIn:
         """Raises UserError, in one line, for what could not be played."""
         check_workload(settings)
         self.network = load_network(settings)
-        self._plays_matches = isinstance(settings, RunSettings) and bool(settings.evaluate_every)
+        self._plays_matches = settings.plays_matches
 
     def prepare(self, phase: PhaseMarker) -> None:
         """Compile the search, once for all workers."""

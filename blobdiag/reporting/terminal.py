@@ -180,11 +180,11 @@ def _strength(run: TrainingRun) -> Iterator[RenderableType]:
 def _matches(report: Report) -> RenderableType | None:
     if not report.matches:
         return None
-    table = _table("Matches: each deal played with the player in every seat", gap=1)
+    table = _table(words.MATCHES_TITLE, gap=1)
     for number, (head, _) in enumerate(words.MATCH_COLUMNS):
         figures = number >= words.MATCH_WORDS
         table.add_column(
-            head.replace(" ", "\n"),
+            head,
             justify="right" if figures else "left",
             no_wrap=figures,
             overflow="fold",

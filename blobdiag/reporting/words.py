@@ -171,15 +171,16 @@ TRAINING_COLUMNS: list[tuple[str, Callable[[TrainedIteration], str]]] = [
 MATCH_COLUMNS: list[tuple[str, Callable[[Match], str]]] = [
     ("player", lambda one: one.player),
     ("against", lambda one: one.opponent),
-    ("points ahead", lambda one: signed(one.difference)),
-    ("95 % interval", lambda one: interval(one.difference)),
-    ("exact bids", lambda one: f"{100 * one.exact_bids:.0f} %"),
+    ("ahead", lambda one: signed(one.difference)),
+    ("interval", lambda one: interval(one.difference)),
+    ("exact", lambda one: f"{100 * one.exact_bids:.0f} %"),
     ("theirs", lambda one: f"{100 * one.opponents_exact_bids:.0f} %"),
     ("deals", lambda one: count(one.deals)),
     ("s", lambda one: UNKNOWN if one.seconds is None else f"{one.seconds:.1f}"),
 ]
 MATCH_WORDS = 2
 """So many of the columns are words, the rest are figures."""
+MATCHES_TITLE = "Matches: points a deal ahead, 95 % interval, and bids made exactly"
 
 
 def signed(metric: Metric) -> str:
