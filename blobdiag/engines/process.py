@@ -25,6 +25,10 @@ HOST = Path(__file__).with_name("host.py")
 START = (sys.executable, "-P", "-c", "import runpy, sys; runpy.run_path(sys.argv.pop(1), "
          "run_name='__engine__')", str(HOST))  # fmt: skip
 
+KEEPER = Path(__file__).with_name("keeper.py")
+# -I -S: none of the user's modules, nothing counted in it.
+KEEP = (sys.executable, "-I", "-S", str(KEEPER))
+
 POLL_SECONDS = 0.1
 SCAN_SECONDS = 0.5
 """Between two looks at what the engine has started."""
@@ -75,6 +79,7 @@ class EngineProcess:
         self.pid = self._process.pid
         self.seen: dict[int, psutil.Process] = {self.pid: psutil.Process(self.pid)}
         """Every process of the engine there ever was, by PID."""
+        self._keeper, self._word = _keeper(self.pid)
         self._output = b""
         self._drain = threading.Thread(target=self._keep_output, daemon=True)
         self._drain.start()
@@ -182,6 +187,14 @@ class EngineProcess:
                 _signal(self._alive(), signal.SIGKILL)
                 self._process.wait()
                 self._connection.close()
+                self._dismiss()
+
+    def _dismiss(self) -> None:
+        """There is nothing left to keep."""
+        if self._keeper.poll() is None:
+            os.write(self._word, b".")
+            self._keeper.wait()
+            os.close(self._word)
 
     def _ask(self) -> None:
         """It may be at play, and tell of games first."""
@@ -195,6 +208,21 @@ class EngineProcess:
             self._process.wait(max(0.0, deadline - monotonic()))
         except (EngineFailed, UserError, subprocess.TimeoutExpired):
             return  # it is ended all the same
+
+
+def _keeper(session: int) -> tuple[subprocess.Popen[bytes], int]:
+    """What ends the session if this process is killed, and where to tell it that all went well."""
+    theirs, ours = os.pipe()
+    keeper = subprocess.Popen(
+        [*KEEP, str(theirs), str(session)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[theirs],
+        start_new_session=True,
+    )
+    os.close(theirs)
+    return keeper, ours
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def curve_panels(run: TrainingRun) -> list[CurvePanel]:
     return [panel for panel in panels if any(curve.games for curve in panel.curves)]
 
 
-def _columns(points: list[tuple[int, float | None]]) -> tuple[list[int], list[float]]:
+def _columns(points: Sequence[tuple[int, float | None]]) -> tuple[list[int], list[float]]:
     """Those that are known, as games and values."""
     known = [(games, value) for games, value in points if value is not None]
     return [games for games, _ in known], [value for _, value in known]

@@ -59,6 +59,16 @@ def test_a_cause_is_found(cause: str, run: Run) -> None:
     assert gain.basis.startswith("cannot be predicted: ") is unknown
 
 
+def test_no_remedy_names_an_option_that_another_project_s_engine_has_not() -> None:
+    for _, name, run in sick_runs():
+        report = run.report()
+        foreign = report.model_copy(
+            update={"configuration": {**report.configuration, "engine": "measured:make"}}
+        )
+        for finding in find_all(foreign):
+            assert "--" not in finding.remedy, name
+
+
 @pytest.mark.parametrize("cause", SICK)
 def test_a_cause_brings_no_finding_that_it_does_not_explain(cause: str) -> None:
     # What comes with a cause: its symptom, or the wider name of the same thing.

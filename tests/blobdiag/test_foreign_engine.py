@@ -161,6 +161,39 @@ def test_an_iteration_plans_with_the_engines_own_training(runs: dict[str, Run]) 
     assert 5 <= 60 * evaluations / rate <= 9, "moves a game"
 
 
+def test_nothing_of_an_engine_outlives_a_blobdiag_that_is_killed(tmp_path: Path) -> None:
+    """Its pool's workers neither, whose own parent is killed as well."""
+    arguments = ("compare", "--engine", "engine.random_play:Pool", "--workers", "2")
+    process = start(tmp_path, *arguments, "--min-seconds", "600")
+    watched = psutil.Process(process.pid)
+    engine: list[psutil.Process] = []
+
+    def with_workers() -> bool:
+        assert process.poll() is None
+        leaders = [child for child in watched.children() if os.getsid(child.pid) == child.pid]
+        engine[:] = [p for leader in leaders for p in (leader, *leader.children(recursive=True))]
+        return any(len(leader.children()) == 2 for leader in leaders)
+
+    wait_for(with_workers)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(alive(one) for one in engine))
+
+
+def alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_check_gpu_without_a_gpu_is_inconclusive(runs: dict[str, Run]) -> None:
     run = runs["check-gpu"]
     assert (run.code, run.report and run.report.verdict) == (3, Status.INCONCLUSIVE)

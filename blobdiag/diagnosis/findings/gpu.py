@@ -16,6 +16,7 @@ from blobdiag.diagnosis.evidence import (
     stage_shares,
 )
 from blobdiag.diagnosis.expectations import EXPECTATIONS
+from blobdiag.diagnosis.findings.flags import flag, is_built_in
 from blobdiag.reporting.model import Finding, Gain, Report, Throughput
 
 # The bug report calls 70 % busy; a share of the bare network below 0.35 is starved.
@@ -66,8 +67,10 @@ def busy_but_starved(report: Report) -> Finding | None:
         ),
         evidence=evidence,
         remedy=(
-            "Give the GPU more rows a call (--lanes) from fewer processes (--workers) with a "
-            "thread for each core (--threads); blobdiag tune finds the numbers"
+            f"Give the GPU more rows a call{flag(report, '--lanes')} from fewer "
+            f"processes{flag(report, '--workers')} with a thread for each "
+            f"core{flag(report, '--threads')}"
+            + ("; blobdiag tune finds the numbers" if is_built_in(report) else "")
         ),
         gain=_up_to_healthy(report, throughput),
     )
@@ -104,7 +107,10 @@ def too_many_workers(report: Report) -> Finding | None:
             "time: more workers add switches, memory and smaller batches, not work done."
         ),
         evidence=evidence,
-        remedy="One worker a GPU (--workers 1) with more lanes and threads (--lanes, --threads)",
+        remedy=(
+            f"One worker a GPU{flag(report, '--workers 1')} with more games in progress and more "
+            f"threads{flag(report, '--lanes', '--threads')}"
+        ),
         gain=gain,
     )
 
@@ -194,7 +200,10 @@ def near_out_of_memory(report: Report) -> Finding | None:
             "gradients and moments. What is left does not hold another block."
         ),
         evidence=evidence,
-        remedy="Fewer workers a GPU (--workers), or fewer lanes (--lanes); end other GPU programs",
+        remedy=(
+            f"Fewer workers a GPU{flag(report, '--workers')}, or fewer games in "
+            f"progress{flag(report, '--lanes')}; end other GPU programs"
+        ),
         gain=gains.unknown("it costs nothing until an allocation fails, and then the run"),
     )
 

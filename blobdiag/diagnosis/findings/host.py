@@ -23,6 +23,7 @@ from blobdiag.diagnosis.evidence import (
     windows,
 )
 from blobdiag.diagnosis.expectations import EXPECTATIONS
+from blobdiag.diagnosis.findings.flags import flag
 from blobdiag.reporting.model import Finding, Gain, Report, Throughput, WorkerRecord
 
 # Where the device is a GPU, threads of PyTorch that never compute do no harm: the cores must be
@@ -149,8 +150,9 @@ def cores_counted_wrong(report: Report) -> Finding | None:
             f"{len(arm)} workers with {threads} computing threads",
         ],
         remedy=(
-            f"--workers {cores} --threads 1; in code count len(os.sched_getaffinity(0)) and the "
-            "quota in /sys/fs/cgroup/cpu.max, not os.cpu_count()"
+            f"One thread a core{flag(report, f'--workers {cores} --threads 1')}: count "
+            "len(os.sched_getaffinity(0)) and the quota in /sys/fs/cgroup/cpu.max, not "
+            "os.cpu_count()"
         ),
         gain=_gain_of_own_cores(report, arm),
     )
@@ -185,8 +187,8 @@ def gil_bound_threads(report: Report) -> Finding | None:
             for w, percent in bound
         ],
         remedy=(
-            "Search in processes (--workers) instead of threads, or in code that lets go of the "
-            "lock (numba with nogil=True)"
+            f"Search in processes{flag(report, '--workers')} instead of threads, or in code that "
+            "lets go of the lock (numba with nogil=True)"
         ),
         gain=gains.faster(
             report,

@@ -12,6 +12,7 @@ from blobdiag.diagnosis.evidence import (
     term_minutes,
     windows,
 )
+from blobdiag.diagnosis.findings.flags import flag
 from blobdiag.diagnosis.holders import holders
 from blobdiag.reporting.model import Finding, Gain, IdleGap, Report
 
@@ -64,7 +65,7 @@ def overfitted_by_reuse(report: Report) -> Finding | None:
     minutes = term_minutes(report, TRAINING)
     evidence = [f"each example is trained on {times:,.1f} times"]
     if report.plan:
-        evidence.append(f"--reuse {wanted:g}; KataGo's figure is {KATAGO_REUSE:g}")
+        evidence.append(f"asked for: {wanted:g} times; KataGo's figure is {KATAGO_REUSE:g}")
     target = KATAGO_REUSE if times > MOST_REUSE else wanted
     return Finding(
         name="overfitted-by-reuse",
@@ -74,7 +75,10 @@ def overfitted_by_reuse(report: Report) -> Finding | None:
             "network learns its examples by heart, and plays no better for it."
         ),
         evidence=evidence,
-        remedy=f"--reuse {target:g}: steps = new examples × {target:g} ÷ batch size",
+        remedy=(
+            f"Train on each example {target:g} times{flag(report, f'--reuse {target:g}')}: steps = "
+            f"new examples × {target:g} ÷ batch size"
+        ),
         gain=gains.saved(
             None if minutes is None else minutes * (1 - target / times),
             f"the training's minutes beyond {target:g} times each",

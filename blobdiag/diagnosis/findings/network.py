@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import arm_of, arms, asked, kind, rate_at, stage_shares
+from blobdiag.diagnosis.findings.flags import flag
 from blobdiag.reporting.model import Finding, Gain, NetworkRate, Report, Throughput
 
 # Sixteen workers that each evaluate alone see batches of 1 to 20 (design, §5, catalogue). On a
@@ -47,7 +48,7 @@ def tiny_batches(report: Report) -> Finding | None:
         evidence=evidence,
         remedy=(
             "Keep more games in progress and evaluate their leaves together: fewer workers with "
-            "more lanes each (--workers, --lanes), or more --games where those are few"
+            f"more games each{flag(report, '--workers', '--lanes')}, and games enough for them"
         ),
         gain=_gain_of_large(report, worst),
     )
@@ -160,6 +161,6 @@ def precision_not_used(report: Report) -> Finding | None:
             for t in unused
             if t.precision is not None
         ],
-        remedy="--dtype auto (or bfloat16); in code: network.to(torch.bfloat16) for self-play",
+        remedy=f"Play in bfloat16{flag(report, '--dtype auto')}: network.to(torch.bfloat16)",
         gain=gain,
     )
