@@ -17,6 +17,7 @@ from engine.schedules import Ramp
 
 SCHEDULED = ("games", "determinizations", "simulations", "window")
 OF_THE_MACHINE = ("device", "workers", "threads", "lanes", "dtype")
+BESIDE_THE_TRAINING = ("iterations", "evaluate_every", "deals")
 """Options that a resumed run may have otherwise."""
 DEALS = 250
 """Of a match in the course of a training: half of the 95 % interval is then 0.35 points or so."""
@@ -158,12 +159,12 @@ class RunConfiguration(BaseModel):
     def resumed(self, settings: RunSettings) -> RunSettings:
         """The settings of a run that goes on.
 
-        Of the options that the command line gives, the number of iterations and what is of the
-        machine count; another one must be as it was. Raises UserError.
+        Of the options that the command line gives, the number of iterations, the matches and what
+        is of the machine count; another one must be as it was. Raises UserError.
         """
         kept = self.model_dump(exclude={"version", "training_dtype"})
         for name in settings.given & kept.keys():
-            if name in (*OF_THE_MACHINE, "iterations"):
+            if name in (*OF_THE_MACHINE, *BESIDE_THE_TRAINING):
                 del kept[name]
             elif getattr(settings, name) != kept[name]:
                 option = "--" + name.replace("_", "-")

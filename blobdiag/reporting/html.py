@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from blobdiag.diagnosis.holders import Holder, holders
-from blobdiag.reporting import plots, processes, words
+from blobdiag.reporting import plots, processes, strength, words
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.learning_curve import learning_curve
 from blobdiag.reporting.model import Check, IdleGap, Report, Role, Status, WorkerRecord
@@ -45,6 +45,7 @@ def page(report: Report) -> str:
     environment.globals.update(
         words=words,
         processes=processes,
+        strength=strength,
         figure=figure,
         figure_range=figure_range,
         zip=zip,
@@ -67,7 +68,7 @@ def page(report: Report) -> str:
         owners=owners,
         minutes=_both(plots.minutes, report.plan) if report.plan else None,
         days=_both(plots.days, report.plan) if report.plan else None,
-        learning=_both(learning_curve, report.training) if _learned(report) else None,
+        learning=_both(learning_curve, report, report.training) if _learned(report) else None,
         held=_longest_holds(report),
         unknowns=unknowns(report),
     )

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from blobdiag.reporting.model import Interval, TrainingRun
+from blobdiag.reporting.model import Interval, Report, TrainingRun
 from blobdiag.reporting.plots import WIDE
+from blobdiag.reporting.strength import Spent, match_against, opponents, spent
 from blobdiag.reporting.svg import (
     FIRST,
     MUTED,
@@ -23,7 +23,6 @@ from blobdiag.reporting.svg import (
     text_width,
     write,
 )
-from blobdiag.reporting.words import opponents
 
 _LEFT, _RIGHT = 40.0, 16.0
 _TITLE, _TALL, _SPACE, _AXIS = 20.0, 76.0, 14.0, 36.0
@@ -59,7 +58,7 @@ def curve_panels(run: TrainingRun) -> list[CurvePanel]:
     ]
     panels = [CurvePanel("Loss, nats", losses)]
     for opponent in opponents(run):
-        found = [(g, m) for g, one in done for m in one.matches if m.opponent == opponent]
+        found = [(g, m) for g, one in done if (m := match_against(one, opponent)) is not None]
         played, ahead = _columns([(g, m.difference.value) for g, m in found])
         intervals = [m.difference.interval for _, m in found]
         curve = Curve(opponent, played, ahead, intervals)
@@ -77,13 +76,11 @@ def _columns(points: Sequence[tuple[int, float | None]]) -> tuple[list[int], lis
     return [games for games, _ in known], [value for _, value in known]
 
 
-def learning_curve(run: TrainingRun, width: float) -> str:
+def learning_curve(report: Report, run: TrainingRun, width: float) -> str:
     """As SVG, a panel above the other; below stand the games, and the minutes they took."""
-    panels = curve_panels(run)
+    panels, so_far = curve_panels(run), spent(report, run)
     across = width - _LEFT - _RIGHT
     height = len(panels) * (_TITLE + _TALL + _SPACE) + _AXIS
-    games = np.cumsum([one.games for one in run.iterations])
-    seconds = np.cumsum([one.self_play_seconds + one.training_seconds for one in run.iterations])
     top = 0.0
     with house_style(f"learning-{width:g}"):
         figure = canvas(width, height)
@@ -95,19 +92,19 @@ def learning_curve(run: TrainingRun, width: float) -> str:
                     write(figure, left, top + 13, f"{mark} {curve.name}", color=colour)
                     left += text_width(f"{mark} {curve.name}") + 24
             axes = place(figure, _LEFT, top + _TITLE, across, _TALL)
-            _draw(axes, panel, float(games[-1]))
+            _draw(axes, panel, float(so_far.games[-1]))
             top += _TITLE + _TALL + _SPACE
         # All panels share their x; the last one says what it is.
         axes.tick_params(labelbottom=True)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8 if width >= WIDE else 3, integer=True))
-        axes.xaxis.set_major_formatter(lambda x, _: _below(x, games, seconds))
+        axes.xaxis.set_major_formatter(lambda x, _: _below(x, so_far))
         return embeddable(figure, "Learning curve; the tables below have the same in figures")
 
 
-def _below(x: float, games: NDArray[np.int64], seconds: NDArray[np.float64]) -> str:
-    """'40,000 games' above '6.1 min'."""
-    taken = np.interp(x, [0, *games], [0, *seconds]) / 60
-    return f"{x:,.0f} games\n{taken:.1f} min" if x else "0"
+def _below(x: float, so_far: Spent) -> str:
+    """'40,000 games' above '12.2 core-min'."""
+    taken = np.interp(x, [0, *so_far.games], [0, *so_far.minutes])
+    return f"{x:,.0f} games\n{taken:.1f} {so_far.unit}" if x else "0"
 
 
 def _draw(axes: Axes, panel: CurvePanel, end: float) -> None:

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from blobdiag.reporting import processes, words
+from blobdiag.reporting import processes, strength, words
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.model import (
     Check,
@@ -163,18 +163,19 @@ def _training(report: Report) -> RenderableType | None:
         table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
     for one in run.iterations[-MOST_ITERATIONS:]:
         table.add_row(*(_text(cell(one)) for _, cell in words.TRAINING_COLUMNS))
-    return Group(table, *map(_text, words.staleness(run)), *_strength(run))
+    return Group(table, *map(_text, words.staleness(run)), *_strength(report, run))
 
 
-def _strength(run: TrainingRun) -> Iterator[RenderableType]:
+def _strength(report: Report, run: TrainingRun) -> Iterator[RenderableType]:
     """Points ahead of each opponent as the training went on."""
-    if words.opponents(run):
+    if strength.opponents(run):
         table = _table("Strength: points a deal ahead, by duplicate deals", gap=1)
-        for head in words.strength_heads(run):
+        for head in strength.heads(report, run):
             table.add_column(_text(head.replace(" ", "\n")), justify="right", no_wrap=True)
-        for row in words.strength_rows(run)[-MOST_ITERATIONS:]:
+        for row in strength.rows(report, run)[-MOST_ITERATIONS:]:
             table.add_row(*map(_text, row))
         yield table
+        yield from map(_text, strength.levels(report, run))
 
 
 def _matches(report: Report) -> RenderableType | None:

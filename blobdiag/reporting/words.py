@@ -195,34 +195,6 @@ def margin(metric: Metric) -> str:
     return f"{signed(metric)} ± {(metric.interval.high - metric.interval.low) / 2:.2f}"
 
 
-def opponents(run: TrainingRun) -> list[str]:
-    """Those that the network played against in the course of a training, in order."""
-    return list(dict.fromkeys(m.opponent for one in run.iterations for m in one.matches))
-
-
-def strength_heads(run: TrainingRun) -> list[str]:
-    """Above `strength_rows`."""
-    return ["#", "games", "min", *(f"against {name}" for name in opponents(run))]
-
-
-def strength_rows(run: TrainingRun) -> list[list[str]]:
-    """Of each iteration with matches: its number, games and minutes until then, points ahead.
-
-    The minutes are those of self-play and training: matches teach nothing.
-    """
-    rows, games, seconds = [], 0, 0.0
-    for one in run.iterations:
-        games += one.games
-        seconds += one.self_play_seconds + one.training_seconds
-        if one.matches:
-            cells = {m.opponent: margin(m.difference) for m in one.matches}
-            rows.append(
-                [str(one.iteration), count(games), f"{seconds / 60:.1f}"]
-                + [cells.get(opponent, UNKNOWN) for opponent in opponents(run)]
-            )
-    return rows
-
-
 def training_title(run: TrainingRun) -> str:
     """How far it has come."""
     before = f", {run.taken_up_at:,} of them before this run" if run.taken_up_at else ""

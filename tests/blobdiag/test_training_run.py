@@ -28,7 +28,7 @@ from blobdiag.errors import UserError
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.html import page
 from blobdiag.reporting.model import Metric, Phase, Report
-from blobdiag.run_settings import RunSettings
+from blobdiag.run_settings import RunConfiguration, RunSettings
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.workload import load_network
 from engine.checkpoint import read_arrays, write_arrays
@@ -309,6 +309,25 @@ def test_a_schedule_reaches_the_engine(tmp_path: Path) -> None:
     assert made.training.games == (10, 90)
     assert made.training.window == (5, 500_000)
     assert made.training.simulations is None
+
+
+def test_matches_reach_the_engine_and_may_be_asked_for_later(tmp_path: Path) -> None:
+    made = run_settings(tmp_path, evaluate_every=5, deals=40)
+    assert (made.training.evaluate_every, made.training.deals) == (5, 40)
+    assert made.plays_matches
+    kept = RunConfiguration.of(made, "float32")
+    assert kept.resumed(run_settings(tmp_path)).training.evaluate_every == 5
+    later = kept.resumed(run_settings(tmp_path, evaluate_every=2))
+    assert (later.training.evaluate_every, later.training.deals) == (2, 40)
+    without = kept.model_dump(exclude={"evaluate_every", "deals"})
+    assert RunConfiguration(**without).evaluate_every is None, "as runs of before have it"
+
+
+@pytest.mark.parametrize("name", ["evaluate_every", "deals"])
+def test_matches_that_cannot_be_are_one_line(tmp_path: Path, name: str) -> None:
+    option = name.replace("_", "-")
+    with pytest.raises(UserError, match=f"--{option} must be at least 1, not 0"):
+        run_settings(tmp_path, **{name: 0})
 
 
 # -- a full disk ----------------------------------------------------------------------------------
