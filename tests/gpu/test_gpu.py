@@ -14,9 +14,11 @@ import torch
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report, Status
 from engine.devices import device_uuid
+from engine.evaluation import Evaluation
 from engine.evaluator import Evaluator, new_batch
 from engine.injection import DEVICE, Injection
 from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
+from engine.players import random_player, raw_player
 from engine.pool import DeviceMismatch
 from engine.precision import difference, policies_and_values, probe_states
 from engine.replay import ReplayBuffer
@@ -72,6 +74,18 @@ def test_bfloat16_answers_lie_within_the_stated_tolerance() -> None:
     seen = difference(exact, fast, states)
     assert seen.within_tolerance
     assert max(seen) > 0
+
+
+def test_a_match_is_that_of_the_cpu(network: BlobNet) -> None:
+    """Move for move, but where two priors are equal in all but the last bit."""
+    scores = []
+    for device in ("cpu", "cuda"):
+        inference = InferenceNet(network).to(device).eval()
+        match = Evaluation(raw_player(inference), random_player(), deals=200, seed=3)
+        match.play()
+        assert match.finished.all()
+        scores.append(match.scores)
+    assert (scores[0] == scores[1]).all((1, 2)).mean() >= 0.98
 
 
 def evaluated(inference: InferenceNet, states: np.ndarray, graphs: bool) -> np.ndarray:
