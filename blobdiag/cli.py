@@ -1,18 +1,25 @@
 """The command line: options and their help. A command's module is imported only when it runs."""
 
-import inspect
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from blobdiag import __version__, gates
+from blobdiag import __version__
+from blobdiag.cli_report import report_app
 from blobdiag.errors import UserError
 from blobdiag.reporting.formats import Format
-from blobdiag.two_sides import TwoSides
+from blobdiag.shared_options import (
+    ENGINE,
+    JUDGEMENT,
+    OUTPUT,
+    TRAINING,
+    WORKLOAD,
+    examples,
+    measuring,
+    option,
+)
 
 if TYPE_CHECKING:
     from blobdiag.settings import Settings
@@ -26,211 +33,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-report_app = typer.Typer(no_args_is_help=True, help="Draw, check or compare saved reports.")
 app.add_typer(report_app, name="report")
-
-WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"
-TRAINING = "Training"
-
-
-def _option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
-    return typer.Option(*([name] if name else []), help=help, rich_help_panel=panel, **more)
-
-
-def _examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
-
-
-def _faults() -> list[tuple[str, str]]:
-    from blobdiag.injections import FAULTS
-
-    return [(fault.name, fault.does) for fault in FAULTS]
-
-
-def _list_injections(wanted: bool) -> None:
-    if wanted:
-        from blobdiag.injections import listing
-
-        print(listing())
-        raise typer.Exit
-
-
-def options(
-    device: Annotated[
-        str,
-        _option(
-            "auto, cpu, cuda (workers spread over the GPUs) or cuda:N",
-            ENGINE,
-            autocompletion=lambda: ["auto", "cpu", "cuda", "cuda:0"],
-        ),
-    ] = "auto",
-    games: Annotated[int, _option("Games that must finish, at least", WORKLOAD)] = 20,
-    players: Annotated[int, _option("3 to 8", WORKLOAD)] = 4,
-    cards: Annotated[int, _option("Cards dealt: 1 to min(13, 52 ÷ players)", WORKLOAD)] = 5,
-    determinizations: Annotated[int, _option("Deals searched a decision", WORKLOAD)] = 3,
-    simulations: Annotated[int, _option("Simulations a deal", WORKLOAD)] = 30,
-    network: Annotated[
-        str, _option("Shape of the network", WORKLOAD, metavar="EMB-LAYERS-HEADS-FF")
-    ] = "256-6-8-1024",
-    checkpoint: Annotated[
-        Path | None, _option("A state dict to play with; else seeded random weights", WORKLOAD)
-    ] = None,
-    seed: Annotated[int, _option("Of cards, noise and random weights", WORKLOAD)] = 0,
-    workers: Annotated[
-        int | None, _option("Worker processes; else one a core, or one a GPU", ENGINE)
-    ] = None,
-    lanes: Annotated[
-        int | None, _option("Games in progress a worker; else what fills its batches", ENGINE)
-    ] = None,
-    threads: Annotated[
-        int | None, _option("Search threads a worker; else 1, or the cores a GPU", ENGINE)
-    ] = None,
-    tuned: Annotated[
-        bool, _option("Use what `blobdiag tune` found best on this machine", ENGINE, "--tuned")
-    ] = False,
-    dtype: Annotated[
-        str,
-        _option(
-            "auto (bfloat16 where faster and equal), float32 or bfloat16",
-            ENGINE,
-            autocompletion=lambda: ["auto", "float32", "bfloat16"],
-        ),
-    ] = "auto",
-    stall_seconds: Annotated[
-        float, _option("A worker that stands still so long is ended, its games replayed", ENGINE)
-    ] = 120.0,
-    engine: Annotated[
-        str | None,
-        _option("Measure your own engine: what FACTORY makes", ENGINE, metavar="MODULE:FACTORY"),
-    ] = None,
-    inject: Annotated[
-        str | None,
-        _option(
-            "Break something on purpose, to see it found",
-            JUDGEMENT,
-            metavar="NAME[:DOSE]",
-            autocompletion=_faults,
-        ),
-    ] = None,
-    list_injections: Annotated[
-        bool,
-        _option(
-            "What --inject can break, and how it is found",
-            JUDGEMENT,
-            "--list-injections",
-            callback=_list_injections,
-            is_eager=True,
-        ),
-    ] = False,
-    min_seconds: Annotated[float, _option("Measure at least so long", JUDGEMENT)] = 10.0,
-    expect: Annotated[
-        list[str] | None,
-        _option("Override an expectation, like self-play-gpu=60..", JUDGEMENT, metavar="NAME=L..H"),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        _option(
-            "End the run after so long; what was measured is reported, as INCONCLUSIVE",
-            JUDGEMENT,
-            metavar="SECONDS",
-        ),
-    ] = None,
-    plan_iterations: Annotated[int, _option("Iterations to plan for", PLAN)] = 500,
-    plan_games: Annotated[int, _option("Games an iteration to plan for", PLAN)] = 10_000,
-    reuse: Annotated[float, _option("Times each new example is trained on", PLAN)] = 4.0,
-    label: Annotated[
-        str | None, _option("Name this machine in the report; it says none itself", OUTPUT)
-    ] = None,
-    output: Annotated[
-        Path | None, _option("Report file; else ./reports/<UTC>-<command>-<device>.json", OUTPUT)
-    ] = None,
-    format: Annotated[
-        Format | None, _option("Print this on stdout instead of tables; paths on stderr", OUTPUT)
-    ] = None,
-    html: Annotated[
-        bool, _option("Write the report as an HTML page too, beside it", OUTPUT, "--html")
-    ] = False,
-    quiet: Annotated[bool, _option("Print the report's path only", OUTPUT, "--quiet")] = False,
-) -> "Settings":
-    """What the measuring commands share: the options as Settings."""
-    from blobdiag.settings import Settings
-
-    values = dict(locals())
-    del values["Settings"], values["list_injections"]
-    return Settings(**{**values, "expect": tuple(expect or ())})
-
-
-def _measuring(
-    without: tuple[str, ...] = (), **defaults: Any
-) -> Callable[[Callable[..., int]], Callable[..., None]]:
-    """Make a command of a function of Settings: its own options, then the shared ones.
-
-    `defaults` replace those of shared options; those named in `without` are left out, and may be
-    of the command's own.
-    """
-
-    def decorate(function: Callable[..., int]) -> Callable[..., None]:
-        shared = inspect.signature(options).parameters
-        own = list(inspect.signature(function).parameters.values())[1:]
-        parameters = [
-            p.replace(default=defaults.get(name, p.default), kind=p.KEYWORD_ONLY)
-            for name, p in [
-                *((p.name, p) for p in own),
-                *((name, p) for name, p in shared.items() if name not in without),
-            ]
-        ]
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)
-        parameters.append(context.replace(annotation=typer.Context))
-
-        @wraps(function)
-        def command(context: typer.Context, **values: Any) -> None:
-            extra = {p.name: values.pop(p.name) for p in own}
-            settings = _settings(values, _given(context))
-            raise typer.Exit(function(settings, **extra))
-
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in parameters}
-        return command
-
-    return decorate
-
-
-def _settings(values: dict[str, Any], given: frozenset[str]) -> "Settings":
-    """The shared options as Settings, checked. Raises UserError."""
-    from dataclasses import replace
-
-    settings = replace(options(**values), given=given)
-    settings.check()
-    if settings.engine is None:
-        return settings
-    from blobdiag.engines.own_package import import_own_engine
-
-    import_own_engine()
-    # Its own training is the unit: the engine chooses how often it trains on an example.
-    return replace(settings, reuse=1.0)
-
-
-def _given(context: typer.Context) -> frozenset[str]:
-    """The names of the options that the command line gives."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(n for n, source in sources.items() if source and source.name != "DEFAULT")
 
 
 @app.command(
     "check-gpu",
-    epilog=_examples(
+    epilog=examples(
         "blobdiag check-gpu",
         "blobdiag check-gpu --device cuda:1 --checkpoint weights.pt",
         "blobdiag check-gpu --inject device-not-propagated   # see the bug be found",
     ),
 )
-@_measuring(games=20)
+@measuring(games=20)
 def check_gpu(
     settings: "Settings",
     verify_fix: Annotated[
         bool,
-        _option(
+        option(
             "Apply the remedy of tiny batches or too many threads, and measure again",
             JUDGEMENT,
             "--verify-fix",
@@ -250,13 +69,13 @@ def check_gpu(
 
 @app.command(
     "compare",
-    epilog=_examples(
+    epilog=examples(
         "blobdiag compare --games 20",
         "blobdiag compare --device cpu --min-seconds 30 --html",
         "blobdiag compare --format markdown --timeout 300 >> summary.md",
     ),
 )
-@_measuring(games=20)
+@measuring(games=20)
 def compare(settings: "Settings") -> int:
     """Is the GPU worth it? Games per minute on the CPU and on the GPU, in turn, same seeds.
 
@@ -270,7 +89,7 @@ def compare(settings: "Settings") -> int:
 
 @app.command(
     "iteration",
-    epilog=_examples(
+    epilog=examples(
         "blobdiag iteration --games 500",
         "blobdiag iteration --plan-iterations 200 --plan-games 20000 --reuse 2",
         "blobdiag iteration --iterations 500 --games 10000 --run-dir run   # train, for days",
@@ -278,25 +97,25 @@ def compare(settings: "Settings") -> int:
         "blobdiag iteration --expect self-play-gpu=60.. --format junit > iteration.xml",
     ),
 )
-@_measuring(games=500)
+@measuring(games=500)
 def iteration(
     settings: "Settings",
     iterations: Annotated[
-        int | None, _option("Iterations to run really; else 1, or as many as resumed", TRAINING)
+        int | None, option("Iterations to run really; else 1, or as many as resumed", TRAINING)
     ] = None,
     run_dir: Annotated[
         Path | None,
-        _option("Keep the training here: it can then be killed and resumed", TRAINING),
+        option("Keep the training here: it can then be killed and resumed", TRAINING),
     ] = None,
     resume: Annotated[
-        bool, _option("Go on with the training in --run-dir", TRAINING, "--resume")
+        bool, option("Go on with the training in --run-dir", TRAINING, "--resume")
     ] = False,
     learning_rate: Annotated[
-        float, _option("At first; falls to a twentieth by a cosine", TRAINING)
+        float, option("At first; falls to a twentieth by a cosine", TRAINING)
     ] = 1e-3,
     schedule: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Grow evenly over the iterations, like games=500..5000; NAME is games, "
             "determinizations, simulations or window (newest examples to train on). Repeatable",
             TRAINING,
@@ -305,7 +124,7 @@ def iteration(
     ] = None,
     evaluate_every: Annotated[
         int | None,
-        _option(
+        option(
             "After so many iterations each, and after the last, play matches: against a random "
             "player, rules of thumb, the first network, and the network's own policy",
             TRAINING,
@@ -313,7 +132,7 @@ def iteration(
         ),
     ] = None,
     deals: Annotated[
-        int, _option("Of each match, every one played by all seatings", TRAINING)
+        int, option("Of each match, every one played by all seatings", TRAINING)
     ] = 250,
 ) -> int:
     """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
@@ -357,11 +176,11 @@ NOT_FOR_TUNE = (
 
 @app.command(
     "tune",
-    epilog=_examples(
+    epilog=examples(
         "blobdiag tune", "blobdiag tune --quick --device cuda:0", "blobdiag tune --explain"
     ),
 )
-@_measuring(without=NOT_FOR_TUNE)
+@measuring(without=NOT_FOR_TUNE)
 def tune(
     settings: "Settings",
     seconds: Annotated[
@@ -396,19 +215,20 @@ NOT_FOR_EVALUATE = (
     *("games", "workers", "dtype", "network", "checkpoint", "min_seconds", "stall_seconds"),
     *("plan_iterations", "plan_games", "reuse", "tuned", "inject", "list_injections"),
     *("expect", "engine"),
+    *("seed", "lanes", "threads"),  # of other things than workers
 )
 
 
 @app.command(
     "evaluate",
-    epilog=_examples(
+    epilog=examples(
         "blobdiag evaluate run",
         "blobdiag evaluate run --against run/networks/000000.safetensors --against raw",
         "blobdiag evaluate new.safetensors --against old.safetensors --deals 4000",
         "blobdiag evaluate rules --against random",
     ),
 )
-@_measuring(without=NOT_FOR_EVALUATE)
+@measuring(without=NOT_FOR_EVALUATE)
 def evaluate(
     settings: "Settings",
     checkpoint: Annotated[
@@ -421,7 +241,7 @@ def evaluate(
     ],
     against: Annotated[
         list[str] | None,
-        _option(
+        option(
             "random; rules (of thumb); search (without a network); raw (the network's own policy, "
             "no search); or weights. Repeatable; else random and rules",
             WORKLOAD,
@@ -429,8 +249,11 @@ def evaluate(
         ),
     ] = None,
     deals: Annotated[
-        int, _option("Each is played once with the player in every seat", WORKLOAD)
+        int, option("Each is played once with the player in every seat", WORKLOAD)
     ] = 1000,
+    seed: Annotated[int, option("Of the deals; no self-play has them", WORKLOAD)] = 0,
+    threads: Annotated[int | None, option("That play; else one a core", ENGINE)] = None,
+    lanes: Annotated[int | None, option("Games in progress a thread", ENGINE)] = None,
 ) -> int:
     """How strong is a network? Points a deal ahead of each opponent, with interval.
 
@@ -441,7 +264,10 @@ def evaluate(
     from blobdiag.evaluation_settings import EvaluationSettings
 
     chosen = tuple(against or ("random", "rules"))
-    wanted = EvaluationSettings(**vars(settings), player=checkpoint, against=chosen, deals=deals)
+    own = {"seed": seed, "threads": threads, "lanes": lanes}
+    wanted = EvaluationSettings(
+        **{**vars(settings), **own}, player=checkpoint, against=chosen, deals=deals
+    )
     wanted.check()
     return evaluate(wanted)
 
@@ -449,7 +275,7 @@ def evaluate(
 @app.command(
     "run",
     context_settings={"allow_interspersed_args": False},
-    epilog=_examples(
+    epilog=examples(
         "blobdiag run -- python my_selfplay.py --device cuda",
         "blobdiag run --expect-device cuda --judge -- torchrun --nproc-per-node 2 train.py",
     ),
@@ -458,42 +284,42 @@ def run(
     command: Annotated[list[str], typer.Argument(metavar="CMD", help="Any program, as it is")],
     expect_device: Annotated[
         str | None,
-        _option(
+        option(
             "Where its networks should be, like cuda; else what its own --device says", JUDGEMENT
         ),
     ] = None,
     expect: Annotated[
         list[str] | None,
-        _option("Override an expectation, like idle-gap=..2", JUDGEMENT, metavar="NAME=L..H"),
+        option("Override an expectation, like idle-gap=..2", JUDGEMENT, metavar="NAME=L..H"),
     ] = None,
     judge: Annotated[
         bool,
-        _option("Exit with the verdict's code where the command ends with 0", JUDGEMENT, "--judge"),
+        option("Exit with the verdict's code where the command ends with 0", JUDGEMENT, "--judge"),
     ] = False,
     timeout: Annotated[
         float | None,
-        _option("End the command after so long, with exit code 124", JUDGEMENT, metavar="SECONDS"),
+        option("End the command after so long, with exit code 124", JUDGEMENT, metavar="SECONDS"),
     ] = None,
     no_instrument: Annotated[
         bool,
-        _option("Count nothing inside its Python processes", "Counting inside", "--no-instrument"),
+        option("Count nothing inside its Python processes", "Counting inside", "--no-instrument"),
     ] = False,
     count_every: Annotated[
-        int, _option("Count 1 of N calls, for networks of microseconds", "Counting inside")
+        int, option("Count 1 of N calls, for networks of microseconds", "Counting inside")
     ] = 1,
     label: Annotated[
-        str | None, _option("Name this machine in the report; it says none itself", OUTPUT)
+        str | None, option("Name this machine in the report; it says none itself", OUTPUT)
     ] = None,
     output: Annotated[
-        Path | None, _option("Report file; else ./reports/<UTC>-run-<device>.json", OUTPUT)
+        Path | None, option("Report file; else ./reports/<UTC>-run-<device>.json", OUTPUT)
     ] = None,
     format: Annotated[
-        Format | None, _option("Print this on stderr instead of a few lines", OUTPUT)
+        Format | None, option("Print this on stderr instead of a few lines", OUTPUT)
     ] = None,
     html: Annotated[
-        bool, _option("Write the report as an HTML page too, beside it", OUTPUT, "--html")
+        bool, option("Write the report as an HTML page too, beside it", OUTPUT, "--html")
     ] = False,
-    quiet: Annotated[bool, _option("Print the report's path only", OUTPUT, "--quiet")] = False,
+    quiet: Annotated[bool, option("Print the report's path only", OUTPUT, "--quiet")] = False,
 ) -> None:
     """The same diagnosis for any PyTorch program: which process ran what on which device?
 
@@ -521,7 +347,7 @@ def run(
 
 @app.command(
     "plan",
-    epilog=_examples(
+    epilog=examples(
         "blobdiag plan run.json --games 1000..10000 --days 10",
         "blobdiag plan home.json lab.json --price-per-hour 0.1 --price-per-hour 2.5",
     ),
@@ -581,143 +407,12 @@ def plan(
     raise typer.Exit(plan(reports, wanted, form, output))
 
 
-@app.command(
-    "doctor", epilog=_examples("blobdiag doctor", "CUDA_VISIBLE_DEVICES=1 blobdiag doctor")
-)
+@app.command("doctor", epilog=examples("blobdiag doctor", "CUDA_VISIBLE_DEVICES=1 blobdiag doctor"))
 def doctor() -> None:
     """Why is CUDA not seen? Driver, torch build, environment, container, permissions."""
     from blobdiag.commands.doctor import doctor
 
     raise typer.Exit(doctor())
-
-
-ReportFile = Annotated[Path, typer.Argument(metavar="FILE", help="A report written by blobdiag")]
-
-
-@report_app.command(
-    "show",
-    epilog=_examples(
-        "blobdiag report show mine.json", "blobdiag report show mine.json --format markdown"
-    ),
-)
-def show(
-    file: ReportFile,
-    format: Annotated[
-        Format | None, typer.Option(help="Print this on stdout instead of tables")
-    ] = None,
-) -> None:
-    """Draw a saved report, without running anything."""
-    from blobdiag.commands.report import show
-
-    show(file, format)
-
-
-@report_app.command(
-    "html",
-    epilog=_examples(
-        "blobdiag report html run.json", "blobdiag report html run.json --output page.html"
-    ),
-)
-def html(
-    file: ReportFile,
-    output: Annotated[
-        Path | None, typer.Option(metavar="PAGE", help="The page; else FILE with suffix .html")
-    ] = None,
-) -> None:
-    """Make one HTML page of a saved report: a timeline, and all else; it needs no network."""
-    from blobdiag.commands.report import html
-
-    html(file, output)
-
-
-@report_app.command("validate", epilog=_examples("blobdiag report validate mine.json"))
-def validate(file: ReportFile) -> None:
-    """Say whether a file is a valid report."""
-    from blobdiag.commands.report import validate
-
-    validate(file)
-
-
-@report_app.command("trace", epilog=_examples("blobdiag report trace run.json"))
-def trace(
-    file: ReportFile,
-    output: Annotated[
-        Path | None, typer.Option(help="Trace file; else FILE's name with .trace.json")
-    ] = None,
-) -> None:
-    """Turn a saved report into a timeline for ui.perfetto.dev or chrome://tracing."""
-    from blobdiag.commands.report_trace import trace
-
-    trace(file, output)
-
-
-@report_app.command(
-    "diff",
-    cls=TwoSides,
-    epilog=_examples(
-        "blobdiag report diff a1.json a2.json a3.json -- b1.json b2.json b3.json",
-        "blobdiag report diff old.json new.json --fail-on games_per_minute:5%",
-    ),
-)
-def diff(
-    files: Annotated[
-        list[str], typer.Argument(metavar="OLD... -- NEW...", help="Reports; OLD NEW, if two")
-    ],
-    fail_on: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME:PERCENT%",
-            help="Exit 1 if the figure became worse by so much. Repeatable. Figures: "
-            + ", ".join(gates.FIGURES),
-        ),
-    ] = None,
-    form: Annotated[str, typer.Option("--format", help="text, json or markdown")] = "text",
-) -> None:
-    """What changed between two sets of runs, and did anything become worse?
-
-    Runs of the same code differ, so several reports a side are compared, best of runs that
-    alternated; or one a side by the spread that `report spread` keeps. With --fail-on: exit 1
-    when it became worse, 0 when not, 3 when these reports cannot tell.
-    """
-    from blobdiag.commands.report_diff import diff
-
-    raise typer.Exit(diff(files, fail_on or [], form))
-
-
-@report_app.command("spread", epilog=_examples("blobdiag report spread a.json b.json c.json"))
-def spread(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Three or more of one configuration")
-    ],
-) -> None:
-    """Keep how much runs of the same code differ on this machine, for `report diff`."""
-    from blobdiag.commands.report_spread import spread
-
-    raise typer.Exit(spread(files))
-
-
-@report_app.command(
-    "list",
-    epilog=_examples(
-        "blobdiag report list",
-        "cd reports && blobdiag report list reference --markdown > README.md",
-    ),
-)
-def list_reports(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Its *.json files; else ./reports")
-    ] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="The text of reports/README.md, with links")
-    ] = False,
-) -> None:
-    """What was measured, when, on which machine: a row a report.
-
-    A file that cannot be read is listed with its reason; exit code 2 where none could be.
-    """
-    from blobdiag.commands.report_list import list_reports
-
-    raise typer.Exit(list_reports(folder, markdown))
 
 
 def _version(wanted: bool) -> None:

@@ -57,6 +57,10 @@ class SearchConfig(NamedTuple):
     noise_share: float = 0.25
     noise_alpha: float = 0.3
     seed: int = 0
+    full_share: float = 1.0
+    """Decisions that are searched in full and become examples; the others only move the game on."""
+    fast_simulations: int = 1
+    """Of these others, which have no noise (playout cap randomization, Wu 2019)."""
     leaves: int = 1
     """Of one tree, collected before any is expanded; more than 1 is a fault on purpose."""
 
@@ -68,6 +72,8 @@ LANE = np.dtype(
         ("head_start", np.int64),  # moves to make at random when it next opens
         ("evaluations", np.int64),  # network evaluations of the game so far
         ("decisions", np.int64),  # searched decisions of the game so far
+        ("examples", np.int64),  # of them, those searched in full
+        ("simulations", np.int64),  # of each tree of the decision at hand
         ("games", np.int64),  # games finished here
     ],
     align=True,
@@ -86,7 +92,7 @@ class Lanes(NamedTuple):
     priors: NDArray[np.float32]
     """[L, moves] scratch: a root's priors, noise mixed in; later its visits."""
     states: NDArray[np.float32]
-    """[L, K, STATE_DIM] examples of the game so far."""
+    """[L, K, STATE_DIM] examples of the game so far, and the decision at hand."""
     legal: NDArray[np.bool_]
     """[L, K, ACTIONS]"""
     policy: NDArray[np.float32]
@@ -267,6 +273,7 @@ def open_game(group: Group, config: SearchConfig, lane: int) -> None:
     lanes.lane[lane].game_id = game_id
     lanes.lane[lane].evaluations = 0
     lanes.lane[lane].decisions = 0
+    lanes.lane[lane].examples = 0
     lanes.lane[lane].stage = OPENING
 
 
@@ -302,7 +309,7 @@ def prepare_decision(group: Group, lane: int, row: int) -> int:
     rules.play_forced(lanes.games[lane])
     if is_over(lanes.games[lane]):
         return row
-    k = lanes.lane[lane].decisions
+    k = lanes.lane[lane].examples
     row = emit(group.batch, row, lane, NONE, 0, lanes.games[lane])
     copy_row(lanes.states[lane, k], group.batch.states[row - 1])
     mask_actions(lanes.games[lane], lanes.legal[lane, k])
@@ -314,13 +321,13 @@ def prepare_decision(group: Group, lane: int, row: int) -> int:
 @inlined
 def search_lane(group: Group, config: SearchConfig, lane: int, row: int) -> int:
     """Bring each tree of a lane to its next leaf; the next free row, unchanged if all are done."""
-    tally = group.tally[0]
+    tally, limit = group.tally[0], group.lanes.lane[lane].simulations
     for d in range(config.determinizations):
         t = lane * config.determinizations + d
         for waiting in range(config.leaves):
             before = group.trees.tree[t].simulations
             node, depth, deep, shallow_ends = next_leaf(
-                group.trees, t, config.simulations - waiting, config.c_puct, group.values
+                group.trees, t, limit - waiting, config.c_puct, group.values
             )
             tally.simulations += group.trees.tree[t].simulations - before
             tally.deep += deep
@@ -380,7 +387,7 @@ def decide(group: Group, config: SearchConfig, lane: int) -> None:
     bidding = is_bidding(game)
     own_move = 0 if bidding else 1 + game.tricks_done
     picked = choose(visits, moves, group.temperatures[own_move], lanes.streams, lane)
-    policy = lanes.policy[lane, lanes.lane[lane].decisions]
+    policy = lanes.policy[lane, lanes.lane[lane].examples]
     policy[:] = 0.0
     kl, move = 0.0, 0
     for k in range(moves):
@@ -395,6 +402,7 @@ def decide(group: Group, config: SearchConfig, lane: int) -> None:
     tally.decisions += 1
     tally.kl += kl
     lanes.lane[lane].decisions += 1
+    lanes.lane[lane].examples += lanes.lane[lane].simulations == config.simulations
     rules.play_move(game, move)
     lanes.lane[lane].stage = OPENING
 
@@ -403,7 +411,7 @@ def decide(group: Group, config: SearchConfig, lane: int) -> None:
 def finish_game(group: Group, lane: int) -> None:
     """Move the lane's examples to the output and close it; nothing while the output is full."""
     lanes, output, tally = group.lanes, group.output, group.tally[0]
-    used, count = group.output_used[0], lanes.lane[lane].decisions
+    used, count = group.output_used[0], lanes.lane[lane].examples
     if used + count > len(output.game):
         return
     game = lanes.games[lane]
@@ -549,7 +557,11 @@ def scatter_root(group: Group, config: SearchConfig, r: int) -> None:
     decision = 1 + lanes.lane[lane].decisions
     seed_stream(lanes.streams, lane, config.seed, lanes.lane[lane].game_id, decision)
     n = softmax(batch.answers[r], row, lanes.priors[lane])
-    mix_noise(lanes.priors[lane], n, group.noise, config, lanes.streams, lane)
+    lanes.lane[lane].simulations = config.simulations
+    if config.full_share < 1.0 and uniform(lanes.streams, lane) >= config.full_share:
+        lanes.lane[lane].simulations = config.fast_simulations
+    else:
+        mix_noise(lanes.priors[lane], n, group.noise, config, lanes.streams, lane)
     plant_trees(group, config, row, batch.answers[r, ACTIONS])
 
 

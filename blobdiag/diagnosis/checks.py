@@ -48,7 +48,7 @@ def device_reaches_workers(
     """Every parameter and the first output of every worker lie on the asked device (Test 1)."""
     wrong = [w for w in workers if not all(on_device(asked, d) for d in _devices(w))]
     silent = [w for w in workers if not w.parameter_devices]
-    how = " (proven on torch's meta device)" if on_meta else ""
+    how = " (proven on torch's meta device)" if on_meta else _own_word(workers)
     if not workers:
         status, seen = Status.INCONCLUSIVE, "no worker reported its device"
     elif wrong:
@@ -66,6 +66,14 @@ def device_reaches_workers(
         evidence=[_where(worker) for worker in wrong or silent],
         source="bug report, Test 1",
     )
+
+
+def _own_word(workers: Sequence[WorkerRecord]) -> str:
+    """How many of another project's workers called no network that was counted."""
+    unseen = sum(worker.batches is None for worker in workers)
+    if not unseen:
+        return ""
+    return f"; of {unseen} by the engine's own word: no forward call was seen there"
 
 
 def gpu_utilisation(

@@ -20,7 +20,7 @@ GB = 10**9
 
 STATE_DIM, ACTIONS, SEATS = 256, 66, 8
 ANSWERS = ACTIONS + SEATS
-LANE, GAME, NODE, EDGE, TREE = 48, 120, 32, 24, 12
+LANE, GAME, NODE, EDGE, TREE = 64, 120, 32, 24, 12
 """Bytes of the engine's records."""
 PAD, FULL_SHARE = 16, 0.75
 """A batch is a multiple of PAD rows, and FULL_SHARE of its lanes' trees."""

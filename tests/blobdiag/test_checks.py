@@ -135,6 +135,16 @@ def test_device_unknown_is_inconclusive() -> None:
     assert "parameters on not reported" in check.evidence[0]
 
 
+def test_an_engine_s_own_word_is_said_to_be_that() -> None:
+    seen, named = reports.worker(0), reports.worker(1, batches=None)
+    assert device_reaches_workers([seen, seen], "cuda").observation == "all of 2 workers on cuda"
+    check = device_reaches_workers([seen, named], "cuda")
+    assert check.status is Status.PASS
+    assert check.observation == (
+        "all of 2 workers on cuda; of 1 by the engine's own word: no forward call was seen there"
+    )
+
+
 def test_proof_on_meta_is_said() -> None:
     check = device_reaches_workers([reports.worker(0, "meta")], "meta", on_meta=True)
     assert check.status is Status.PASS

@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from blobdiag.cli import options
 from blobdiag.engines.foreign import ForeignArm
 from blobdiag.engines.process import EngineFailed, EngineProcess
 from blobdiag.errors import UserError
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Check, Report, Status
+from blobdiag.shared_options import options
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="--engine needs Linux")
 

@@ -8,13 +8,13 @@ import pytest
 from command_line import in_process
 
 from blobdiag import injections
-from blobdiag.cli import options
 from blobdiag.diagnosis.findings import CATALOGUE
 from blobdiag.errors import UserError
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Hold, Report
 from blobdiag.sampling.host import usable_cores
 from blobdiag.settings import Settings
+from blobdiag.shared_options import options
 from blobdiag.workload import Arm, hold_records, injection_of, load_network
 from engine import injection as faults
 from engine.precision import choose_dtype

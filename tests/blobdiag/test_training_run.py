@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 import reports
-from blobdiag.cli import options
 from blobdiag.diagnosis.rates import rates_of
 from blobdiag.engines.built_in_course import LONGEST_MEASURED, MOST_MEASURED, BuiltInCourse
 from blobdiag.engines.kept_run import KeptRun, kept_run
@@ -30,6 +29,7 @@ from blobdiag.reporting.html import page
 from blobdiag.reporting.model import Metric, Phase, Report
 from blobdiag.run_settings import RunConfiguration, RunSettings
 from blobdiag.sampling.trace import Span, Trace
+from blobdiag.shared_options import options
 from blobdiag.workload import load_network
 from engine.checkpoint import read_arrays, write_arrays
 from engine.lanes import TALLY

@@ -34,7 +34,7 @@ SMALL = [
 
 @pytest.fixture
 def settings() -> Settings:
-    from blobdiag.cli import options
+    from blobdiag.shared_options import options
 
     return options(network="32-2-4-64", simulations=6, determinizations=2, tuned=True)
 
@@ -47,7 +47,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sweep(**changes: Any) -> Sweep:
     """One that has measured nothing."""
-    from blobdiag.cli import options
+    from blobdiag.shared_options import options
 
     network = build_network(NetworkConfig(32, 2, 4, 64), "cpu")
     made = SimpleNamespace(settings=options(**changes), network=network, device="cpu")

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobdiag.cli import options
 from blobdiag.commands.session import Session
 from blobdiag.engines.built_in import BuiltIn
 from blobdiag.engines.built_in_course import Timeline
 from blobdiag.errors import UserError
 from blobdiag.reporting.model import SearchHealth
 from blobdiag.settings import Settings
+from blobdiag.shared_options import options
 from blobdiag.workload import (
     BLOCK_SECONDS,
     Arm,

@@ -211,3 +211,23 @@ def test_masks_in_examples_are_the_masker_s(network: InferenceNet) -> None:
     examples = play(SearchConfig(simulations=4, players=3, cards=3), 2, 3, network)[1]
     assert examples.legal.shape[1] == ActionMasker.num_actions
     assert torch.from_numpy(examples.states).dtype == torch.float32
+
+
+def test_only_decisions_searched_in_full_become_examples(network: InferenceNet) -> None:
+    """Three tenths of them; a visit is then a twentieth, of all others none is left."""
+    config = SearchConfig(simulations=10, determinizations=2, full_share=0.3, fast_simulations=2)
+    group, examples = play(config, 16, 200, network)
+    decisions = int(group.tally[0]["decisions"])
+    assert examples.rows / decisions == pytest.approx(0.3, abs=0.05)
+    visits = 20 * examples.policy
+    np.testing.assert_allclose(visits, visits.round(), atol=1e-4)
+    np.testing.assert_allclose(visits.sum(1), 20, atol=1e-3)
+    # State, legal actions and policy are of one decision: a card is played from the hand.
+    assert not examples.policy[~examples.legal].any()
+    playing = examples.legal[:, :BID].any(1)
+    assert (examples.legal[:, :BID] <= (examples.states[:, :BID] > 0))[playing].all()
+    # All others take four visits and a root.
+    every, whole = play(config._replace(full_share=1.0), 16, 200, network)
+    assert whole.rows == int(every.tally[0]["decisions"])
+    fewer = group.tally[0]["evaluations"] / every.tally[0]["evaluations"]
+    assert 0.3 < fewer < 0.6
