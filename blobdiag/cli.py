@@ -125,14 +125,14 @@ def iteration(
     evaluate_every: Annotated[
         int | None,
         option(
-            "After so many iterations each, and after the last, play matches: against a random "
-            "player, rules of thumb, the first network, and the network's own policy",
+            "Every so many iterations, and after the last, play matches: against a random player, "
+            "rules of thumb, the first network, and the network's own policy",
             TRAINING,
             metavar="ITERATIONS",
         ),
     ] = None,
     deals: Annotated[
-        int, option("Of each match, every one played by all seatings", TRAINING)
+        int, option("Of a match; each is played once with the network in every seat", TRAINING)
     ] = 250,
 ) -> int:
     """What does a full iteration cost, where does the GPU idle, and how many days is the plan?
@@ -252,7 +252,7 @@ def evaluate(
         int, option("Each is played once with the player in every seat", WORKLOAD)
     ] = 1000,
     seed: Annotated[int, option("Of the deals; no self-play has them", WORKLOAD)] = 0,
-    threads: Annotated[int | None, option("That play; else one a core", ENGINE)] = None,
+    threads: Annotated[int | None, option("Threads that play; else one a core", ENGINE)] = None,
     lanes: Annotated[int | None, option("Games in progress a thread", ENGINE)] = None,
 ) -> int:
     """How strong is a network? Points a deal ahead of each opponent, with interval.

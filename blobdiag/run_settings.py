@@ -19,8 +19,6 @@ SCHEDULED = ("games", "determinizations", "simulations", "window")
 OF_THE_MACHINE = ("device", "workers", "threads", "lanes", "dtype")
 BESIDE_THE_TRAINING = ("iterations", "evaluate_every", "deals")
 """Options that a resumed run may have otherwise."""
-DEALS = 250
-"""Of a match in the course of a training: half of the 95 % interval is then 0.35 points or so."""
 BUFFER_EXAMPLES = 300_000
 """Room of the replay buffer, at least."""
 
@@ -49,6 +47,8 @@ class RunSettings(Settings):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
+        if "deals" in self.given and self.evaluate_every is None and not self.resume:
+            raise UserError("--deals are those of matches: ask for these with --evaluate-every")
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
         if not 0 < self.learning_rate < float("inf"):
@@ -126,7 +126,7 @@ class RunConfiguration(BaseModel):
     learning_rate: float
     schedule: tuple[str, ...]
     evaluate_every: int | None = None
-    deals: int = DEALS
+    deals: int = TrainingSettings().deals
     device: str
     workers: int | None
     threads: int | None

@@ -22,12 +22,14 @@ from engine.matches import NOT_PLAYED, Table, gather_side, is_finished, new_side
 from engine.players import Player, random_player, rule_player
 from engine.rules import check_setting
 
+CUDA_THREADS = 2
+"""Each has streams and graphs of its own, for which CUDA keeps memory."""
 CPU_LANES, CUDA_LANES = 192, 2048
 """Games in progress a thread: of two networks each has a part of them at a time."""
 PROGRESS_SECONDS = 0.2
 
 OnProgress = Callable[[int], None]
-"""Called, a few times a second, with the number of games that have ended."""
+"""Called, a few times a second and at the end, with the number of games that have ended."""
 
 
 class MatchResult(NamedTuple):
@@ -69,7 +71,8 @@ class Evaluation:
                 raise ValueError(f"{name} must be at least 1, not {value}")
         self.agent, self.opponent = agent, opponent
         self.config = SearchConfig(players=players, cards=cards, seed=seed)
-        self.threads = min(threads or usable_cores(), deals)
+        cores = min(usable_cores(), CUDA_THREADS) if self._on_cuda else usable_cores()
+        self.threads = min(threads or cores, deals)
         self.lanes = lanes or (CUDA_LANES if self._on_cuda else CPU_LANES)
         """Of each thread."""
         self.scores = np.full((deals, players, players), NOT_PLAYED, np.int16)
@@ -113,6 +116,8 @@ class Evaluation:
                 self.at_work = False
         for one in running:
             one.result()
+        if on_progress is not None:
+            on_progress(deals * players)
 
     def _play_table(self, table: Table) -> None:
         """Step until the table's games have ended, or `at_work` is cleared."""

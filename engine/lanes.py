@@ -58,9 +58,9 @@ class SearchConfig(NamedTuple):
     noise_alpha: float = 0.3
     seed: int = 0
     full_share: float = 1.0
-    """Decisions that are searched in full and become examples; the others only move the game on."""
+    """Of the decisions: they are searched in full, and become examples."""
     fast_simulations: int = 1
-    """Of these others, which have no noise (playout cap randomization, Wu 2019)."""
+    """Of all other decisions, which have no noise (playout cap randomization, Wu 2019)."""
     leaves: int = 1
     """Of one tree, collected before any is expanded; more than 1 is a fault on purpose."""
 
@@ -73,7 +73,8 @@ LANE = np.dtype(
         ("evaluations", np.int64),  # network evaluations of the game so far
         ("decisions", np.int64),  # searched decisions of the game so far
         ("examples", np.int64),  # of them, those searched in full
-        ("simulations", np.int64),  # of each tree of the decision at hand
+        ("simulations", np.int32),  # of each tree of the decision at hand
+        ("in_full", np.bool_),  # whether it becomes an example
         ("games", np.int64),  # games finished here
     ],
     align=True,
@@ -209,6 +210,12 @@ def new_group(
     if len(batch.rows) < leaves:
         raise ValueError(f"a batch of {len(batch.rows)} rows cannot hold {leaves} leaves of a lane")
     rules.check_setting(config.players, config.cards)
+    if not 0 < config.full_share <= 1:
+        raise ValueError(f"full_share must be above 0 and at most 1, not {config.full_share}")
+    if config.full_share < 1 and not 1 <= config.fast_simulations <= config.simulations:
+        raise ValueError(
+            f"fast_simulations must be 1 to {config.simulations}, not {config.fast_simulations}"
+        )
     longest = config.players * (config.cards + 1)
     per_example = (lanes, longest)
     return Group(
@@ -402,7 +409,7 @@ def decide(group: Group, config: SearchConfig, lane: int) -> None:
     tally.decisions += 1
     tally.kl += kl
     lanes.lane[lane].decisions += 1
-    lanes.lane[lane].examples += lanes.lane[lane].simulations == config.simulations
+    lanes.lane[lane].examples += lanes.lane[lane].in_full
     rules.play_move(game, move)
     lanes.lane[lane].stage = OPENING
 
@@ -557,10 +564,10 @@ def scatter_root(group: Group, config: SearchConfig, r: int) -> None:
     decision = 1 + lanes.lane[lane].decisions
     seed_stream(lanes.streams, lane, config.seed, lanes.lane[lane].game_id, decision)
     n = softmax(batch.answers[r], row, lanes.priors[lane])
-    lanes.lane[lane].simulations = config.simulations
-    if config.full_share < 1.0 and uniform(lanes.streams, lane) >= config.full_share:
-        lanes.lane[lane].simulations = config.fast_simulations
-    else:
+    in_full = config.full_share == 1.0 or uniform(lanes.streams, lane) < config.full_share
+    lanes.lane[lane].in_full = in_full
+    lanes.lane[lane].simulations = config.simulations if in_full else config.fast_simulations
+    if in_full:
         mix_noise(lanes.priors[lane], n, group.noise, config, lanes.streams, lane)
     plant_trees(group, config, row, batch.answers[r, ACTIONS])
 

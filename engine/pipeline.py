@@ -17,8 +17,11 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from engine.checkpoint import CheckpointError, read_arrays, write_arrays
+from engine.devices import usable_cores
+from engine.evaluation import MatchResult
 from engine.iterations import Chunk, IterationRecord, TrainingSettings
 from engine.lanes import SearchConfig
 from engine.network import BlobNet, load_weights, weights_hash, weights_of
@@ -99,8 +102,12 @@ class TrainingPipeline:
         self._resumed = False
         self._losses: list[StepLoss] = []
         self._training_seconds = 0.0
-        self._first = copy.deepcopy(trainer.network)
-        """The network of before the first iteration."""
+        self._first: BlobNet | None = None
+        """The network of before the first iteration, where a match may need it."""
+        if self.settings.evaluate_every is not None:
+            self._first = copy.deepcopy(trainer.network)
+        self.evaluating = False
+        """Whether matches are being played."""
 
     def run(self, watch: Watch | None = None) -> Iterator[IterationResult]:
         """Do the iterations that are missing; each is given when it is finished, and saved.
@@ -269,17 +276,27 @@ class TrainingPipeline:
         """With the matches that follow this iteration, if any do."""
         if not self.settings.evaluates(self.iteration):
             return record
-        begun = monotonic()
-        with watch.phase(EVALUATION):
-            matches = measure_strength(
-                self.trainer.network,
-                self._first_network(),
-                self.last_search(),
-                self.settings.deals,
-                watch.match,
-            )
-            results = {opponent: result._asdict() for opponent, result in matches}
+        if self.folder is not None:
+            # Matches take their time: a death in them costs no training.
+            with watch.phase(CHECKPOINT):
+                self._save()
+        begun, results = monotonic(), {}
+        self.evaluating = True
+        try:
+            with watch.phase(EVALUATION):
+                for opponent, result in self._matches(watch):
+                    results[opponent] = result._asdict()
+        except torch.OutOfMemoryError:
+            text = "the matches did not fit into the memory beside the workers: some are missing"
+            watch.event("out-of-memory", text)
+        finally:
+            self.evaluating = False
         return record._replace(evaluation_seconds=monotonic() - begun, matches=results)
+
+    def _matches(self, watch: Watch) -> Iterator[tuple[str, MatchResult]]:
+        first, deals = self._first_network(), self.settings.deals
+        network, search = self.trainer.network, self.last_search()
+        return measure_strength(network, first, search, deals, watch.match)
 
     def last_search(self) -> SearchConfig:
         """The last iteration's: how a schedule searches is no part of a network's strength."""
@@ -293,7 +310,8 @@ class TrainingPipeline:
         )
 
     def _first_network(self) -> BlobNet:
-        """The one that training began with."""
+        """The one that training began with; what it was built as, where nothing is kept."""
+        assert self._first is not None
         if self.folder is not None:
             load_weights(self._first, read_arrays(self.folder.network(0)).arrays)
         return self._first
@@ -308,13 +326,14 @@ class TrainingPipeline:
             ages.update(chunk.weights_ages)
         aged, uses = self._window()
         self.examples_by_age, self.examples_by_uses = _counted(aged), _counted(uses)
+        played = sum(chunk.seconds for chunk in self.chunks)
         return IterationRecord(
             iteration=self.iteration + 1,
             games=games,
             determinizations=self.engine.search.determinizations,
             simulations=self.engine.search.simulations,
             chunks=len(self.chunks),
-            self_play_seconds=sum(chunk.seconds for chunk in self.chunks),
+            self_play_seconds=played,
             evaluations_per_game=sum(chunk.evaluations for chunk in self.chunks) / games,
             examples=sum(chunk.rows for chunk in self.chunks),
             buffer_examples=len(uses),
@@ -327,7 +346,16 @@ class TrainingPipeline:
             weights_ages=dict(ages),
             mean_age=float(aged.mean()) if len(uses) else 0.0,
             mean_uses=float(uses.mean()) if len(uses) else 0.0,
+            core_seconds=self._core_seconds(played),
         )
+
+    def _core_seconds(self, played: float) -> float | None:
+        """Of an iteration that played for so many seconds."""
+        if self.engine.device != "cpu" or self.trainer.device.type != "cpu":
+            return None
+        threads = sum(spec.threads for spec in self.engine.specs)
+        training = self._training_seconds * self.trainer.shards
+        return played * min(threads, usable_cores()) + training
 
     def _window(self) -> tuple[np.ndarray, np.ndarray]:
         """[window] of each example: iterations since it was played, times it was trained on."""
@@ -372,6 +400,8 @@ class TrainingPipeline:
             return
         self._resumed = True
         try:
+            if self._first is not None:
+                self._first_network()
             self._restore(*read_arrays(path))
         except (KeyError, TypeError, ValueError) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)

@@ -14,7 +14,7 @@ from engine.symmetry import ACTION_COLUMNS, ORDERS, STATE_COLUMNS
 
 
 class Examples(NamedTuple):
-    """N searched decisions, column by column."""
+    """N decisions that were searched in full, column by column."""
 
     states: NDArray[np.float32]
     """[N, STATE_DIM] as the mover saw the position."""

@@ -1,6 +1,6 @@
 """How strong a training's network is at the moment, by matches against opponents that stay.
 
-The network plays with its search, as it is trained for: against a random player, the rules of
+The network plays with a search: against a random player, the rules of
 thumb, the network the training began with, and its own policy without a search.
 """
 
@@ -29,8 +29,8 @@ def measure_strength(
 ) -> Iterator[tuple[str, MatchResult]]:
     """Each opponent, and what the match came to; always the same deals.
 
-    Setting, seed, determinizations and simulations are those of `search`. Both networks stay as
-    and where they are. Raises what torch raises when one fails.
+    Setting, seed, determinizations and simulations are those of `search`, all else is as in every
+    evaluation. Both networks stay as and where they are. Raises what torch raises when one fails.
     """
 
     def searching(one: BlobNet) -> Player:

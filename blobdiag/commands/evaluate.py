@@ -29,9 +29,11 @@ from engine.players import (
     search_player,
 )
 from engine.run_folder import SUFFIX
+from engine.strength import RANDOM, RAW, RULES
 
 COMMAND = "evaluate"
-RANDOM, RULES, SEARCH, RAW = "random", "rules", "search", "raw"
+SEARCH = "search"
+"""Without a network."""
 
 
 @dataclass

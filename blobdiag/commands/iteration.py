@@ -21,7 +21,7 @@ from blobdiag.commands.session import Judgement, Session
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.planning import plan_with
-from blobdiag.diagnosis.rates import Rates, rates_of
+from blobdiag.diagnosis.rates import EVALUATION, Rates, rates_of
 from blobdiag.engines.kept_run import kept_run
 from blobdiag.engines.protocol import Course, Played
 from blobdiag.reporting.figures import figure
@@ -48,7 +48,7 @@ def iteration(settings: RunSettings) -> int:
             with session.phase("set-up"):
                 course = session.engine.course(tuned, device)
                 courses.append(course)
-                session.at_work.append(course.trainer)
+                session.at_work.append(course)
             with session.playing(course.arm):
                 course.run(session)
                 session.probe(course.arm)
@@ -130,6 +130,9 @@ def foretold(played: Played | None, rates: Rates) -> list[Metric]:
     """What the projection makes of the iterations that really ran, beside what they took."""
     if played is None:
         return []
+    # How often there are matches is a setting, which a few iterations do not show.
+    once = {n: s for n, s in rates.iteration_seconds.items() if not n.startswith(EVALUATION)}
+    rates = rates._replace(iteration_seconds=once)
     try:
         made = plan_with(rates, played.iterations, played.games, played.reuse)
     except ValueError:

@@ -48,7 +48,7 @@ def device_reaches_workers(
     """Every parameter and the first output of every worker lie on the asked device (Test 1)."""
     wrong = [w for w in workers if not all(on_device(asked, d) for d in _devices(w))]
     silent = [w for w in workers if not w.parameter_devices]
-    how = " (proven on torch's meta device)" if on_meta else _own_word(workers)
+    how = " (proven on torch's meta device)" if on_meta else ""
     if not workers:
         status, seen = Status.INCONCLUSIVE, "no worker reported its device"
     elif wrong:
@@ -57,6 +57,7 @@ def device_reaches_workers(
         status, seen = Status.INCONCLUSIVE, f"{len(silent)} workers named no parameter's device"
     else:
         status, seen = Status.PASS, f"all of {_count(len(workers), 'worker')} on {asked}"
+        seen += _own_word(workers)
     return Check(
         name=DEVICE_CHECK,
         role=Role.DECIDING,
@@ -73,7 +74,7 @@ def _own_word(workers: Sequence[WorkerRecord]) -> str:
     unseen = sum(worker.batches is None for worker in workers)
     if not unseen:
         return ""
-    return f"; of {unseen} by the engine's own word: no forward call was seen there"
+    return f" ({unseen} by the engine's own word alone: no forward call was counted there)"
 
 
 def gpu_utilisation(

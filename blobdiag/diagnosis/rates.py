@@ -16,7 +16,7 @@ EXAMPLES_TRAINED = "examples trained on"
 ITERATIONS = "iterations measured"
 REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
 WEIGHT_REFRESH, CHECKPOINT, RAMP = "weight refresh", "checkpoint", "ramp-up and last wave"
-EVALUATION = "evaluation"
+EVALUATION, EVALUATE_EVERY = "evaluation", "iterations between matches"
 START_UP = "start-up"
 STARTING = ("set-up", START_UP)
 """Phases before the first game."""
@@ -61,12 +61,21 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
         game_seconds=_shares(phases, (REPLAY_BUFFER, SAVING), games) if own else {},
         iteration_seconds={
             RAMP: max(0.0, _seconds(phases, SELF_PLAY) - steady) / iterations,
-            **_shares(phases, (WEIGHT_REFRESH, CHECKPOINT, EVALUATION), iterations),
+            **_shares(phases, (WEIGHT_REFRESH, CHECKPOINT), iterations),
+            **_matches(phases, _value(figures, EVALUATE_EVERY)),
         }
         if own
         else {},
         training_seconds=once,
     )
+
+
+def _matches(phases: Sequence[Phase], every: float | None) -> dict[str, float]:
+    """The seconds of a round of matches, spread over the iterations it comes once in."""
+    rounds = sum(phase.name == EVALUATION for phase in phases)
+    if not rounds or not every:
+        return {}
+    return {f"{EVALUATION}, one in {every:g}": _seconds(phases, EVALUATION) / rounds / every}
 
 
 def _shares(phases: Sequence[Phase], names: Sequence[str], count: float) -> dict[str, float]:

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from blobdiag.diagnosis.evidence import TRAINING
-from blobdiag.diagnosis.rates import EXAMPLES_MADE, GAMES_PLAYED, ITERATIONS, WEIGHT_REFRESH
+from blobdiag.diagnosis.rates import (
+    EVALUATE_EVERY,
+    EXAMPLES_MADE,
+    GAMES_PLAYED,
+    ITERATIONS,
+    WEIGHT_REFRESH,
+)
 from blobdiag.engines.kept_run import KeptRun
 from blobdiag.engines.protocol import Played, Stage
 from blobdiag.engines.training import training_rate
@@ -124,6 +130,11 @@ class BuiltInCourse:
             dtype=self.arm.dtype,
         )
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it trains, or plays matches."""
+        return self.trainer.at_work or self.pipeline.evaluating
+
     def run(self, stage: Stage) -> None:
         """Run the iterations that are missing. Raises what TrainingPipeline.run raises."""
         timeline = Timeline(stage, self.arm)
@@ -174,7 +185,9 @@ class BuiltInCourse:
             [[(end, batch) for end in ends] for ends in self._trainings],
             sum(training.examples for training in trained) / seconds if seconds else None,
         )
-        return [rate, *facts(self._results)]
+        every = self.pipeline.settings.evaluate_every
+        matches = [] if every is None else [_count(EVALUATE_EVERY, every, "iterations")]
+        return [rate, *facts(self._results), *matches]
 
     def played(self, trace: Trace) -> Played | None:
         """The iterations that really ran.
@@ -188,17 +201,19 @@ class BuiltInCourse:
         if len(results) < 2 or self._forgotten or not whole or len(refreshed) < len(results):
             return None
         examples = sum(result.record.examples for result in results)
+        matches = sum(result.record.evaluation_seconds for result in results)
         return Played(
             iterations=len(results),
             games=sum(result.record.games for result in results) / len(results),
             reuse=sum(result.training.examples for result in results) / examples,
-            seconds=refreshed[len(results) - 1] - begun[0],
+            seconds=refreshed[len(results) - 1] - begun[0] - matches,
         )
 
     def training_run(self) -> TrainingRun | None:
         """The training so far, for the report; None where a single iteration was only measured."""
         pipeline = self.pipeline
-        if pipeline.folder is None and pipeline.settings.iterations == 1:
+        told = any(record.matches for record in pipeline.records)
+        if pipeline.folder is None and pipeline.settings.iterations == 1 and not told:
             return None
         return TrainingRun(
             wanted=pipeline.settings.iterations,
@@ -244,4 +259,8 @@ def facts(results: list[IterationResult]) -> list[Metric]:
             ("loss of the first tenth", sum(losses[:tenth]) / tenth, "nats"),
             ("loss of the last tenth", sum(losses[-tenth:]) / tenth, "nats"),
         ]
-    return [Metric(name=n, value=float(v), unit=u, samples=1) for n, v, u in counted]
+    return [_count(*one) for one in counted]
+
+
+def _count(name: str, value: float, unit: str) -> Metric:
+    return Metric(name=name, value=float(value), unit=unit, samples=1)

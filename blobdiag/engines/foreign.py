@@ -352,9 +352,9 @@ class ForeignIteration:
         """All of the training took; None until it has ended."""
 
     @property
-    def trainer(self) -> ForeignArm:
-        """The same process."""
-        return self.arm
+    def at_work(self) -> bool:
+        """It plays and trains in the same process."""
+        return self.arm.at_work
 
     def run(self, stage: Stage) -> None:
         """Raises EngineFailed."""

@@ -4,6 +4,7 @@
 
 Started as a file, by blobdiag for another project's engine: a blobdiag that is killed ends nothing
 itself, and the engine's own workers would play on. A byte in the pipe means that all went well.
+What has made itself a session of its own is not found.
 """
 
 from __future__ import annotations

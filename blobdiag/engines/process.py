@@ -79,7 +79,11 @@ class EngineProcess:
         self.pid = self._process.pid
         self.seen: dict[int, psutil.Process] = {self.pid: psutil.Process(self.pid)}
         """Every process of the engine there ever was, by PID."""
-        self._keeper, self._word = _keeper(self.pid)
+        try:
+            self._keeper, self._word = _keeper(self.pid)
+        except BaseException:
+            self._process.kill()
+            raise
         self._output = b""
         self._drain = threading.Thread(target=self._keep_output, daemon=True)
         self._drain.start()
@@ -191,10 +195,16 @@ class EngineProcess:
 
     def _dismiss(self) -> None:
         """There is nothing left to keep."""
-        if self._keeper.poll() is None:
+        if self._word is None:
+            return
+        try:
             os.write(self._word, b".")
-            self._keeper.wait()
+        except BrokenPipeError:
+            pass  # somebody has ended it
+        finally:
             os.close(self._word)
+            self._word = None
+            self._keeper.wait()
 
     def _ask(self) -> None:
         """It may be at play, and tell of games first."""
@@ -210,7 +220,7 @@ class EngineProcess:
             return  # it is ended all the same
 
 
-def _keeper(session: int) -> tuple[subprocess.Popen[bytes], int]:
+def _keeper(session: int) -> tuple[subprocess.Popen[bytes], int | None]:
     """What ends the session if this process is killed, and where to tell it that all went well."""
     theirs, ours = os.pipe()
     keeper = subprocess.Popen(

@@ -175,14 +175,11 @@ class Played(NamedTuple):
     """From before the first to the end of the last."""
 
 
-class Course(Protocol):
-    """Iterations of self-play and training, made ready."""
+class Course(Working, Protocol):
+    """Iterations of self-play and training, made ready; at work while it trains."""
 
     @property
     def arm(self) -> Arm: ...
-
-    @property
-    def trainer(self) -> Working: ...
 
     def run(self, stage: Stage) -> None:
         """Play, with windows of steady play in it, and train."""

@@ -68,7 +68,7 @@ def page(report: Report) -> str:
         owners=owners,
         minutes=_both(plots.minutes, report.plan) if report.plan else None,
         days=_both(plots.days, report.plan) if report.plan else None,
-        learning=_both(learning_curve, report, report.training) if _learned(report) else None,
+        learning=_both(learning_curve, report.training) if _learned(report) else None,
         held=_longest_holds(report),
         unknowns=unknowns(report),
     )

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from blobdiag.reporting.model import Interval, Report, TrainingRun
+from blobdiag.reporting.model import Interval, TrainingRun
 from blobdiag.reporting.plots import WIDE
 from blobdiag.reporting.strength import Spent, match_against, opponents, spent
 from blobdiag.reporting.svg import (
@@ -76,9 +76,9 @@ def _columns(points: Sequence[tuple[int, float | None]]) -> tuple[list[int], lis
     return [games for games, _ in known], [value for _, value in known]
 
 
-def learning_curve(report: Report, run: TrainingRun, width: float) -> str:
+def learning_curve(run: TrainingRun, width: float) -> str:
     """As SVG, a panel above the other; below stand the games, and the minutes they took."""
-    panels, so_far = curve_panels(run), spent(report, run)
+    panels, so_far = curve_panels(run), spent(run)
     across = width - _LEFT - _RIGHT
     height = len(panels) * (_TITLE + _TALL + _SPACE) + _AXIS
     top = 0.0

@@ -489,6 +489,10 @@ class TrainedIteration(Model):
         description="iterations since the buffer's examples were played, when it ended"
     )
     mean_uses: float = Field(description="times each of them had been trained on until then")
+    core_seconds: float | None = Field(
+        default=None,
+        description="of self-play and training: seconds × cores kept busy; None on a GPU",
+    )
     evaluation_seconds: float = Field(default=0.0, description="of its matches, all together")
     matches: list[Match] = Field(
         default_factory=list, description="of the network with its search; empty: none was played"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blobdiag.reporting.model import Match, Report, TrainedIteration, TrainingRun
+from blobdiag.reporting.model import Match, TrainedIteration, TrainingRun
 from blobdiag.reporting.words import UNKNOWN, count, margin
 
 LEVEL = -0.5
@@ -20,17 +20,18 @@ class Spent(NamedTuple):
     games: NDArray[np.int64]
     minutes: NDArray[np.float64]
     unit: str
-    """Of the minutes: all usable cores work on a CPU, so there they are core-minutes."""
+    """Of the minutes: those of all busy cores where that is known, on a CPU."""
 
 
-def spent(report: Report, run: TrainingRun) -> Spent:
+def spent(run: TrainingRun) -> Spent:
     """Up to and with each iteration."""
-    on_cpu = report.device == "cpu"
+    cores = [one.core_seconds for one in run.iterations if one.core_seconds is not None]
+    by_core = len(cores) == len(run.iterations)
     seconds = [one.self_play_seconds + one.training_seconds for one in run.iterations]
     return Spent(
         np.cumsum([one.games for one in run.iterations]),
-        np.cumsum(seconds) / 60 * (report.machine.cores_usable if on_cpu else 1),
-        "core-min" if on_cpu else "min",
+        np.cumsum(cores if by_core else seconds) / 60,
+        "core-min" if by_core else "min",
     )
 
 
@@ -44,15 +45,15 @@ def match_against(one: TrainedIteration, opponent: str) -> Match | None:
     return next((match for match in one.matches if match.opponent == opponent), None)
 
 
-def heads(report: Report, run: TrainingRun) -> list[str]:
+def heads(run: TrainingRun) -> list[str]:
     """Above `rows`."""
-    unit = spent(report, run).unit
+    unit = spent(run).unit
     return ["#", "games", unit, *(f"against {opponent}" for opponent in opponents(run))]
 
 
-def rows(report: Report, run: TrainingRun) -> list[list[str]]:
+def rows(run: TrainingRun) -> list[list[str]]:
     """Of each iteration with matches: its number, what had been spent, points ahead of each."""
-    so_far = spent(report, run)
+    so_far = spent(run)
     told = []
     for k, one in enumerate(run.iterations):
         if one.matches:
@@ -69,9 +70,9 @@ def rows(report: Report, run: TrainingRun) -> list[list[str]]:
     return told
 
 
-def levels(report: Report, run: TrainingRun) -> list[str]:
+def levels(run: TrainingRun) -> list[str]:
     """A line for each opponent: what was spent when the network was surely level with it."""
-    so_far = spent(report, run)
+    so_far = spent(run)
     lines = []
     for opponent in opponents(run):
         line = f"level with {opponent}, surely above {LEVEL:g} points: not reached"

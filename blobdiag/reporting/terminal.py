@@ -163,19 +163,19 @@ def _training(report: Report) -> RenderableType | None:
         table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
     for one in run.iterations[-MOST_ITERATIONS:]:
         table.add_row(*(_text(cell(one)) for _, cell in words.TRAINING_COLUMNS))
-    return Group(table, *map(_text, words.staleness(run)), *_strength(report, run))
+    return Group(table, *map(_text, words.staleness(run)), *_strength(run))
 
 
-def _strength(report: Report, run: TrainingRun) -> Iterator[RenderableType]:
+def _strength(run: TrainingRun) -> Iterator[RenderableType]:
     """Points ahead of each opponent as the training went on."""
     if strength.opponents(run):
         table = _table("Strength: points a deal ahead, by duplicate deals", gap=1)
-        for head in strength.heads(report, run):
+        for head in strength.heads(run):
             table.add_column(_text(head.replace(" ", "\n")), justify="right", no_wrap=True)
-        for row in strength.rows(report, run)[-MOST_ITERATIONS:]:
+        for row in strength.rows(run)[-MOST_ITERATIONS:]:
             table.add_row(*map(_text, row))
         yield table
-        yield from map(_text, strength.levels(report, run))
+        yield from map(_text, strength.levels(run))
 
 
 def _matches(report: Report) -> RenderableType | None:

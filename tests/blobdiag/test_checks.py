@@ -141,7 +141,8 @@ def test_an_engine_s_own_word_is_said_to_be_that() -> None:
     check = device_reaches_workers([seen, named], "cuda")
     assert check.status is Status.PASS
     assert check.observation == (
-        "all of 2 workers on cuda; of 1 by the engine's own word: no forward call was seen there"
+        "all of 2 workers on cuda (1 by the engine's own word alone: no forward call was counted "
+        "there)"
     )
 
 

@@ -106,7 +106,8 @@ def test_a_training_has_its_matches_in_the_report_and_on_the_page(folder: Path) 
     assert first.matches[0].deals == 8
     assert "evaluation" in {phase.name for phase in report.phases}
     assert report.plan is not None
-    assert "evaluation" in {term.name for term in report.plan.terms}
+    assert "evaluation, one in 2" in {term.name for term in report.plan.terms}
+    assert not [hold for hold in report.holds if hold.phase == "evaluation"], "it is at work"
     text = (folder / "training.html").read_text()
     shown = re.sub(r"<[^>]+>", " ", text)
     for title in ("Loss, nats", "Points a deal ahead of: rules", "Bids made exactly"):
@@ -145,14 +146,16 @@ def test_an_interrupt_keeps_the_deals_that_have_ended(folder: Path) -> None:
             stderr=errors,
             start_new_session=True,
         )
-        deadline = time.monotonic() + SECONDS
-        while "against random …" not in log.read_text():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        time.sleep(3)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(SECONDS) == 130
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not re.search(r"[1-9][\d,]* of 8,000,000 games", log.read_text()):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(SECONDS) == 130
+        finally:
+            process.kill()
     report = read_report(folder / "cut.json")
     assert report.interrupted
     [match] = report.matches

@@ -170,13 +170,18 @@ def test_nothing_of_an_engine_outlives_a_blobdiag_that_is_killed(tmp_path: Path)
 
     def with_workers() -> bool:
         assert process.poll() is None
-        leaders = [child for child in watched.children() if os.getsid(child.pid) == child.pid]
-        engine[:] = [p for leader in leaders for p in (leader, *leader.children(recursive=True))]
-        return any(len(leader.children()) == 2 for leader in leaders)
+        try:
+            leaders = [child for child in watched.children() if os.getsid(child.pid) == child.pid]
+            engine[:] = [p for one in leaders for p in (one, *one.children(recursive=True))]
+            return any(len(one.children()) == 2 for one in leaders)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            return False
 
-    wait_for(with_workers)
-    process.kill()
-    process.communicate()
+    try:
+        wait_for(with_workers)
+    finally:
+        process.kill()
+        process.communicate()
     wait_for(lambda: not any(alive(one) for one in engine))
 
 

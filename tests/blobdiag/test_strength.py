@@ -16,7 +16,7 @@ from engine.evaluation import MatchResult
 
 
 def iteration(number: int, **ahead: tuple[float, float]) -> TrainedIteration:
-    """1,000 games, 30 s of self-play and 6 s of training; (difference, standard error) of each."""
+    """1,000 games, 36 s on two cores; (difference, standard error) of each match."""
     return TrainedIteration(
         iteration=number,
         games=1000,
@@ -36,6 +36,7 @@ def iteration(number: int, **ahead: tuple[float, float]) -> TrainedIteration:
         weights_ages={0: 1000},
         mean_age=0.0,
         mean_uses=4.0,
+        core_seconds=72.0,
         evaluation_seconds=100.0,
         matches=[
             match_record("search 3 × 30", name, MatchResult(201, mean, error, 0.5, 0.4))
@@ -57,24 +58,27 @@ RUN = TrainingRun(
 )
 
 
-def report(device: str = "cpu") -> Report:
-    return reports.minimal(device=device).model_copy(update={"training": RUN})
+ON_A_GPU = RUN.model_copy(
+    update={"iterations": [one.model_copy(update={"core_seconds": None}) for one in RUN.iterations]}
+)
 
 
-def test_on_a_cpu_all_cores_are_spent_and_matches_are_not_counted() -> None:
-    on_cpu = report()
-    so_far, cores = spent(on_cpu, RUN), on_cpu.machine.cores_usable
+def report(run: TrainingRun) -> Report:
+    return reports.minimal().model_copy(update={"training": run})
+
+
+def test_on_a_cpu_cores_are_spent_and_matches_are_not_counted() -> None:
+    so_far = spent(RUN)
     assert so_far.games.tolist() == [1000, 2000, 3000, 4000]
-    assert so_far.minutes.tolist() == pytest.approx([0.6 * k * cores for k in (1, 2, 3, 4)])
+    assert so_far.minutes.tolist() == pytest.approx([1.2, 2.4, 3.6, 4.8])
     assert so_far.unit == "core-min"
-    on_gpu = spent(report("cuda"), RUN)
+    on_gpu = spent(ON_A_GPU)
     assert on_gpu.minutes.tolist() == pytest.approx([0.6, 1.2, 1.8, 2.4])
     assert on_gpu.unit == "min"
 
 
 def test_a_row_for_each_iteration_with_matches() -> None:
-    on_gpu = report("cuda")
-    assert heads(on_gpu, RUN) == [
+    assert heads(ON_A_GPU) == [
         "#",
         "games",
         "min",
@@ -82,7 +86,7 @@ def test_a_row_for_each_iteration_with_matches() -> None:
         "against rules",
         "against raw",
     ]
-    assert rows(on_gpu, RUN) == [
+    assert rows(ON_A_GPU) == [
         ["2", "2,000", "1.2", "+3.00 ± 0.20", "-0.60 ± 0.20", "–"],
         ["3", "3,000", "1.8", "+3.50 ± 0.20", "-0.40 ± 0.20", "–"],
         ["4", "4,000", "2.4", "+3.60 ± 0.20", "-0.20 ± 0.20", "+0.10 ± 0.39"],
@@ -91,11 +95,11 @@ def test_a_row_for_each_iteration_with_matches() -> None:
 
 def test_level_is_when_the_whole_interval_is_above_the_bar() -> None:
     """-0.4 ± 0.2 reaches below -0.5; -0.2 ± 0.2 does not."""
-    random, rules, _ = levels(report("cuda"), RUN)
+    random, rules, _ = levels(ON_A_GPU)
     assert rules == "level with rules, surely above -0.5 points: after 4,000 games, 2.4 min"
     assert random == "level with random, surely above -0.5 points: after 2,000 games, 1.2 min"
     early = RUN.model_copy(update={"iterations": RUN.iterations[:3]})
-    assert levels(report("cuda"), early)[1].endswith("not reached")
+    assert levels(early)[1].endswith("not reached")
 
 
 def test_the_curve_draws_what_is_known() -> None:
@@ -110,14 +114,14 @@ def test_the_curve_draws_what_is_known() -> None:
     assert (value.games, value.values) == ([2000, 3000, 4000], [0.5, 0.5, 0.5])
     assert panels[2].curves[0].values == [-0.6, -0.4, -0.2]
     for width in (1000.0, 328.0):
-        svg = learning_curve(report(), RUN, width)
+        svg = learning_curve(RUN, width)
         assert "Points a deal ahead of: rules" in svg
         assert "core-min" in svg
 
 
 def test_the_page_has_a_curve_where_there_are_two_iterations() -> None:
-    assert "Learning curve" in page(report())
-    shown = " ".join(re.sub(r"<[^>]+>", " ", page(report())).split())
+    assert "Learning curve" in page(report(RUN))
+    shown = " ".join(re.sub(r"<[^>]+>", " ", page(report(RUN))).split())
     assert "level with rules, surely above -0.5 points: after 4,000 games" in shown
     one = RUN.model_copy(update={"iterations": RUN.iterations[:1]})
-    assert "Learning curve" not in page(report().model_copy(update={"training": one}))
+    assert "Learning curve" not in page(report(one))

@@ -195,6 +195,19 @@ def test_what_an_iteration_costs_is_its_share_of_all_of_them() -> None:
     assert rates.iteration_seconds == pytest.approx({"checkpoint": 0.3, "weight refresh": 0.4})
 
 
+def test_matches_are_planned_as_often_as_they_are_asked_for() -> None:
+    """Two rounds of 20 s in three iterations: every second one, and the last."""
+    phases = [Phase(name="evaluation", start_s=start, end_s=start + 20) for start in (100, 200)]
+    phases += [Phase(name=name, start_s=0, end_s=1) for name in ("replay buffer", "weight refresh")]
+    counted = {
+        **{"iterations measured": 3, "games played": 300, "examples made": 4500},
+        "iterations between matches": 2,
+    }
+    metrics = [Metric(name=n, value=v, unit="", samples=1) for n, v in counted.items()]
+    rates = rates_of(reports.throughput(), metrics, phases)
+    assert rates.iteration_seconds["evaluation, one in 2"] == pytest.approx(10)
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -321,6 +334,11 @@ def test_matches_reach_the_engine_and_may_be_asked_for_later(tmp_path: Path) -> 
     assert (later.training.evaluate_every, later.training.deals) == (2, 40)
     without = kept.model_dump(exclude={"evaluate_every", "deals"})
     assert RunConfiguration(**without).evaluate_every is None, "as runs of before have it"
+
+
+def test_deals_without_matches_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ask for these with --evaluate-every"):
+        run_settings(tmp_path, deals=9, resume=False)
 
 
 @pytest.mark.parametrize("name", ["evaluate_every", "deals"])

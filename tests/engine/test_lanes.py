@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -211,6 +212,20 @@ def test_masks_in_examples_are_the_masker_s(network: InferenceNet) -> None:
     examples = play(SearchConfig(simulations=4, players=3, cards=3), 2, 3, network)[1]
     assert examples.legal.shape[1] == ActionMasker.num_actions
     assert torch.from_numpy(examples.states).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"full_share": 0.0}, "full_share must be above 0 and at most 1, not 0.0"),
+        ({"full_share": 1.5}, "full_share must be"),
+        ({"full_share": 0.5, "fast_simulations": 0}, "fast_simulations must be 1 to 30, not 0"),
+        ({"full_share": 0.5, "fast_simulations": 31}, "fast_simulations must be 1 to 30, not 31"),
+    ],
+)
+def test_caps_that_cannot_be(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        new_group(SearchConfig(**options), 2, temperature_table(None, 5), new_batch(6, False))
 
 
 def test_only_decisions_searched_in_full_become_examples(network: InferenceNet) -> None:

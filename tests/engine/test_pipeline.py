@@ -458,10 +458,53 @@ def test_matches_follow_where_they_are_asked_for(engine: SelfPlayEngine, tmp_pat
     last = records[-1].matches["rules"]
     assert last["deals"] == 6
     assert 0 <= last["exact_bids"] <= 1
-    assert {games for _, games, _ in told} <= {24}
+    assert [opponent for opponent, games, ended in told if games == ended == 24] == [
+        *("random", "rules", "first", "raw"),
+        *("random", "rules", "first", "raw"),
+    ]
     # What the folder holds is what came out.
     kept = [json.loads(line) for line in folder.metrics.read_text().splitlines()]
     assert [record["matches"] for record in kept] == [record.matches for record in records]
+
+
+def test_a_death_in_the_matches_costs_no_training(engine: SelfPlayEngine, tmp_path: Path) -> None:
+    settings = TrainingSettings(
+        iterations=1, games=Ramp.level(20), reuse=2, evaluate_every=1, deals=6, save_seconds=1000
+    )
+    phases: list[str] = []
+
+    def die(opponent: str, games: int, ended: int) -> None:
+        raise KeyboardInterrupt
+
+    @contextmanager
+    def marked(name: str) -> Iterator[None]:
+        phases.append(name)
+        yield
+
+    with RunFolder(tmp_path) as folder:
+        run = pipeline(engine, settings, folder)
+        with pytest.raises(KeyboardInterrupt):
+            list(run.run(Watch(match=die)))
+    assert not run.evaluating
+    with RunFolder(tmp_path) as folder:
+        again = pipeline(engine, settings, folder, seed=9)
+        again.resume()
+        [result] = again.run(Watch(phase=marked))
+    assert hash_of(again) == hash_of(run)
+    assert (result.training.steps, result.record.steps) == (0, run.step)
+    assert len(result.record.matches) == 4
+    assert SELF_PLAY not in phases
+
+
+def test_a_first_network_that_is_missing_is_told_of_before_anything_is_played(
+    engine: SelfPlayEngine, tmp_path: Path
+) -> None:
+    settings = TrainingSettings(iterations=2, games=Ramp.level(20), evaluate_every=2, deals=2)
+    with RunFolder(tmp_path) as folder:
+        next(pipeline(engine, settings, folder).run())
+        folder.network(0).unlink()
+        with pytest.raises(CheckpointError, match="000000"):
+            pipeline(engine, settings, folder).resume()
 
 
 def test_strength_is_measured_by_the_search_of_the_last_iteration(engine: SelfPlayEngine) -> None:
