@@ -200,7 +200,9 @@ def test_matches_are_planned_as_often_as_they_are_asked_for() -> None:
     phases = [Phase(name="evaluation", start_s=start, end_s=start + 20) for start in (100, 200)]
     phases += [Phase(name=name, start_s=0, end_s=1) for name in ("replay buffer", "weight refresh")]
     counted = {
-        **{"iterations measured": 3, "games played": 300, "examples made": 4500},
+        "iterations measured": 3,
+        "games played": 300,
+        "examples made": 4500,
         "iterations between matches": 2,
     }
     metrics = [Metric(name=n, value=v, unit="", samples=1) for n, v in counted.items()]

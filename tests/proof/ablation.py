@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import hypot
 from pathlib import Path
 from queue import Queue
@@ -56,6 +57,8 @@ class Variant(NamedTuple):
     learning_rate: float = 3e-3
     full_share: float = 1.0
     """Decisions searched in full; the others with 3 × FAST simulations."""
+    exploring: int = 2
+    """A player's moves up to this one, its bid being 0, are drawn by their visits."""
 
 
 VARIANTS = {
@@ -69,7 +72,13 @@ VARIANTS = {
     "each example 16 times": Variant(reuse=16.0),
     "smaller network": Variant(network="64-1-4-128"),
     "playout cap, 1 of 4 full": Variant(full_share=0.25),
+    "bids alone drawn": Variant(exploring=0),
 }
+
+
+def temperature(exploring: int, own_move: int) -> float:
+    """1 up to this move of a player's, then 0."""
+    return 1.0 if own_move <= exploring else 0.0
 
 
 def cpu_seconds() -> float:
@@ -86,7 +95,11 @@ def trained(variant: Variant, seed: int, budget: float) -> dict[str, Any]:
     compile_match_kernels()
     network = build_network(NetworkConfig.parse(variant.network), "cpu", seed)
     engine = SelfPlayEngine(
-        network, num_workers=1, simulations_per_determinization=variant.simulations, seed=seed
+        network,
+        num_workers=1,
+        simulations_per_determinization=variant.simulations,
+        temperature_schedule=partial(temperature, variant.exploring),
+        seed=seed,
     )
     engine.search = engine.search._replace(
         c_puct=variant.c_puct,
