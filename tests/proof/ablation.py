@@ -71,6 +71,7 @@ VARIANTS = {
     "each example 4 times": Variant(reuse=4.0),
     "each example 16 times": Variant(reuse=16.0),
     "smaller network": Variant(network="64-1-4-128"),
+    "two layers": Variant(network="128-2-4-256"),
     "playout cap, 1 of 4 full": Variant(full_share=0.25),
     "bids alone drawn": Variant(exploring=0),
 }
