@@ -142,7 +142,7 @@ def test_a_run_that_dies_again_and_again_comes_to_the_same_weights_and_examples(
     for mine, theirs in zip(again.buffer.examples, whole.buffer.examples, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(again.buffer.uses, whole.buffer.uses)
-    timeless = {"self_play_seconds": 0.0, "training_seconds": 0.0}
+    timeless = {"self_play_seconds": 0.0, "training_seconds": 0.0, "core_seconds": None}
     assert [r._replace(**timeless) for r in again.records] == [
         r._replace(**timeless) for r in records
     ]

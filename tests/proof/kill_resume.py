@@ -47,7 +47,7 @@ SETTINGS = TrainingSettings(
 CAPACITY = 2000
 SECONDS = 120
 """More than any of it takes."""
-TIMES = {"self_play_seconds", "training_seconds", "seconds"}
+TIMES = {"self_play_seconds", "training_seconds", "core_seconds", "seconds"}
 """What may differ between two runs that are the same."""
 
 
