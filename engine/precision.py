@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.encoding import STATE_DIM, StateEncoder
 from engine.jit import kernel
-from engine.network import BlobNet, InferenceNet
+from engine.network import CAN_PACK_BFLOAT16, BlobNet, InferenceNet
 from engine.rng import States, below, seed_stream
 from engine.rules import ACTIONS, GAME, Games, deal, play_random
 
@@ -122,10 +122,16 @@ def try_bfloat16(network: BlobNet, device: str) -> Trial:
         torch.set_num_threads(threads)
 
 
+def computes_bfloat16(device: str) -> bool:
+    """Whether it is worth a trial: a CPU without oneDNN's kernels for it is many times slower."""
+    kind = torch.device(device).type
+    return CAN_PACK_BFLOAT16 if kind == "cpu" else kind != "meta"
+
+
 def choose_dtype(network: BlobNet, device: str) -> str:
     """bfloat16 where it is faster on `device` and agrees with float32, else float32."""
     kind = torch.device(device).type
-    if kind == "meta":
+    if not computes_bfloat16(device):
         return "float32"
     trial = try_bfloat16(network, device)
     # A small network on a GPU is bound by launches, and noise would decide: a tie is bfloat16's.

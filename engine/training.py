@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from engine.devices import usable_cores
 from engine.network import BlobNet, Weights, load_weights, weights_of
+from engine.precision import computes_bfloat16
 from engine.replay import Examples, ReplayBuffer, empty_examples
 
 PROBE_STEPS = 2
@@ -292,6 +293,8 @@ def fastest_dtype(network: BlobNet, device: str, cores: int | None = None) -> st
     Tries steps of copies on empty examples; `network` is left alone. Raises what torch raises when
     the device is not there.
     """
+    if not computes_bfloat16(device):
+        return "float32"
     seconds = {}
     for dtype in ("float32", "bfloat16"):
         with NetworkTrainer(copy.deepcopy(network), device, dtype=dtype, cores=cores) as trainer:

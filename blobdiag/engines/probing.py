@@ -10,7 +10,7 @@ import torch
 from blobdiag.engines.protocol import Probes
 from blobdiag.reporting.model import NetworkRate, PrecisionProbe
 from engine.network import BlobNet
-from engine.precision import PROBE_ROWS, try_bfloat16
+from engine.precision import PROBE_ROWS, computes_bfloat16, try_bfloat16
 
 if TYPE_CHECKING:
     from blobdiag.workload import Arm
@@ -30,7 +30,8 @@ def probe(arm: Arm) -> Probes:
     for the device shows as a rate that is lower than it could be. Raises WorkerFailed.
     """
     rates = _rates(arm)
-    return Probes(rates, bfloat16(arm.network, arm.device) if arm.dtype == "float32" else None)
+    worth_a_trial = arm.dtype == "float32" and computes_bfloat16(arm.device)
+    return Probes(rates, bfloat16(arm.network, arm.device) if worth_a_trial else None)
 
 
 def _rates(arm: Arm) -> list[NetworkRate]:

@@ -26,6 +26,7 @@ from engine.lanes import (
     temperature_table,
 )
 from engine.network import InferenceNet, NetworkConfig, build_network
+from engine.precision import computes_bfloat16
 from engine.replay import ReplayBuffer, empty_examples
 from engine.training import NetworkTrainer
 
@@ -39,7 +40,7 @@ CURVE = [
 ]
 """From where the trees are most of the work to where the network is."""
 LANES, ROWS = 128, 288
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16") if computes_bfloat16("cpu") else ("float32",)
 
 
 def note(benchmark: BenchmarkFixture, what: str, items: float) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from engine import precision
 from engine.network import (
     CAN_PACK_BFLOAT16,
     BlobNet,
@@ -19,6 +20,7 @@ from engine.network import (
 )
 from engine.precision import choose_dtype, difference, probe_states
 from engine.rules import ACTIONS
+from engine.training import fastest_dtype
 
 SMALL = NetworkConfig(32, 2, 4, 64)
 
@@ -111,6 +113,18 @@ def test_a_network_that_bfloat16_gets_wrong_stays_in_float32() -> None:
     with torch.no_grad():
         network.policy_head[2].weight *= 1000
     assert choose_dtype(network, "cpu") == "float32"
+
+
+def test_a_cpu_without_kernels_for_bfloat16_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(network: BlobNet, device: str) -> None:
+        raise AssertionError("tried")
+
+    monkeypatch.setattr(precision, "CAN_PACK_BFLOAT16", False)
+    monkeypatch.setattr(precision, "try_bfloat16", tried)
+    network = build_network(SMALL, "cpu")
+    assert choose_dtype(network, "cpu") == "float32"
+    assert fastest_dtype(network, "cpu") == "float32"
+    assert precision.computes_bfloat16("cuda")
 
 
 def test_the_probe_changes_neither_network_nor_threads() -> None:
