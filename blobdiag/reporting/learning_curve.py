@@ -93,10 +93,10 @@ def learning_curve(run: TrainingRun, width: float) -> str:
                     left += text_width(f"{mark} {curve.name}") + 24
             axes = place(figure, _LEFT, top + _TITLE, across, _TALL)
             _draw(axes, panel, float(so_far.games[-1]))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=8 if width >= WIDE else 3, integer=True))
             top += _TITLE + _TALL + _SPACE
         # All panels share their x; the last one says what it is.
         axes.tick_params(labelbottom=True)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=8 if width >= WIDE else 3, integer=True))
         axes.xaxis.set_major_formatter(lambda x, _: _below(x, so_far))
         return embeddable(figure, "Learning curve; the tables below have the same in figures")
 
