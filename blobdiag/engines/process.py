@@ -80,10 +80,12 @@ class EngineProcess:
         self.seen: dict[int, psutil.Process] = {self.pid: psutil.Process(self.pid)}
         """Every process of the engine there ever was, by PID."""
         try:
-            self._keeper, self._word = _keeper(self.pid)
+            self._keeper, word = _keeper(self.pid)
         except BaseException:
             self._process.kill()
             raise
+        self._word: int | None = word
+        """Where to tell the keeper that all went well; None once it was told."""
         self._output = b""
         self._drain = threading.Thread(target=self._keep_output, daemon=True)
         self._drain.start()
@@ -220,7 +222,7 @@ class EngineProcess:
             return  # it is ended all the same
 
 
-def _keeper(session: int) -> tuple[subprocess.Popen[bytes], int | None]:
+def _keeper(session: int) -> tuple[subprocess.Popen[bytes], int]:
     """What ends the session if this process is killed, and where to tell it that all went well."""
     theirs, ours = os.pipe()
     keeper = subprocess.Popen(

@@ -496,6 +496,21 @@ def test_a_death_in_the_matches_costs_no_training(engine: SelfPlayEngine, tmp_pa
     assert SELF_PLAY not in phases
 
 
+def test_matches_that_do_not_fit_into_memory_are_told_of_and_end_nothing(
+    engine: SelfPlayEngine,
+) -> None:
+    settings = TrainingSettings(games=Ramp.level(20), reuse=2, evaluate_every=1, deals=2)
+    events: list[str] = []
+
+    def full(opponent: str, games: int, ended: int) -> None:
+        if opponent == "rules":
+            raise torch.OutOfMemoryError
+
+    watch = Watch(match=full, event=lambda kind, text: events.append(kind))
+    [result] = pipeline(engine, settings).run(watch)
+    assert (list(result.record.matches), events) == (["random"], ["out-of-memory"])
+
+
 def test_a_first_network_that_is_missing_is_told_of_before_anything_is_played(
     engine: SelfPlayEngine, tmp_path: Path
 ) -> None:

@@ -161,7 +161,8 @@ def run_all(folder: Path, budget: float, names: list[str]) -> None:
     # Seeds in turn, so that an early end leaves variants that can be compared.
     missing = [(n, seed) for seed in SEEDS for n in names if not path(folder, n, seed).exists()]
     with ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(run, *zip(*missing, strict=True))) if missing else []
+        for done in [pool.submit(run, *one) for one in missing]:
+            done.result()
 
 
 def path(folder: Path, name: str, seed: int) -> Path:
