@@ -113,6 +113,10 @@ def iteration(
     learning_rate: Annotated[
         float, option("At first; falls to a twentieth by a cosine", TRAINING)
     ] = 1e-3,
+    root_noise: Annotated[
+        float,
+        option("Share of Dirichlet noise in a root's priors; 0: none", TRAINING),
+    ] = 0.25,
     schedule: Annotated[
         list[str] | None,
         option(
@@ -150,6 +154,7 @@ def iteration(
         run_dir=run_dir,
         resume=resume,
         learning_rate=learning_rate,
+        root_noise=root_noise,
         schedule=tuple(schedule or ()),
         evaluate_every=evaluate_every,
         deals=deals,

@@ -32,6 +32,7 @@ class RunSettings(Settings):
     run_dir: Path | None
     resume: bool
     learning_rate: float
+    root_noise: float
     schedule: tuple[str, ...]
     evaluate_every: int | None
     """Iterations; None: no matches are played."""
@@ -53,6 +54,8 @@ class RunSettings(Settings):
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
         if not 0 < self.learning_rate < float("inf"):
             raise UserError(f"--learning-rate must be above 0, not {self.learning_rate:g}")
+        if not 0 <= self.root_noise <= 1:
+            raise UserError(f"--root-noise must be from 0 to 1, not {self.root_noise:g}")
         ramps = self._ramps()
         if "simulations" in ramps and ramps["simulations"].most > MAX_SIMULATIONS:
             raise UserError(f"--schedule simulations: at most {MAX_SIMULATIONS:,}")
@@ -97,6 +100,7 @@ class RunSettings(Settings):
             players=self.players,
             cards=self.cards,
             reuse=self.reuse,
+            root_noise=self.root_noise,
             evaluate_every=self.evaluate_every,
             deals=self.deals,
         )
@@ -124,6 +128,7 @@ class RunConfiguration(BaseModel):
     seed: int
     reuse: float
     learning_rate: float
+    root_noise: float = TrainingSettings().root_noise
     schedule: tuple[str, ...]
     evaluate_every: int | None = None
     deals: int = TrainingSettings().deals

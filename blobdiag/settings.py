@@ -23,7 +23,7 @@ MOST_SECONDS = 10_000_000
 OF_THE_BUILT_IN = (
     *("determinizations", "simulations", "network", "checkpoint", "lanes", "threads", "tuned"),
     *("dtype", "inject", "reuse", "verify_fix"),
-    *("iterations", "run_dir", "resume", "learning_rate", "schedule"),
+    *("iterations", "run_dir", "resume", "learning_rate", "root_noise", "schedule"),
     *("evaluate_every", "deals"),
 )
 """Options that another project's engine has no use for: it chooses these things itself."""

@@ -27,6 +27,8 @@ class TrainingSettings(NamedTuple):
     cards: int = 5
     reuse: float = 4.0
     """Times that each new example is trained on, in the mean."""
+    root_noise: float = 0.25
+    """Share of Dirichlet noise in the priors at the root (AlphaZero's epsilon); 0: none."""
     least_examples: int = 1
     """Nothing is trained before the buffer holds so many."""
     chunk_games: int | None = None
@@ -49,6 +51,8 @@ class TrainingSettings(NamedTuple):
         """Raises ValueError for the first value that cannot be."""
         if self.reuse <= 0:
             raise ValueError(f"reuse must be above 0, not {self.reuse}")
+        if not 0 <= self.root_noise <= 1:
+            raise ValueError(f"root_noise must be from 0 to 1, not {self.root_noise}")
         for name in ("games", "determinizations", "simulations", "window"):
             ramp = getattr(self, name)
             if ramp is not None and min(ramp) < 1:

@@ -132,6 +132,7 @@ class TrainingPipeline:
         self.engine.search = search._replace(
             determinizations=self._at(settings.determinizations, search.determinizations),
             simulations=self._at(settings.simulations, search.simulations),
+            noise_share=settings.root_noise,
         )
         played = []
         while missing := self._missing_games():

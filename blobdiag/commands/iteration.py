@@ -90,7 +90,7 @@ def judge(session: Session, courses: list[Course]) -> Judgement:
         session.event("no-plan", "self-play was never steady: raise --games, or lower --lanes")
     gaps = idle_gaps_of(session, trainers)
     if not figures or not throughputs:
-        return Judgement(checks=checks, idle_gaps=gaps, validity=rules)
+        return Judgement(checks=checks, metrics=figures, idle_gaps=gaps, validity=rules)
     rates = rates_of(throughputs[0], figures, session.trace.to_phases())
     projection = project(session, rates)
     return Judgement(

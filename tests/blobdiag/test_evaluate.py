@@ -106,8 +106,9 @@ def test_a_training_has_its_matches_in_the_report_and_on_the_page(folder: Path) 
     assert first.matches[0].player == "search 2 × 6"
     assert first.matches[0].deals == 8
     assert "evaluation" in {phase.name for phase in report.phases}
-    assert report.plan is not None
-    assert "evaluation, one in 2" in {term.name for term in report.plan.terms}
+    # So few games need not give a steady rate, and so no plan; what was counted is there anyway.
+    measured = {metric.name: metric.value for metric in report.metrics}
+    assert measured["iterations between matches"] == 2
     assert not [hold for hold in report.holds if hold.phase == "evaluation"], "it is at work"
     text = (folder / "training.html").read_text()
     shown = re.sub(r"<[^>]+>", " ", text)

@@ -32,7 +32,8 @@ from blobdiag.sampling.trace import Span, Trace
 from blobdiag.shared_options import options
 from blobdiag.workload import load_network
 from engine.checkpoint import read_arrays, write_arrays
-from engine.lanes import TALLY
+from engine.iterations import TrainingSettings
+from engine.lanes import TALLY, SearchConfig
 from engine.network import weights_hash, weights_of
 from engine.pipeline import IterationResult
 from engine.run_folder import RunFolder
@@ -47,8 +48,8 @@ SECONDS = 120
 
 def run_settings(folder: Path, **changes: Any) -> RunSettings:
     given = frozenset(changes)
-    own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "schedule": ()}
-    own |= {"evaluate_every": None, "deals": 6}
+    own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "root_noise": 0.25}
+    own |= {"schedule": (), "evaluate_every": None, "deals": 6}
     own |= {name: changes.pop(name) for name in own.keys() & changes.keys()}
     made = RunSettings(**vars(options(**changes)) | {"given": given}, run_dir=folder, **own)
     made.check()
@@ -303,6 +304,7 @@ def test_what_is_of_the_machine_may_change(trained: Trained, tmp_path: Path) -> 
 BAD_OPTIONS = {
     "no iterations": ({"iterations": 0}, "--iterations must be at least 1"),
     "no rate": ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
+    "too much noise": ({"root_noise": 1.5}, "--root-noise must be from 0 to 1, not 1.5"),
     "no name": ({"schedule": ("lanes=1..2",)}, "--schedule 'lanes=1..2' must be NAME=FIRST"),
     "no range": ({"schedule": ("games=5",)}, "--schedule"),
     "from nothing": ({"schedule": ("games=0..5",)}, "--schedule"),
@@ -324,6 +326,15 @@ def test_a_schedule_reaches_the_engine(tmp_path: Path) -> None:
     assert made.training.games == (10, 90)
     assert made.training.window == (5, 500_000)
     assert made.training.simulations is None
+
+
+def test_root_noise_reaches_the_engine_and_its_folder(tmp_path: Path) -> None:
+    made = run_settings(tmp_path, root_noise=0.1)
+    assert made.training.root_noise == 0.1
+    kept = RunConfiguration.of(made, "float32").model_dump(exclude={"root_noise"})
+    assert RunConfiguration.of(made, "float32").root_noise == 0.1
+    older = RunConfiguration(**kept)
+    assert older.root_noise == TrainingSettings().root_noise == SearchConfig().noise_share
 
 
 def test_matches_reach_the_engine_and_may_be_asked_for_later(tmp_path: Path) -> None:

@@ -103,6 +103,22 @@ def test_an_iteration_plays_trains_and_refreshes() -> None:
     assert hashes == {results[-1].record.weights_hash} == {weights_hash(weights_of(network))}
 
 
+def test_without_root_noise_games_are_those_of_a_search_without_it(engine: SelfPlayEngine) -> None:
+    own = engine.search
+    quiet, loud = TrainingSettings(games=Ramp.level(8), root_noise=0), TrainingSettings()
+    played = pipeline(engine, quiet)
+    next(played.run())
+    assert engine.search == own._replace(noise_share=0.0)
+    engine.update_weights(build_network(SMALL, "cpu", 1))
+    same = engine.generate_games(8, first_game=0).examples
+    engine.search = own._replace(noise_share=loud.root_noise)
+    other = engine.generate_games(8, first_game=0).examples
+    np.testing.assert_array_equal(played.buffer.examples.policy[: same.rows], same.policy)
+    assert not np.array_equal(same.policy, other.policy)
+    with pytest.raises(ValueError, match=r"root_noise must be from 0 to 1, not -0\.1"):
+        TrainingSettings(root_noise=-0.1).check()
+
+
 class Died(Exception):
     """Stands for a death that comes between two instructions of ours."""
 
