@@ -241,7 +241,8 @@ def evaluate(
         typer.Argument(
             metavar="CHECKPOINT",
             help="Weights (safetensors or a state dict), or the folder of a training run: its "
-            "newest network; random, rules and search can be asked for too",
+            "newest network, at its own game and search; random, rules and search can be asked "
+            "for too",
         ),
     ],
     against: Annotated[
@@ -332,6 +333,8 @@ def run(
     its networks inside them. What it prints and its exit code stay its own; what blobdiag has to
     say comes at the end, on stderr. Linux only.
     """
+    if not sys.platform.startswith("linux"):
+        raise UserError("run watches programs on Linux only: elsewhere there is no /proc")
     from blobdiag.commands.run import RunSettings, run
 
     settings = RunSettings(

@@ -121,12 +121,12 @@ def spread(
     "list",
     epilog=examples(
         "blobdiag report list",
-        "cd reports && blobdiag report list reference --markdown > README.md",
+        "cd reports && blobdiag report list reference learning --markdown > README.md",
     ),
 )
 def list_reports(
-    folder: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Its *.json files; else ./reports")
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="DIR...", help="Their *.json; else ./reports")
     ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="The text of reports/README.md, with links")
@@ -138,4 +138,4 @@ def list_reports(
     """
     from blobdiag.commands.report_list import list_reports
 
-    raise typer.Exit(list_reports(folder, markdown))
+    raise typer.Exit(list_reports(folders or [], markdown))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -56,21 +57,9 @@ class RunSettings(Settings):
             raise UserError(f"--learning-rate must be above 0, not {self.learning_rate:g}")
         if not 0 <= self.root_noise <= 1:
             raise UserError(f"--root-noise must be from 0 to 1, not {self.root_noise:g}")
-        ramps = self._ramps()
+        ramps = ramps_of(self.schedule)
         if "simulations" in ramps and ramps["simulations"].most > MAX_SIMULATIONS:
             raise UserError(f"--schedule simulations: at most {MAX_SIMULATIONS:,}")
-
-    def _ramps(self) -> dict[str, Ramp]:
-        ramps = {}
-        for text in self.schedule:
-            parts = re.fullmatch(r"(\w+)=(\d{1,9})\.\.(\d{1,9})", text)
-            if not parts or parts[1] not in SCHEDULED or not (int(parts[2]) and int(parts[3])):
-                raise UserError(
-                    f"--schedule {text!r} must be NAME=FIRST..LAST, whole numbers from 1, with "
-                    f"NAME one of: {', '.join(SCHEDULED)}"
-                )
-            ramps[parts[1]] = Ramp(int(parts[2]), int(parts[3]))
-        return ramps
 
     @property
     def reports(self) -> Path:
@@ -90,7 +79,7 @@ class RunSettings(Settings):
     @property
     def training(self) -> TrainingSettings:
         """As the engine takes it."""
-        ramps = self._ramps()
+        ramps = ramps_of(self.schedule)
         return TrainingSettings(
             iterations=self.iterations or 1,
             games=ramps.get("games", Ramp.level(self.games)),
@@ -104,6 +93,20 @@ class RunSettings(Settings):
             evaluate_every=self.evaluate_every,
             deals=self.deals,
         )
+
+
+def ramps_of(schedule: Sequence[str]) -> dict[str, Ramp]:
+    """By name, from texts like "games=500..5000". Raises UserError."""
+    ramps = {}
+    for text in schedule:
+        parts = re.fullmatch(r"(\w+)=(\d{1,9})\.\.(\d{1,9})", text)
+        if not parts or parts[1] not in SCHEDULED or not (int(parts[2]) and int(parts[3])):
+            raise UserError(
+                f"--schedule {text!r} must be NAME=FIRST..LAST, whole numbers from 1, with "
+                f"NAME one of: {', '.join(SCHEDULED)}"
+            )
+        ramps[parts[1]] = Ramp(int(parts[2]), int(parts[3]))
+    return ramps
 
 
 def buffer_room(training: TrainingSettings) -> int:
@@ -160,6 +163,15 @@ class RunConfiguration(BaseModel):
             raise UserError(
                 f"{path} is no configuration of a run: {field}: {first['msg']}"
             ) from None
+
+    def at_the_end(self) -> dict[str, int]:
+        """The game, and the search of the last iteration: what its networks are to be measured at.
+
+        Raises UserError for a schedule that is none.
+        """
+        names = ("players", "cards", "determinizations", "simulations")
+        ramps = ramps_of(self.schedule)
+        return {n: ramps[n].last if n in ramps else getattr(self, n) for n in names}
 
     def resumed(self, settings: RunSettings) -> RunSettings:
         """The settings of a run that goes on.

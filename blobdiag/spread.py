@@ -12,14 +12,14 @@ from blobdiag.kept import keep, kept_file, read_kept
 FILE = "spread.json"
 
 
-def keep_spreads(machine: str, spreads: Mapping[str, Spread]) -> Path:
-    """Keep a machine's spreads by figure, in place of older ones. Raises UserError."""
-    return keep(FILE, machine, {name: spread._asdict() for name, spread in spreads.items()})
+def keep_spreads(key: str, spreads: Mapping[str, Spread]) -> Path:
+    """Keep a workload's spreads by figure, in place of older ones. Raises UserError."""
+    return keep(FILE, key, {name: spread._asdict() for name, spread in spreads.items()})
 
 
-def kept_spreads(machine: str) -> dict[str, Spread]:
-    """A machine's spreads by figure; none where none were kept. Raises UserError."""
+def kept_spreads(key: str) -> dict[str, Spread]:
+    """A workload's spreads by figure; none where none were kept. Raises UserError."""
     try:
-        return {n: Spread(**spread) for n, spread in read_kept(FILE).get(machine, {}).items()}
+        return {n: Spread(**spread) for n, spread in read_kept(FILE).get(key, {}).items()}
     except (AttributeError, TypeError):
-        raise UserError(f"{kept_file(FILE)} holds no spreads for this machine") from None
+        raise UserError(f"{kept_file(FILE)} holds no spreads for this workload") from None

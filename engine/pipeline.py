@@ -36,8 +36,6 @@ SELF_PLAY, BUFFER, TRAINING = "self-play", "replay buffer", "training"
 EVALUATION = "evaluation"
 SAVING, CHECKPOINT, WEIGHTS = "saving games", "checkpoint", "weight refresh"
 
-FIRST_CHUNK_WAVES = 4
-"""Games a lane of a run's first chunk: how fast it plays is not known before."""
 LONGEST = 1.5
 """The last chunk of an iteration takes in a rest of less than half a chunk."""
 
@@ -91,6 +89,7 @@ class TrainingPipeline:
         self.chunks: list[Chunk] = []
         """Of the iteration at hand."""
         self.records: list[IterationRecord] = []
+        """Of finished iterations; of the one at hand from the end of its training on."""
         self.examples_by_age: dict[int, int] = {}
         """Of the last training: iterations since an example was played: how many examples."""
         self.examples_by_uses: dict[int, int] = {}
@@ -139,8 +138,9 @@ class TrainingPipeline:
             played.append(self._play(self._chunk_games(missing), watch))
         self.engine.injection.gap()
         trained = self._train(watch)
-        record = self._evaluated(self._record(), watch)
-        self.records.append(record)
+        self.records.append(self._record())
+        if settings.evaluates(self.iteration):
+            self._evaluate(watch)
         self.iteration, self.step = self.iteration + 1, 0
         self._first_games.append(self._next_game)
         self.chunks, self._losses, self._training_seconds = [], [], 0.0
@@ -149,7 +149,7 @@ class TrainingPipeline:
                 self._save_iteration()
         with watch.phase(WEIGHTS):
             self.engine.update_weights(self.trainer.network)
-        return IterationResult(record, played, trained)
+        return IterationResult(self.records[-1], played, trained)
 
     @property
     def _next_game(self) -> int:
@@ -171,7 +171,8 @@ class TrainingPipeline:
         elif self.folder is None:
             size = missing
         elif self._games_per_second is None:
-            size = FIRST_CHUNK_WAVES * self.engine.lanes
+            # How fast it plays is not known before: a game a lane.
+            size = self.engine.lanes
         else:
             size = max(1, int(self._games_per_second * self.settings.chunk_seconds / LONGEST))
         return missing if missing < LONGEST * size else size
@@ -250,6 +251,7 @@ class TrainingPipeline:
                 )
             if self.folder is not None and now - saved >= self.settings.save_seconds:
                 self._save()
+                self.folder.prune(self.buffer.capacity)
                 saved = monotonic()
 
         with watch.phase(TRAINING):
@@ -273,15 +275,13 @@ class TrainingPipeline:
 
     # -- strength -----------------------------------------------------------------------------
 
-    def _evaluated(self, record: IterationRecord, watch: Watch) -> IterationRecord:
-        """With the matches that follow this iteration, if any do."""
-        if not self.settings.evaluates(self.iteration):
-            return record
+    def _evaluate(self, watch: Watch) -> None:
+        """Play the matches that follow this iteration; its record holds those that ended."""
         if self.folder is not None:
             # Matches take their time: a death in them costs no training.
             with watch.phase(CHECKPOINT):
                 self._save()
-        begun, results = monotonic(), {}
+        begun, record, results = monotonic(), self.records[-1], {}
         self.evaluating = True
         try:
             with watch.phase(EVALUATION):
@@ -292,7 +292,8 @@ class TrainingPipeline:
             watch.event("out-of-memory", text)
         finally:
             self.evaluating = False
-        return record._replace(evaluation_seconds=monotonic() - begun, matches=results)
+            seconds = monotonic() - begun
+            self.records[-1] = record._replace(evaluation_seconds=seconds, matches=results)
 
     def _matches(self, watch: Watch) -> Iterator[tuple[str, MatchResult]]:
         first, deals = self._first_network(), self.settings.deals
@@ -371,8 +372,9 @@ class TrainingPipeline:
         """Save the state between two iterations, the metrics, and what others load."""
         assert self.folder is not None
         self.folder.save_network(self.iteration, weights_of(self.trainer.network))
-        self._save()
+        # Before the checkpoint: a record of an iteration that is played again is replaced.
         self.folder.keep_records([record._asdict() for record in self.records])
+        self._save()
         self.folder.prune(self.buffer.capacity)
 
     def _save(self) -> None:
@@ -384,7 +386,6 @@ class TrainingPipeline:
             "added": self.buffer.added,
             "sampler": self.buffer.sampler,
             "training_seconds": self._training_seconds,
-            "record": self.records[-1]._asdict() if self.records else None,
         }
         losses = np.array(self._losses, np.float64).reshape(-1, 2)
         arrays = {**self.trainer.state(), "uses": self.buffer.uses, "losses": losses}
@@ -422,8 +423,6 @@ class TrainingPipeline:
         self._training_seconds = about["training_seconds"]
         records = [IterationRecord(**record) for record in self.folder.records()]
         self.records = [record for record in records if record.iteration <= self.iteration]
-        if about["record"] is not None and len(self.records) < self.iteration:
-            self.records.append(IterationRecord(**about["record"]))
         self._refill(about["added"], arrays["uses"])
         self.buffer.sampler = about["sampler"]
 

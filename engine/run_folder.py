@@ -60,7 +60,7 @@ class RunFolder:
             for folder in (self.networks, self.checkpoints, self.games):
                 folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            for left in self.path.rglob(f"*{TEMPORARY}"):
+            for left in self._left_over():
                 left.unlink()
         except OSError as error:
             self._release()
@@ -74,6 +74,18 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self._release()
+
+    def _left_over(self) -> list[Path]:
+        """Files of ours that a process died in the midst of: the folder may hold others' too."""
+        inside = [
+            path
+            for folder in (self.networks, self.checkpoints, self.games)
+            for path in folder.glob(f"*{TEMPORARY}")
+            if NAME.fullmatch(path.name.removesuffix(TEMPORARY))
+        ]
+        own = (self.path / f"{name}{TEMPORARY}" for name in ("run.json", "metrics.jsonl"))
+        batches = self.path.glob(f"bad-batch-*{SUFFIX}{TEMPORARY}")
+        return [*inside, *(path for path in own if path.exists()), *batches]
 
     def _take_lock(self) -> None:
         import fcntl  # POSIX only: without a run folder all else goes on elsewhere too

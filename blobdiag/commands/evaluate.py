@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import blobdiag.own_engine  # noqa: F401
 from blobdiag.commands import session as sessions
@@ -16,6 +17,7 @@ from blobdiag.matches import match_record
 from blobdiag.reporting.figures import figure
 from blobdiag.reporting.model import Check, Match, Role, Status
 from blobdiag.reporting.words import signed
+from blobdiag.run_settings import RunConfiguration
 from blobdiag.workload import network_of
 from engine.devices import resolve_auto
 from engine.evaluation import Evaluation
@@ -51,6 +53,7 @@ def evaluate(settings: EvaluationSettings) -> int:
 
     Raises UserError, in one line, for a player that cannot be had.
     """
+    settings = as_trained(settings)
     device = resolve_auto(settings.device)
     on = "cuda:0" if device == "cuda" else device
     kept = _kept(settings)
@@ -66,11 +69,33 @@ def evaluate(settings: EvaluationSettings) -> int:
             session.at_work.append(match.evaluation)
             begun = monotonic()
             with session.phase(f"against {match.opponent}"):
-                match.evaluation.play(lambda ended: session.show_matches(ended, games))
+                match.evaluation.play(partial(_show, session, match.opponent, games))
             match.seconds = monotonic() - begun
 
     player = _name(settings.player, settings, kept)
     return sessions.run(COMMAND, device, settings, measure, lambda _: judge(player, played))
+
+
+def _show(session: Session, opponent: str, games: int, ended: int) -> None:
+    session.show_matches(opponent, ended, games)
+
+
+def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
+    """Of the folder of a training, its own game and search where the command line says no other.
+
+    Raises UserError for a folder whose configuration cannot be read.
+    """
+    path = Path(settings.player) / "run.json"
+    if not path.is_file() or not path.with_name("networks").is_dir():
+        return settings
+    try:
+        kept = RunConfiguration.read(path.read_text(), path).at_the_end()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"CHECKPOINT {settings.player}: cannot read {path.name}: {error}") from None
+    values: dict[str, Any] = {n: v for n, v in kept.items() if n not in settings.given}
+    settings = replace(settings, **values)
+    settings.check()
+    return settings
 
 
 def judge(player: str, played: list[Played]) -> Judgement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from blobdiag.diagnosis.comparison import cut_short
 from blobdiag.diagnosis.electricity import energy_of
 from blobdiag.diagnosis.memory import memory_of
 from blobdiag.diagnosis.planning import games_per_minute_for, plan_with, report_scenarios
@@ -102,9 +103,9 @@ def plan(paths: Sequence[Path], wanted: Wanted, form: str, output: Path | None) 
 def capacity_plan(reports: Sequence[tuple[Path, Report]], wanted: Wanted) -> CapacityPlan:
     """The plans of all reports, for one and the same training. Raises UserError."""
     own = reports[0][1].configuration
-    iterations = wanted.iterations or int(own.get("plan_iterations") or 500)
-    games = Games.parse(wanted.games or str(own.get("plan_games") or 10_000))
-    reuse = wanted.reuse or float(own.get("reuse") or 4.0)
+    iterations = wanted.iterations or int(_planned(own, "plan_iterations", 500))
+    games = Games.parse(wanted.games or str(int(_planned(own, "plan_games", 10_000))))
+    reuse = wanted.reuse or _planned(own, "reuse", 4.0)
     if iterations == 1 and games.first != games.last:
         raise UserError("--games FIRST..LAST needs at least 2 --iterations")
     hourly = wanted.price_per_hour
@@ -121,6 +122,14 @@ def capacity_plan(reports: Sequence[tuple[Path, Report]], wanted: Wanted) -> Cap
         ],
         scenarios=report_scenarios(iterations, games.mean),
     )
+
+
+def _planned(configuration: Mapping[str, object], name: str, otherwise: float) -> float:
+    """What the first report planned; another program's report need not tell of it, nor well."""
+    value = configuration.get(name)
+    if isinstance(value, int | float) and isfinite(value) and value > 0:
+        return float(value)
+    return otherwise
 
 
 def machine_plan(
@@ -169,7 +178,7 @@ def broken_rules(report: Report) -> list[str]:
         for rule in report.validity
         if not rule.ok
     ]
-    return ["not interrupted: it was"] * report.interrupted + broken
+    return cut_short(report) + broken
 
 
 def notes(report: Report, measured: Rates, rates: Rates) -> list[str]:
@@ -240,7 +249,7 @@ def _usable(path: Path, report: Report, accept_invalid: bool) -> list[Throughput
     broken = broken_rules(report)
     if broken and not accept_invalid:
         raise UserError(
-            f"{path}: a rule of validity was broken ({broken[0]}); "
+            f"{path}: no evidence for a plan ({broken[0]}); "
             "--accept-invalid plans with it all the same"
         )
     if not report.throughput:

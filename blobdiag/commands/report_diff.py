@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from blobdiag import gates
-from blobdiag.diagnosis.comparison import compare, machine_key
+from blobdiag.diagnosis.comparison import compare, spread_key
 from blobdiag.errors import UserError
 from blobdiag.reporting.diff import markdown, render
 from blobdiag.reporting.files import read_report
@@ -28,7 +28,7 @@ def diff(files: Sequence[str], fail_on: Sequence[str], form: str) -> int:
         raise UserError(f"--format must be one of {', '.join(FORMATS)}, not {form!r}")
     wanted = [gates.parse(text) for text in fail_on]
     old, new = (read_side(paths) for paths in sides(files))
-    comparison = compare(old, new, kept_spreads(machine_key(new[0])), wanted)
+    comparison = compare(old, new, kept_spreads(spread_key(new[0])), wanted)
     if form == "json":
         print(comparison.model_dump_json(indent=1))
     elif form == "markdown":

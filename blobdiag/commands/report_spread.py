@@ -10,7 +10,7 @@ from rich.table import Table
 
 from blobdiag.commands.report_diff import read_side
 from blobdiag.diagnosis.between_runs import Spread, spread_of
-from blobdiag.diagnosis.comparison import broken, machine_key, workload
+from blobdiag.diagnosis.comparison import broken, machine_key, spread_key, workload
 from blobdiag.diagnosis.measured import figures
 from blobdiag.errors import UserError
 from blobdiag.reporting.model import Report
@@ -24,7 +24,7 @@ def spread(paths: Sequence[Path]) -> int:
     reports = read_side(paths)
     check_repeated(paths, reports)
     spreads = spreads_of(reports)
-    kept_in = keep_spreads(machine_key(reports[0]), spreads)
+    kept_in = keep_spreads(spread_key(reports[0]), spreads)
     console = Console(highlight=False)
     console.print(table(spreads, len(reports)))
     print(f"kept for `blobdiag report diff` in {kept_in}")

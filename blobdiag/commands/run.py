@@ -16,7 +16,13 @@ from uuid import uuid4
 from blobdiag.commands.output import html_path, report_file
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.errors import UserError
-from blobdiag.reporting.files import ReportError, rewrite_report, write_new, write_report
+from blobdiag.reporting.files import (
+    ReportError,
+    mask_text,
+    rewrite_report,
+    write_new,
+    write_report,
+)
 from blobdiag.reporting.formats import Format, text_of
 from blobdiag.reporting.model import Report
 from blobdiag.watching.command import CannotStart, Command
@@ -83,8 +89,6 @@ def run(command: Sequence[str], settings: RunSettings) -> int:
 
     Raises UserError, before anything starts.
     """
-    if not sys.platform.startswith("linux"):
-        raise UserError("run watches programs on Linux only: elsewhere there is no /proc")
     settings.check()
     kind, words = expected_device(settings.expect_device, command)
     with TemporaryDirectory(prefix="blobdiag-", ignore_cleanup_errors=True) as folder:
@@ -140,13 +144,14 @@ class _Run:
                 try:
                     command = Command(self._assignment.command, given)
                 except CannotStart as error:
-                    print(f"blobdiag: {error}", file=sys.stderr)
+                    say(f"blobdiag: {error}\n")
                     return error.exit_code
                 self._watch.follow(command.pid, (MARK, given[MARK]))
                 ending = self._until_its_end(command)
             finally:
                 self._watch.recorder.stop()
-            self._watch.read_inside()
+            with suppress(OSError):  # it was told of where it went wrong first
+                self._watch.read_inside()
             return self._publish(self._teller.report(ending, self._settings.judge))
 
     def _until_its_end(self, command: Command) -> Ending:
@@ -163,7 +168,7 @@ class _Run:
                 self._end_early(command)
                 deadline = monotonic() + PATIENCE_SECONDS
             for work in (look, read, write):
-                work.run_if_due()
+                self._do(work)
             self._signals.wait(min(look.due, read.due, write.due, deadline) - monotonic())
         self._watch.look()
         returncode = command.collect()
@@ -173,6 +178,14 @@ class _Run:
             self._teller.event("interrupted", cut)
         code = returncode if returncode >= 0 else 128 - returncode
         return Ending(returncode, TIMED_OUT if self._timed_out else code, cut)
+
+    def _do(self, work: Paced) -> None:
+        """A part of the watching, if it is due; where it fails, the command goes on without it."""
+        try:
+            work.run_if_due()
+        except Exception as error:
+            work.due = float("inf")
+            self._teller.event("failed", mask_text(f"watching in part: {error!r}"))
 
     def _cut(self) -> str | None:
         """What came from outside to end the command early."""
@@ -213,30 +226,42 @@ class _Run:
         if self._written:
             rewrite_report(report, self._path)
         else:
-            write_report(report, self._path)
+            numbered = self._settings.output is None
+            self._path = write_report(report, self._path, numbered=numbered)
             self._written = True
 
     def _publish(self, report: Report) -> int:
         """Write the report and say on stderr what it came to: stdout is the command's alone."""
-        paths = [self._path]
+        paths = []
         try:
             self._write(report)
+            paths.append(self._path)
             if self._settings.html:
                 from blobdiag.reporting.html import page
 
                 paths.insert(0, html_path(self._path))
                 write_new(paths[0], page(report).encode())
         except ReportError as error:
-            print(f"blobdiag: the report could not be written: {error}", file=sys.stderr)
+            say(f"blobdiag: the report could not be written: {error}\n")
             return report.exit_code or 2
         if self._settings.format:
-            print(text_of(report, self._settings.format), end="", file=sys.stderr)
+            say(text_of(report, self._settings.format))
         elif not self._settings.quiet:
-            for line in closing_lines(report):
-                print(f"blobdiag: {line}", file=sys.stderr)
-        for written in paths:
-            print(written, file=sys.stderr)
+            say("".join(f"blobdiag: {line}\n" for line in closing_lines(report)))
+        say("".join(f"{written}\n" for written in paths))
         return report.exit_code
+
+
+def say(text: str) -> None:
+    """On stderr; where nobody reads it any more, or it was closed, the exit code stays the same."""
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        # What could not be written would be tried again at the end, and change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _kill(pids: Iterable[int]) -> None:

@@ -138,6 +138,14 @@ class Session:
         self.events.append((monotonic(), kind, text))
 
     @contextmanager
+    def time_left(self) -> Iterator[None]:
+        """The rest of --timeout holds inside, after an arm's end has lifted it."""
+        limit = self.settings.timeout
+        spent = monotonic() - self.trace.start
+        with time_limit(None if limit is None else max(1e-3, limit - spent)):
+            yield
+
+    @contextmanager
     def playing(self, arm: Arm) -> Iterator[Arm]:
         """Start an arm's workers, sample them, and end them whatever happens."""
         self.arms.append(arm)
@@ -166,9 +174,13 @@ class Session:
         """A progress callback: training steps."""
         self.view.progress(done, wanted, "steps")
 
-    def show_matches(self, games: int, wanted: int) -> None:
+    def show_matches(self, opponent: str, games: int, wanted: int) -> None:
         """A progress callback: games of a match."""
-        self.view.progress(games, wanted, "games")
+        self.view.progress(games, wanted, "games", against=opponent)
+
+    def show_end(self, seconds: float | None) -> None:
+        """How long all of it will still take; None: not known."""
+        self.view.ends_at = None if seconds is None else monotonic() + seconds
 
     def probe(self, arm: Arm) -> None:
         """Measure an arm's network alone, where that can be done."""
@@ -383,13 +395,13 @@ def _publish(report: Report, path: Path, settings: Settings) -> int:
 
     With `--format` stdout holds that text alone, and the paths go to stderr.
     """
-    paths = [path]
+    paths = []
     try:
-        write_report(report, path)
+        paths.append(write_report(report, path, numbered=settings.output is None))
         if settings.html:
             from blobdiag.reporting.html import page
 
-            paths.insert(0, html_path(path))
+            paths.insert(0, html_path(paths[0]))
             write_new(paths[0], page(report).encode())
     except ReportError as error:
         # The figures are not lost with the disk: they go to the terminal.

@@ -56,7 +56,7 @@ def verify_fix(session: Session, arm: Arm, findings: list[Finding]) -> None:
         return
     fixed = session.engine.arm(remedied, arm.device)
     session.at_work.append(fixed)
-    with session.phase(PHASE, arm.device), closing(fixed):
+    with session.phase(PHASE, arm.device), closing(fixed), session.time_left():
         fixed.start(lambda processes: None)
         fixed.warm_up(session.show_games)
         fixed.measure(remedied.min_seconds, remedied.games, session.show_games)

@@ -35,7 +35,7 @@ OTHER_MACHINE = (
 # A change so small is not worth a line, however surely it is there.
 NEGLIGIBLE = 0.005
 # Of a configuration: where a report goes, and which of equal games are played.
-NOT_THE_WORKLOAD = ("output", "quiet", "label", "seed")
+NOT_THE_WORKLOAD = ("output", "quiet", "label", "seed", "format", "html", "timeout")
 _EXPERIMENT = ("command", "device", "cpu", "cores_usable", "gpus")
 
 
@@ -117,8 +117,8 @@ def compare(
 ) -> Comparison:
     """Hold `new` against `old`, one report or more a side.
 
-    `kept` are the run-to-run spreads of the machine by the figure's name. They count only where
-    all reports are of one machine, device and dtype.
+    `kept` are the run-to-run spreads of the new side's workload by the figure's name. They count
+    only where all reports are of one machine, device and dtype.
     """
     alike = len({machine_key(report) for report in (*old, *new)}) == 1
     why_unknown = HOW_TO_KEEP if alike else OTHER_MACHINE
@@ -140,8 +140,17 @@ def compare(
     )
 
 
+def spread_key(report: Report) -> str:
+    """What a run-to-run spread holds for: one workload on one machine, as JSON.
+
+    Runs of 60 s differ by less than those of 3 s, and each network has a spread of its own.
+    """
+    asked_for = {"command": report.command, **workload(report)}
+    return json.dumps([machine_key(report), asked_for], sort_keys=True)
+
+
 def machine_key(report: Report) -> str:
-    """What a run-to-run spread holds for: CPU, cores, GPUs, device and dtype, as JSON."""
+    """CPU, cores, GPUs, device and dtype, as JSON."""
     throughput = asked(report)
     return json.dumps(
         {
@@ -349,11 +358,16 @@ def _doubts(side: str, reports: Sequence[Report]) -> list[str]:
     ]
 
 
+def cut_short(report: Report) -> list[str]:
+    """Why a report does not hold the whole of what was asked for; nothing where it does."""
+    why = ["it was interrupted"] if report.interrupted else []
+    failed = [event.text for event in report.events if event.kind == "failed"]
+    return why + [f"it failed: {text.strip().splitlines()[-1]}" for text in failed]
+
+
 def broken(report: Report) -> list[str]:
     """Why a report's figures do not count beside those of other runs; nothing where they do."""
-    why = ["it was interrupted"] if report.interrupted else []
-    why += [f"it ended early: {event.kind}" for event in report.events if event.kind == "failed"]
-    return why + [
+    return cut_short(report) + [
         f"{rule.rule}: {rule.observed}, needed {rule.needed}"
         for rule in report.validity
         # Where a run has several devices, a rule's name begins with its own.

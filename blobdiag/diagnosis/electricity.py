@@ -25,7 +25,7 @@ def energy_of(report: Report, throughput: Throughput, plan: Plan) -> Metric:
         return _unknown(next((r for r in reasons if r), "no GPU's power was sampled"))
     hours = 0.0
     for term in plan.terms:
-        phase = SELF_PLAY if term.name == RAMP else term.name
+        phase = SELF_PLAY if term.name == RAMP else term.name.partition(",")[0]
         drawn = watts(report, used, windows_of(report, phase, throughput.device))
         hours += term.minutes / 60 * (whole if drawn is None else drawn)
     return Metric(name="energy", value=hours * plan.iterations / 1000, unit="kWh", reason=GPUS_ONLY)

@@ -54,6 +54,7 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
     # Another project's engine has no phases but self-play and training: it is all in those.
     had = {phase.name for phase in phases}
     own = {REPLAY_BUFFER, WEIGHT_REFRESH} <= had
+    phases = _of_finished_iterations(phases)
     return Rates(
         throughput.games_per_minute,
         examples_per_game=examples / games,
@@ -68,6 +69,15 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
         else {},
         training_seconds=once,
     )
+
+
+def _of_finished_iterations(phases: Sequence[Phase]) -> list[Phase]:
+    """Without those of an iteration that was cut short: each ends with new weights to the workers.
+
+    Another project's engine has no such phase, and counts whole trainings.
+    """
+    ends = [phase.end_s for phase in phases if phase.name == WEIGHT_REFRESH]
+    return [phase for phase in phases if not ends or phase.start_s < max(ends)]
 
 
 def _matches(phases: Sequence[Phase], every: float | None) -> dict[str, float]:

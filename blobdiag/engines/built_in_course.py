@@ -144,7 +144,7 @@ class BuiltInCourse:
             progress=timeline.on_progress,
             message=self.arm.on_message,
             step=timeline.on_step,
-            match=lambda opponent, games, ended: stage.show_matches(ended, games),
+            match=lambda opponent, games, ended: stage.show_matches(opponent, ended, games),
             event=stage.event,
         )
         with self.trainer:
@@ -158,6 +158,9 @@ class BuiltInCourse:
         self._begun.append(monotonic())
         at, wanted = self.pipeline.iteration + 1, self.pipeline.settings.iterations
         stage.within = f", iteration {at} of {wanted}" if wanted > 1 and at <= wanted else ""
+        if len(self._begun) > 1:
+            each = (self._begun[-1] - self._begun[0]) / (len(self._begun) - 1)
+            stage.show_end((wanted - at + 1) * each or None)
 
     def _forget(self, trace: Trace) -> None:
         """Drop the measurement of iterations that are too many, or too old."""

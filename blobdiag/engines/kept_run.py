@@ -74,7 +74,9 @@ def _found(settings: RunSettings, folder: RunFolder) -> KeptRun:
 
 def _at(newest: Path, settings: RunSettings, folder: RunFolder) -> RunSettings:
     """The settings with the network that the iteration at hand is played with."""
-    done = read_about(newest)["iteration"]
+    done = read_about(newest).get("iteration")
+    if not isinstance(done, int):
+        raise CheckpointError(f"{newest} does not say which iteration it is of")
     if done >= (settings.iterations or 1):
         raise UserError(
             f"--resume: the run in {folder.path} has done its {done} iterations: ask for more "

@@ -160,8 +160,11 @@ class Stage(Protocol):
     def show_steps(self, done: int, wanted: int | None) -> None:
         """Training steps done, and how many there will be; None: not known."""
 
-    def show_matches(self, games: int, wanted: int) -> None:
+    def show_matches(self, opponent: str, games: int, wanted: int) -> None:
         """Games of a match that have ended, and how many there are."""
+
+    def show_end(self, seconds: float | None) -> None:
+        """How long all of it will still take; None: not known."""
 
 
 class Played(NamedTuple):

@@ -40,12 +40,16 @@ def report_path(folder: Path, command: str, device: str, now: datetime) -> Path:
     `now` must be aware of its time zone.
     """
     stem = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_word(command)}-{_word(device)}"
-    path = folder / f"{stem}.json"
-    number = 2
-    while path.exists():
-        path = folder / f"{stem}-{number}.json"
+    return _free(folder / f"{stem}.json")
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first that is not there with a number behind its name."""
+    found, number = path, 2
+    while found.exists():
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
         number += 1
-    return path
+    return found
 
 
 def check_writable(folder: Path) -> None:
@@ -61,12 +65,24 @@ def check_writable(folder: Path) -> None:
         raise ReportError(f"cannot write reports to {folder}: {_reason(error)}") from None
 
 
-def write_report(report: Report, path: Path) -> None:
-    """Write all of the report or nothing, and never over a file that is there.
+def write_report(report: Report, path: Path, *, numbered: bool = False) -> Path:
+    """Write all of the report or nothing, and never over a file that is there; its path.
 
+    `numbered` has it take a free name where another run has come to have this one meanwhile.
     Raises ReportError.
     """
-    write_new(path, _content(report, path))
+    content = _content(report, path)
+    while numbered:
+        path = _free(path)
+        try:
+            _write_new(path, content)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise ReportError(f"cannot write {path}: {_reason(error)}") from None
+        return path
+    write_new(path, content)
+    return path
 
 
 def rewrite_report(report: Report, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from rich.text import Text
 from blobdiag.reporting.figures import figure, figure_range
 from blobdiag.reporting.files import TRACE_SUFFIX, ReportError, read_report
 from blobdiag.reporting.markdown import escaped
-from blobdiag.reporting.model import Interval, Report
+from blobdiag.reporting.model import Interval, Match, Report
 from blobdiag.reporting.words import UNKNOWN, printable
 
 ABOUT = """\
@@ -25,7 +25,7 @@ ABOUT = """\
 `blobdiag` writes what it measured here, one JSON file a run, unless `--output` says otherwise.
 
 - **Names**: `<UTC>-<command>-<device>.json`, as in `20251025T120000Z-compare-cuda-0.json`. A file
-  is never overwritten: a second run of the same second gets `-2`.
+  is never overwritten: a second run of the same second gets `-2`. What was interrupted says so.
 - **Privacy**: no host name, user name or absolute path, unless `--label` gives one; home is `~`,
   and values after names like token, key or password are masked.
 - **Form**: `schema.json` is the JSON schema of what is written today, generated from
@@ -37,10 +37,10 @@ ABOUT = """\
   (exit code 2 and one line on stderr when it is not a report). **As a timeline** for
   [Perfetto](https://ui.perfetto.dev): `blobdiag report trace FILE`.
 
-git ignores everything here but this file, `schema.json` and `reference/`, which holds chosen
-evidence. This file is written anew by
+git ignores everything here but this file, `schema.json`, `reference/`, which holds chosen evidence,
+and `learning/`, trainings and what their networks are worth. This file is written anew by
 
-    cd reports && blobdiag report list reference --markdown > README.md
+    cd reports && blobdiag report list reference learning --markdown > README.md
 
 """
 
@@ -63,21 +63,22 @@ class Entry(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The reports of a folder, by the date at which they were started, and what was no report."""
+    """The reports of some folders, by the date of their start, and what was no report."""
 
     entries: list[Entry]
     unreadable: list[Unreadable]
 
 
-def read_folder(folder: Path) -> Index:
-    """Every `*.json` in a folder, not below it, but for schemas and timelines that blobdiag made.
+def read_folders(folders: Sequence[Path]) -> Index:
+    """Every `*.json` in the folders, not below them, but for schemas and timelines that we made.
 
-    Raises ReportError when `folder` is none.
+    Raises ReportError for the first that is no folder.
     """
-    if not folder.is_dir():
-        raise ReportError(f"{folder} is not a folder")
+    for folder in folders:
+        if not folder.is_dir():
+            raise ReportError(f"{folder} is not a folder")
     entries, unreadable = [], []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(path for folder in folders for path in folder.glob("*.json")):
         if path.name == SCHEMA or path.name.endswith(TRACE_SUFFIX):
             continue
         try:
@@ -122,14 +123,15 @@ def markdown(index: Index) -> str:
     return ABOUT + "\n".join(lines + lost) + "\n"
 
 
-_UNITS = ("games/min", "evals/s", "examples/s", "days")
+AHEAD = "points ahead"
+_UNITS = ("games/min", "evals/s", "examples/s", "days", AHEAD)
 
 
 class Headline(NamedTuple):
     """A figure that a run stands for; `value` is None where it is not known."""
 
-    device: str
-    """Empty where it is that of the run."""
+    of: str
+    """The device, empty where it is that of the run; of a match the opponent."""
     unit: str
     value: float | None
     interval: Interval | None = None
@@ -147,13 +149,22 @@ def _headlines(report: Report) -> Iterator[Headline]:
             yield Headline("", metric.unit, metric.value)
     if report.plan is not None:
         yield Headline("", "days", report.plan.days, report.plan.days_interval)
+    for match in report.matches or _last_matches(report):
+        ahead = match.difference
+        yield Headline(match.opponent, AHEAD, ahead.value, ahead.interval)
+
+
+def _last_matches(report: Report) -> list[Match]:
+    """Of a training."""
+    iterations = report.training.iterations if report.training else []
+    return next((one.matches for one in reversed(iterations) if one.matches), [])
 
 
 def _told(headline: Headline) -> str:
     value = UNKNOWN if headline.value is None else figure(headline.value)
-    device = f"{headline.device}: " if headline.device else ""
+    of = f"{headline.of}: " if headline.of else ""
     interval = f"\n  {figure_range(headline.interval)}" if headline.interval else ""
-    return f"{device}{value} {headline.unit}{interval}"
+    return f"{of}{value} {headline.unit}{interval}"
 
 
 def _columns(report: Report) -> list[str]:
@@ -164,10 +175,8 @@ def _columns(report: Report) -> list[str]:
 
 def _cell(headline: Headline) -> str:
     value = UNKNOWN if headline.value is None else figure(headline.value)
-    device = f"{escaped(headline.device)}: " if headline.device else ""
-    return f"{device}{value}" + (
-        f" ({figure_range(headline.interval)})" if headline.interval else ""
-    )
+    of = f"{escaped(headline.of)}: " if headline.of else ""
+    return f"{of}{value}" + (f" ({figure_range(headline.interval)})" if headline.interval else "")
 
 
 def _date(report: Report) -> list[str]:

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from blobdiag.reporting.model import Interval, TrainingRun
 from blobdiag.reporting.plots import WIDE
-from blobdiag.reporting.strength import Spent, match_against, opponents, spent
+from blobdiag.reporting.strength import Spent, match_against, opponents, spent, thinned
 from blobdiag.reporting.svg import (
     FIRST,
     MUTED,
@@ -27,6 +27,10 @@ from blobdiag.reporting.svg import (
 _LEFT, _RIGHT = 40.0, 16.0
 _TITLE, _TALL, _SPACE, _AXIS = 20.0, 76.0, 14.0, 36.0
 _STYLES = [(FIRST, "-", "━━"), (SECOND, (0, (4, 2)), "╌╌")]
+
+
+BIDDERS = ("random", "rules")
+"""Opponents that bid by rules of their own: beside them the network's bids are drawn."""
 
 
 class Curve(NamedTuple):
@@ -52,21 +56,25 @@ def curve_panels(run: TrainingRun) -> list[CurvePanel]:
     """What there is to draw of a training, panel by panel."""
     games = np.cumsum([one.games for one in run.iterations]).tolist()
     done = list(zip(games, run.iterations, strict=True))
+    some = thinned(done)
     losses = [
-        Curve("policy", *_columns([(g, one.policy_loss) for g, one in done])),
-        Curve("value", *_columns([(g, one.value_loss) for g, one in done])),
+        Curve("policy", *_columns([(g, one.policy_loss) for g, one in some])),
+        Curve("value", *_columns([(g, one.value_loss) for g, one in some])),
     ]
     panels = [CurvePanel("Loss, nats", losses)]
     for opponent in opponents(run):
-        found = [(g, m) for g, one in done if (m := match_against(one, opponent)) is not None]
+        met = [(g, m) for g, one in done if (m := match_against(one, opponent)) is not None]
+        found = thinned(met)
         played, ahead = _columns([(g, m.difference.value) for g, m in found])
         intervals = [m.difference.interval for _, m in found]
         curve = Curve(opponent, played, ahead, intervals)
         panels.append(CurvePanel(f"Points a deal ahead of: {opponent}", [curve], around_zero=True))
-    exact = [(g, 100 * one.matches[0].exact_bids) for g, one in done if one.matches]
-    if exact:
-        against = f"Bids made exactly against: {opponents(run)[0]}, %"
-        panels.append(CurvePanel(against, [Curve("exact bids", *_columns(exact))]))
+        if opponent not in BIDDERS:
+            continue
+        exact = [(g, 100 * match.exact_bids) for g, match in found]
+        theirs = [(g, 100 * match.opponents_exact_bids) for g, match in found]
+        bids = [Curve("network", *_columns(exact)), Curve(opponent, *_columns(theirs))]
+        panels.append(CurvePanel(f"Bids made exactly against: {opponent}, %", bids))
     return [panel for panel in panels if any(curve.games for curve in panel.curves)]
 
 

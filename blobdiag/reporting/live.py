@@ -61,16 +61,19 @@ class Stage:
     wanted: int | None = None
     """None: no end is known."""
     unit: str = ""
+    against: str = ""
+    """Who the games are played against, where they are those of a match."""
     seconds: float = 0.0
     """It lasts at least so long."""
     counted_from: tuple[float, int] | None = None
     """(monotonic seconds, done) where this count began."""
 
-    def count(self, done: int, wanted: int | None, unit: str, seconds: float) -> None:
+    def count(self, done: int, wanted: int | None, unit: str, seconds: float, against: str) -> None:
         """Take in a new count; one that starts again owes nothing to the one before."""
         if self.counted_from is None or unit != self.unit or done < self.done:
             self.counted_from = (monotonic(), done)
         self.done, self.wanted, self.unit, self.seconds = done, wanted, unit, seconds
+        self.against = against
 
     @property
     def elapsed(self) -> float:
@@ -114,7 +117,8 @@ class Stage:
         of = f" of {self.wanted:,}" if self.wanted and self.done < self.wanted else ""
         rate = self.rate
         speed = [] if rate is None else [f"{60 * rate:,.0f} {self.unit}/min"]
-        return [f"{self.done:,}{of} {self.unit}", *speed]
+        rival = f" against {self.against}" if self.against else ""
+        return [f"{self.done:,}{of} {self.unit}{rival}", *speed]
 
 
 def console_on_stderr() -> Console:
@@ -136,6 +140,8 @@ class LiveView:
         """`workers` says in a few words how they are; "" where there are none."""
         self._console, self._quiet = console, quiet
         self._readings, self._workers = readings, workers
+        self.ends_at: float | None = None
+        """When all of it will have ended, in monotonic seconds, as far as that is known."""
         self._stage = Stage()
         self._logged = 0.0
         self._live: Live | None = None
@@ -168,12 +174,14 @@ class LiveView:
         if self._live is None:
             self._log(f"{name} …")
 
-    def progress(self, done: int, wanted: int | None, unit: str, seconds: float = 0.0) -> None:
+    def progress(
+        self, done: int, wanted: int | None, unit: str, seconds: float = 0.0, against: str = ""
+    ) -> None:
         """`done` of `wanted` (None: no end known) of the phase's `unit`, like games.
 
-        The phase lasts at least `seconds`.
+        The phase lasts at least `seconds`; `against` names the opponent of a match.
         """
-        self._stage.count(done, wanted, unit, seconds)
+        self._stage.count(done, wanted, unit, seconds, against)
         if self._live is None and monotonic() - self._logged >= LOG_SECONDS:
             self._log(self._line())
 
@@ -189,6 +197,7 @@ class LiveView:
         left = stage.seconds_left
         parts = [stage.name, *stage.facts]
         parts += [] if left is None else [f"{left:.0f} s left"]
+        parts += self._whole
         parts += [workers] if workers else []
         parts += [f"{r.label} {r}" for readings in self._readings() for r in readings]
         return " · ".join(parts)
@@ -221,12 +230,19 @@ class LiveView:
             percent = f" {100 * share:3.0f} %"
             bar = _bar(share, max(LEAST_BAR, width - 2 - len(percent)), "green", self._ascii)
             lines.append(Text("  ").append_text(bar).append(percent))
-        facts = [*stage.facts, *([workers] if workers else [])]
+        facts = [*stage.facts, *self._whole, *([workers] if workers else [])]
         lines += [Text("  " + " · ".join(facts))] if facts else []
         lines += [self._meters(readings, width) for readings in self._readings()]
         for line in lines:
             line.truncate(width, overflow="ellipsis")
         return Text("\n", no_wrap=True).join(lines)
+
+    @property
+    def _whole(self) -> list[str]:
+        """How long it all will take still, in words, where there is more than the phase at hand."""
+        if self.ends_at is None:
+            return []
+        return [f"all done in about {in_words(max(0.0, self.ends_at - monotonic()))}"]
 
     def _meters(self, readings: list[Reading], width: int) -> Text:
         """A line of bars that share its width alike."""
@@ -245,6 +261,14 @@ class LiveView:
     @property
     def _ascii(self) -> bool:
         return not self._console.encoding.lower().startswith("utf")
+
+
+def in_words(seconds: float) -> str:
+    """'40 s', '12 min', '5.5 hours' or '3.1 days'."""
+    for unit, size in (("days", 86400.0), ("hours", 3600.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
 
 
 def _bar(share: float, width: int, colour: str, ascii_only: bool) -> Text:

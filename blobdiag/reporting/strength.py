@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,18 @@ from blobdiag.reporting.words import UNKNOWN, count, margin
 
 LEVEL = -0.5
 """Points a deal: whoever is surely above is level, or ahead."""
+
+
+MOST_ROWS = 200
+"""Of a table in a page: of more iterations every k-th is shown."""
+
+T = TypeVar("T")
+
+
+def thinned(rows: Sequence[T]) -> list[T]:
+    """At most MOST_ROWS of them, evenly, the last one always."""
+    step = -(-len(rows) // MOST_ROWS) or 1
+    return list(rows[::-step])[::-1]
 
 
 class Spent(NamedTuple):
@@ -71,19 +85,33 @@ def rows(run: TrainingRun) -> list[list[str]]:
 
 
 def levels(run: TrainingRun) -> list[str]:
-    """A line for each opponent: what was spent when the network was surely level with it."""
+    """A line for each opponent: what was spent when the network was surely level with it.
+
+    That is told where two matches in a row have it: of many, one alone comes to it by chance.
+    """
     so_far = spent(run)
     lines = []
     for opponent in opponents(run):
-        line = f"level with {opponent}, surely above {LEVEL:g} points: not reached"
-        for k, one in enumerate(run.iterations):
-            match = match_against(one, opponent)
-            interval = match.difference.interval if match else None
-            if interval is not None and interval.low > LEVEL:
-                line = (
-                    f"level with {opponent}, surely above {LEVEL:g} points: after "
-                    f"{so_far.games[k]:,} games, {so_far.minutes[k]:.1f} {so_far.unit}"
-                )
-                break
-        lines.append(line)
+        at = _level_at(run, opponent)
+        reached = "not reached, or by one match only"
+        if at is not None:
+            reached = (
+                f"after {so_far.games[at]:,} games, {so_far.minutes[at]:.1f} {so_far.unit}, "
+                "and in the match after it"
+            )
+        lines.append(f"level with {opponent}, surely above {LEVEL:g} points: {reached}")
     return lines
+
+
+def _level_at(run: TrainingRun, opponent: str) -> int | None:
+    """The place of the first iteration after which two matches in a row have it; None: none."""
+    played = [
+        (k, match)
+        for k, one in enumerate(run.iterations)
+        if (match := match_against(one, opponent)) is not None
+    ]
+    for (k, first), (_, second) in pairwise(played):
+        intervals = [match.difference.interval for match in (first, second)]
+        if all(interval is not None and interval.low > LEVEL for interval in intervals):
+            return k
+    return None

@@ -416,7 +416,9 @@ def _events(report: Report) -> RenderableType | None:
     table.add_column("kind", overflow="fold")
     table.add_column("what happened", overflow="fold")
     for event in report.events:
-        table.add_row(f"{event.at_s:.1f}", _text(event.kind), _text(event.text))
+        # The stack of a failure is in the file.
+        lines = event.text.strip().splitlines()[-1:] if event.kind == "failed" else [event.text]
+        table.add_row(f"{event.at_s:.1f}", _text(event.kind), _text("".join(lines)))
     return table
 
 

@@ -47,7 +47,9 @@ class Accounts:
 
     def _take_leave(self) -> None:
         for path in self._folder.iterdir():
-            if NAME.fullmatch(path.name) and _ended(*map(int, path.name.split(".")[:2])):
+            named = NAME.fullmatch(path.name)
+            # Of a process in another namespace /proc does not tell whether it has ended.
+            if named and not named[2] and _ended(*map(int, path.name.split(".")[:2])):
                 path.rename(self._leaving / path.name)
         leaving = read_records(self._leaving)
         self._ended += leaving

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
@@ -23,13 +24,28 @@ class CannotStart(Exception):
         self.exit_code = exit_code
 
 
+def _started(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """With the open files that are ours to pass on: `<(…)` of a shell, make's, systemd's sockets.
+
+    A script without a `#!` line is a shell's, as for execvp(3).
+    """
+    try:
+        return subprocess.Popen(arguments, env=environment, close_fds=False)
+    except OSError as error:
+        script = shutil.which(arguments[0], path=environment.get("PATH"))
+        if error.errno != errno.ENOEXEC or script is None:
+            raise
+        shell = ["/bin/sh", script, *arguments[1:]]
+        return subprocess.Popen(shell, env=environment, close_fds=False)
+
+
 class Command:
     """A process, from its start to its end."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it. Raises CannotStart."""
         try:
-            self._process = subprocess.Popen(arguments, env=environment)
+            self._process = _started(arguments, environment)
         except OSError as error:
             raise CannotStart(
                 f"cannot run {arguments[0]}: {error.strerror or error}",

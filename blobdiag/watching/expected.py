@@ -27,10 +27,10 @@ def expected_device(asked: str | None, command: Sequence[str]) -> tuple[str | No
     `device=cuda` of the command counts. Raises UserError for an `asked` that is no device.
     """
     if asked is not None:
-        kind = device_kind(asked)
-        if kind is None:
+        if asked not in _KINDS:
+            # Which of several GPUs is each process's own affair.
             raise UserError(f"--expect-device must be one of {', '.join(_KINDS)}, not {asked!r}")
-        return kind, f"--expect-device {asked}"
+        return asked, f"--expect-device {asked}"
     found: tuple[str | None, str | None] = None, None
     for argument, following in zip(command, [*command[1:], ""], strict=True):
         assigned = _ASSIGNMENT.fullmatch(argument)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import blobdiag.inside
+from blobdiag.inside.site.blobdiag_record import pid_namespace
 
 INJECTED = Path(blobdiag.inside.__file__).parent / "site"
 """The folder that comes first on the program's PYTHONPATH."""
@@ -20,4 +21,5 @@ def environment(base: Mapping[str, str], folder: Path, every: int = 1) -> dict[s
         "PYTHONPATH": os.pathsep.join(paths),
         "BLOBDIAG_RECORDS": str(folder.absolute()),
         "BLOBDIAG_COUNT_EVERY": str(every),
+        "BLOBDIAG_PID_NAMESPACE": pid_namespace(),
     }

@@ -93,8 +93,9 @@ class _Record(NamedTuple):
         return self.state["pid"], self.state["start_ticks"]
 
 
-NAME: Final = re.compile(r"\d+\.\d+\.(\d+)")
-"""PID, its start, and the time when the record was begun, in nanoseconds."""
+NAME: Final = re.compile(rf"\d+\.\d+\.(\d+)({re.escape(layout.ELSEWHERE)})?")
+"""PID, its start, and the time when the record was begun, in nanoseconds; then, whether the PID is
+of another namespace."""
 INSIDE: Final = TypeAdapter(Inside)
 KIND: Final = TypeAdapter(tuple[str, str, str, str, bool, bool])
 

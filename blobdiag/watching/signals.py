@@ -3,7 +3,7 @@
 A terminal signals every process of its job, and so does `kill -- -GROUP`: the command, which is in
 our process group, has its own then. `kill PID` signals us alone, and must be passed on. The kernel
 does not tell which it was, so there is a witness: another process of our group that has nothing
-to do with the command (the sampler), and tells us when it gets one.
+to do with the command (the sampler), and tells us which it gets.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 
 TAKEN = (*ENDING, signal.SIGUSR1, signal.SIGUSR2)
 
-WITNESSED = signal.SIGURG
-"""What the witness sends: a process that does not expect it ignores it."""
+WITNESSED: dict[int, int] = {number: signal.SIGRTMIN + 1 + k for k, number in enumerate(TAKEN)}
+"""What the witness sends for each: signals that nothing else here has a use for."""
 
 WITNESS_SECONDS = 0.3
 """The two copies of a signal come so close together."""
@@ -40,10 +40,12 @@ def be_witness() -> None:
     """Let this process, a child of blobdiag's, survive these signals and tell of them."""
 
     def tell(number: int, frame: FrameType | None) -> None:
-        os.kill(os.getppid(), WITNESSED)
+        os.kill(os.getppid(), WITNESSED[number])
 
     for number in TAKEN:
         signal.signal(number, tell)
+    # A process may be started with some of them blocked.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, TAKEN)
 
 
 class Signals:
@@ -53,7 +55,7 @@ class Signals:
         self.came: list[int] = []
         """All of them."""
         self._unsettled: list[tuple[float, int]] = []
-        self._witnessed = float("-inf")
+        self._witnessed: dict[int, float] = {}
         self._woken, self._wake = -1, -1
 
     @contextmanager
@@ -67,13 +69,18 @@ class Signals:
         handlers: dict[int, Callable[[int, FrameType | None], None]] = {
             number: self._take for number in TAKEN if signal.getsignal(number) is not signal.SIG_IGN
         }
-        handlers |= {WITNESSED: self._witness, signal.SIGCHLD: lambda number, frame: None}
+        handlers[signal.SIGCHLD] = lambda number, frame: None
+        for number in WITNESSED.values():
+            signal.signal(number, self._witness)
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            # One that is late would end us.
+            for number in WITNESSED.values():
+                signal.signal(number, signal.SIG_IGN)
             signal.set_wakeup_fd(before_fd)
             os.close(self._woken)
             os.close(self._wake)
@@ -96,9 +103,10 @@ class Signals:
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.came.append(number)
         now = monotonic()
-        if now - self._witnessed > WITNESS_SECONDS:
+        if now - self._witnessed.get(number, float("-inf")) > WITNESS_SECONDS:
             self._unsettled.append((now, number))
 
-    def _witness(self, number: int, frame: FrameType | None) -> None:
-        self._witnessed = monotonic()
-        self._unsettled.clear()
+    def _witness(self, witnessed: int, frame: FrameType | None) -> None:
+        number = next(taken for taken, sent in WITNESSED.items() if sent == witnessed)
+        self._witnessed[number] = monotonic()
+        self._unsettled = [one for one in self._unsettled if one[1] != number]

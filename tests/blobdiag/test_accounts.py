@@ -51,6 +51,19 @@ def test_what_a_process_said_is_kept_when_its_record_is_gone(tmp_path: Path) -> 
     assert [(mark.name, mark.pid) for mark in accounts.marks] == [("self-play", process.pid)]
 
 
+def test_whether_a_process_of_another_namespace_has_ended_is_not_judged(tmp_path: Path) -> None:
+    """Its PID is another process's here."""
+    accounts = Accounts(tmp_path)
+    given = environment(os.environ, tmp_path) | {"BLOBDIAG_PID_NAMESPACE": "pid:[1]"}
+    subprocess.run(
+        [sys.executable, "-c", PLAY, "3"], env=given, stdin=subprocess.DEVNULL, check=True
+    )
+    for _ in range(2):
+        accounts.read()
+        (inside,) = accounts.insides
+        assert (inside.progress, accounts.ended) == ({"games": 3.0}, {})
+
+
 def test_of_too_many_the_counters_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_ENDED", 2)
     accounts = Accounts(tmp_path)

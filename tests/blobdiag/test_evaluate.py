@@ -126,6 +126,19 @@ def test_the_folder_of_a_training_stands_for_its_newest_network(folder: Path) ->
     assert "of 000000.safetensors (" in report.matches[0].opponent
 
 
+def test_a_training_s_network_is_measured_at_its_own_search(folder: Path) -> None:
+    asked = ("evaluate", "run", "--against", "random", "--deals", "4", "--output")
+    own = in_process(folder, *asked, "own.json")
+    assert own.returncode == 0, own.stderr
+    other = in_process(folder, *asked, "other.json", "--simulations", "8", "--players", "3")
+    assert other.returncode == 0, other.stderr
+    players = [read_report(folder / f"{name}.json") for name in ("own", "other")]
+    assert [one.matches[0].player.split(" of ")[0] for one in players] == [
+        *("search 2 × 6", "search 2 × 8")
+    ]
+    assert [one.configuration["players"] for one in players] == [4, 3]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 def test_an_interrupt_keeps_the_deals_that_have_ended(folder: Path) -> None:
     log = folder / "log.txt"

@@ -13,12 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import NamedTuple, cast
 from xml.etree import ElementTree
 
 import psutil
 import pytest
 
+from blobdiag.commands.session import Session
+from blobdiag.interrupts import TimedOut, lift_time_limit, time_limit
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report, Status
 
@@ -206,6 +209,19 @@ def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
     assert errors.splitlines()[-1] == f"reports/{path.name}"
     suite = ElementTree.fromstring(run.output.read_text())
     assert suite.get("errors") == "1"
+
+
+def test_what_is_left_of_the_time_holds_after_an_arm_has_ended() -> None:
+    """As for a remedy that is measured: the arm's end lifts the limit."""
+    begun = SimpleNamespace(start=time.monotonic() - 5)
+    session = SimpleNamespace(settings=SimpleNamespace(timeout=5.2), trace=begun)
+    with time_limit(5.2):
+        lift_time_limit()
+        with pytest.raises(TimedOut), Session.time_left(cast(Session, session)):
+            time.sleep(5)
+    unlimited = SimpleNamespace(settings=SimpleNamespace(timeout=None), trace=begun)
+    with Session.time_left(cast(Session, unlimited)):
+        pass
 
 
 def test_more_interrupts_while_the_report_is_made_do_not_lose_it(

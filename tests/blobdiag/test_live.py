@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from blobdiag.reporting import live
-from blobdiag.reporting.live import LOG_SECONDS, LiveView, Reading, Readings
+from blobdiag.reporting.live import LOG_SECONDS, LiveView, Reading, Readings, in_words
 
 WIDTH = 80
 CPU_97 = [[Reading("CPU", 97.4, "%")]]
@@ -95,6 +95,26 @@ def test_a_log_has_a_line_of_progress_now_and_then(clock: Clock) -> None:
         "self-play on cpu · 25 of 100 games · 150 games/min · 30 s left · "
         "workers 2 playing · 0 lost · CPU 97 %"
     ]
+
+
+def test_a_match_says_against_whom_and_a_training_when_it_ends(clock: Clock) -> None:
+    view, stream = in_a_log(lambda: CPU_97)
+    with view:
+        view.phase("evaluation, iteration 2 of 90")
+        view.ends_at = clock.now + 5400 + LOG_SECONDS
+        clock.now += LOG_SECONDS
+        view.progress(20, 100, "games", against="rules")
+    told = stream.getvalue().splitlines()[-1]
+    assert "20 of 100 games against rules · " in told
+    assert "all done in about 90 min" in told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 hours"), (270_000, "3.1 days")],
+)
+def test_times_are_told_in_their_own_unit(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
 
 
 def test_without_a_known_end_no_time_left_is_made_up(clock: Clock) -> None:

@@ -18,6 +18,7 @@ from blobdiag.errors import UserError
 from blobdiag.reporting.capacity import CapacityPlan, MachinePlan
 from blobdiag.reporting.files import write_report
 from blobdiag.reporting.model import (
+    Event,
     Interval,
     Metric,
     Phase,
@@ -218,6 +219,18 @@ def test_each_term_draws_its_phases_power() -> None:
     assert "GPUs alone" in (energy.energy.reason or "")
 
 
+def test_matches_draw_their_own_power() -> None:
+    """20 s of matches in which the GPU drew 300 W, once in two iterations."""
+    report = drawing(powered("power", "W", WATTS))
+    matches = Phase(name="evaluation", start_s=10, end_s=30)
+    term = PlanTerm(
+        name="evaluation, one in 2", formula="", minutes=1, share=1, days_saved_if_free=0
+    )
+    plan = made(report).plan.model_copy(update={"terms": [term], "iterations": 60})
+    played = report.model_copy(update={"phases": [*report.phases, matches]})
+    assert energy_of(played, report.throughput[0], plan).value == pytest.approx(0.3)
+
+
 def test_the_drivers_counter_goes_before_its_power() -> None:
     counter = powered("energy", "mJ", [1_000.0 * 200 * t for t in range(61)])
     report = drawing(counter, powered("power", "W", WATTS))
@@ -242,7 +255,11 @@ def test_energy_that_is_not_known_has_a_reason() -> None:
     ("changes", "rule"),
     [
         ({"validity": [STEADY, UNSTEADY]}, "steady rate: ± 14%, needed within ± 10%"),
-        ({"interrupted": True}, "not interrupted: it was"),
+        ({"interrupted": True}, "it was interrupted"),
+        (
+            {"events": [Event(kind="failed", at_s=9, text="Traceback …\nValueError: loss is nan")]},
+            "it failed: ValueError: loss is nan",
+        ),
     ],
 )
 def test_a_report_that_is_no_evidence_is_refused_by_its_rule(
@@ -348,3 +365,9 @@ def test_own_settings_are_the_first_reports(tmp_path: Path) -> None:
     whole = capacity_plan([(PATH, iterated(configuration=own)), (PATH, iterated())], Wanted())
     assert (whole.iterations, whole.first_games, whole.reuse) == (7, 90, 2.5)
     assert json.loads(whole.model_dump_json())["machines"][1]["plan"]["iterations"] == 7
+
+
+def test_own_settings_that_are_none_are_not_taken() -> None:
+    own = iterated().configuration | {"plan_iterations": "abc", "plan_games": "x", "reuse": -1}
+    whole = capacity_plan([(PATH, iterated(configuration=own))], Wanted())
+    assert (whole.iterations, whole.first_games, whole.reuse) == (500, 10_000, 4.0)

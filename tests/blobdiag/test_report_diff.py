@@ -112,6 +112,17 @@ def test_two_files_cannot_be_told_apart_until_a_spread_is_kept(call: Call) -> No
     assert "25.0 % worse" in shown
 
 
+def test_a_kept_spread_is_of_its_workload_only(call: Call) -> None:
+    """Runs of 3 s differ by more than those of 60 s."""
+    call("spread", *saved("several", side(40_000)))
+    shorter = reports.minimal().configuration | {"min_seconds": 3.0}
+    old = saved("old", [run_of(40_000, configuration=shorter)])
+    new = saved("new", [run_of(30_000, 1, configuration=shorter)])
+    code, shown, _ = call("diff", *old, *new, "--fail-on", "games_per_minute:5%")
+    assert code == 3
+    assert "blobdiag report spread" in shown
+
+
 def test_a_kept_spread_is_of_its_machine_only(call: Call) -> None:
     call("spread", *saved("several", side(40_000)))
     machine = reports.minimal().machine.model_copy(update={"cores_usable": 4})
@@ -246,7 +257,10 @@ def test_a_figure_that_one_side_lacks_is_inconclusive() -> None:
     ("changes", "words"),
     [
         ({"interrupted": True}, "interrupted"),
-        ({"events": [Event(at_s=1.0, kind="failed", text="out of memory")]}, "ended early"),
+        (
+            {"events": [Event(at_s=1.0, kind="failed", text="out of memory")]},
+            "it failed: out of memory",
+        ),
         (
             {
                 "validity": [

@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from command_line import in_process
 
 from blobdiag.reporting.files import read_report
 from blobdiag.reporting.model import Report
@@ -60,7 +61,12 @@ class Run:
     """`blobdiag run` in a process group of its own, its report in a folder of the test's."""
 
     def __init__(
-        self, folder: Path, *arguments: str, stdin: bytes = b"", patience: float = 10
+        self,
+        folder: Path,
+        *arguments: str,
+        stdin: bytes = b"",
+        patience: float = 10,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.report_path = folder / "run.json"
         options = ("--quiet", "--output", str(self.report_path))
@@ -71,6 +77,7 @@ class Run:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
         self._stdin = stdin
 
@@ -173,6 +180,58 @@ def test_a_command_that_cannot_be_run_leaves_no_report(run: Callable[..., Run]) 
     assert not forbidden.report_path.exists()
 
 
+def test_open_files_are_passed_on_and_a_script_without_a_shebang_is_the_shell_s(
+    run: Callable[..., Run], tmp_path: Path
+) -> None:
+    script = tmp_path / "script"
+    script.write_text('read line </dev/fd/$1; echo "$line"\n')
+    script.chmod(0o755)
+    ours, theirs = os.pipe()
+    os.write(theirs, b"through a pipe\n")
+    one = run("--", str(script), str(ours), pass_fds=[ours])
+    assert one.ended()[:2] == (0, b"through a pipe\n")
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_two_of_one_second_leave_a_report_each(tmp_path: Path) -> None:
+    """With the names that they choose themselves."""
+    command = [sys.executable, "-m", "blobdiag", "run", "--quiet", "--", "sleep", "0.2"]
+    while time.time() % 1 > 0.2:  # both begin in one second, if they can
+        time.sleep(0.01)
+    started = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE) for _ in range(4)]
+    paths = [process.communicate()[1].decode().strip() for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    assert len(set(paths)) == 4
+    assert all(read_report(tmp_path / path).command == "run" for path in paths)
+
+
+def test_the_command_s_exit_code_is_told_though_nobody_reads(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "blobdiag", "run", "--", "sh", "-c", "exit 7"]
+    assert subprocess.run(command, cwd=tmp_path, stderr=theirs, check=False).returncode == 7
+    os.close(theirs)
+    closed = ["sh", "-c", '"$@" 2>&-', "sh", *command]
+    done = subprocess.run(closed, cwd=tmp_path, stdout=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stdout) == (7, b"")
+
+
+def test_the_command_goes_on_where_watching_fails(run: Callable[..., Run]) -> None:
+    """It removes the folder that its processes tell of themselves in."""
+    script = """
+import os, shutil, sys, time
+shutil.rmtree(os.environ["BLOBDIAG_RECORDS"])
+time.sleep(2.5)
+sys.exit(9)
+"""
+    one = run("--", sys.executable, "-c", script)
+    code, _, errors = one.ended()
+    assert (code, errors) == (9, f"{one.report_path}\n")
+    [told] = [event.text for event in one.report.events if event.kind == "failed"]
+    assert "FileNotFoundError" in told
+
+
 def test_judging_lets_the_command_s_own_failure_win(run: Callable[..., Run]) -> None:
     # Of a program without torch nothing says whether it is on the device.
     judging = ("--judge", "--expect-device", "cuda", "--")
@@ -218,6 +277,18 @@ def test_each_signal_reaches_the_command_once(run: Callable[..., Run], whole_gro
     passed_on = [e for e in one.report.events if "was passed on" in e.text]
     assert len(passed_on) == (0 if whole_group else len(signals))
     one.leaves_nothing()
+
+
+def test_another_signal_soon_after_one_of_the_group_is_passed_on(run: Callable[..., Run]) -> None:
+    one = run("--", sys.executable, "-c", TELLER)
+    assert one.line() == b"ready\n"
+    os.killpg(one.process.pid, signal.SIGINT)
+    assert one.line() == b"SIGINT\n"
+    one.process.send_signal(signal.SIGTERM)
+    assert one.line() == b"SIGTERM\n"
+    one.process.send_signal(signal.SIGUSR1)
+    assert one.line() == b"SIGUSR1\n"
+    assert one.ended()[:2] == (9, b"")
 
 
 def test_an_interrupt_that_ends_the_command_is_told_as_128_and_its_number(
@@ -312,6 +383,19 @@ def test_a_report_is_left_when_blobdiag_is_killed(run: Callable[..., Run]) -> No
     assert command.pid in {process.pid for process in report.program.processes}
     command.send_signal(signal.SIGUSR1)
     assert one.line() == b"SIGUSR1\n"
+
+
+def test_elsewhere_it_is_refused_before_anything_of_linux_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blobdiag.cli.sys.platform", "win32")
+    for module in ("blobdiag.commands.run", "blobdiag.watching.signals"):
+        monkeypatch.setitem(sys.modules, module, None)  # importing it fails
+    done = in_process(tmp_path, "run", "--", "true")
+    assert done.returncode == 2
+    assert (
+        done.stderr == "blobdiag: run watches programs on Linux only: elsewhere there is no /proc\n"
+    )
 
 
 def test_output_is_refused_before_the_command_starts(run: Callable[..., Run]) -> None:

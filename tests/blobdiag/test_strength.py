@@ -7,51 +7,18 @@ import re
 import pytest
 
 import reports
-from blobdiag.matches import match_record
 from blobdiag.reporting.html import page
 from blobdiag.reporting.learning_curve import curve_panels, learning_curve
-from blobdiag.reporting.model import Report, TrainedIteration, TrainingRun
+from blobdiag.reporting.model import Report, TrainingRun
 from blobdiag.reporting.strength import heads, levels, rows, spent
-from engine.evaluation import MatchResult
-
-
-def iteration(number: int, **ahead: tuple[float, float]) -> TrainedIteration:
-    """1,000 games, 36 s on two cores; (difference, standard error) of each match."""
-    return TrainedIteration(
-        iteration=number,
-        games=1000,
-        determinizations=3,
-        simulations=30,
-        chunks=1,
-        self_play_seconds=30.0,
-        evaluations_per_game=1100.0,
-        examples=15_000,
-        buffer_examples=15_000,
-        steps=100,
-        training_seconds=6.0,
-        learning_rate=1e-3,
-        policy_loss=1.2,
-        value_loss=None if number == 1 else 0.5,
-        weights_hash="",
-        weights_ages={0: 1000},
-        mean_age=0.0,
-        mean_uses=4.0,
-        core_seconds=72.0,
-        evaluation_seconds=100.0,
-        matches=[
-            match_record("search 3 × 30", name, MatchResult(201, mean, error, 0.5, 0.4))
-            for name, (mean, error) in ahead.items()
-        ],
-    )
-
 
 RUN = TrainingRun(
     wanted=4,
     iterations=[
-        iteration(1),
-        iteration(2, random=(3.0, 0.1), rules=(-0.6, 0.1)),
-        iteration(3, random=(3.5, 0.1), rules=(-0.4, 0.1)),
-        iteration(4, random=(3.6, 0.1), rules=(-0.2, 0.1), raw=(0.1, 0.2)),
+        reports.trained_iteration(1),
+        reports.trained_iteration(2, random=(3.0, 0.1), rules=(-0.6, 0.1)),
+        reports.trained_iteration(3, random=(3.5, 0.1), rules=(-0.4, 0.1)),
+        reports.trained_iteration(4, random=(3.6, 0.1), rules=(-0.2, 0.1), raw=(0.1, 0.2)),
     ],
     examples_by_age={},
     examples_by_uses={},
@@ -93,26 +60,47 @@ def test_a_row_for_each_iteration_with_matches() -> None:
     ]
 
 
-def test_level_is_when_the_whole_interval_is_above_the_bar() -> None:
+def test_level_is_when_two_intervals_in_a_row_are_above_the_bar() -> None:
     """-0.4 ± 0.2 reaches below -0.5; -0.2 ± 0.2 does not."""
-    random, rules, _ = levels(ON_A_GPU)
-    assert rules == "level with rules, surely above -0.5 points: after 4,000 games, 2.4 min"
-    assert random == "level with random, surely above -0.5 points: after 2,000 games, 1.2 min"
-    early = RUN.model_copy(update={"iterations": RUN.iterations[:3]})
-    assert levels(early)[1].endswith("not reached")
+    level = "surely above -0.5 points"
+    random, rules, raw = levels(ON_A_GPU)
+    assert random == (
+        f"level with random, {level}: after 2,000 games, 1.2 min, and in the match after it"
+    )
+    assert rules == f"level with rules, {level}: not reached, or by one match only"
+    assert raw.endswith("by one match only")
+    after = [*RUN.iterations, reports.trained_iteration(5, rules=(-0.1, 0.1))]
+    longer = RUN.model_copy(update={"iterations": after})
+    assert levels(longer)[1] == (
+        f"level with rules, {level}: after 4,000 games, 4.8 core-min, and in the match after it"
+    )
+
+
+def test_a_page_of_a_long_training_stays_small() -> None:
+    many = [
+        reports.trained_iteration(n, random=(3.0, 0.1), rules=(-0.6, 0.1)) for n in range(1, 6002)
+    ]
+    shown = page(report(RUN.model_copy(update={"iterations": many, "wanted": 6001})))
+    assert len(shown) < 700_000
+    assert "Of 6,001 iterations some are shown" in shown
+    assert shown.count(">6001<") == 2, "the last one in both tables"
 
 
 def test_the_curve_draws_what_is_known() -> None:
     panels = curve_panels(RUN)
     assert [panel.title for panel in panels] == [
         "Loss, nats",
-        *(f"Points a deal ahead of: {name}" for name in ("random", "rules", "raw")),
+        "Points a deal ahead of: random",
         "Bids made exactly against: random, %",
+        "Points a deal ahead of: rules",
+        "Bids made exactly against: rules, %",
+        "Points a deal ahead of: raw",
     ]
     policy, value = panels[0].curves
     assert policy.games == [1000, 2000, 3000, 4000]
     assert (value.games, value.values) == ([2000, 3000, 4000], [0.5, 0.5, 0.5])
-    assert panels[2].curves[0].values == [-0.6, -0.4, -0.2]
+    assert panels[3].curves[0].values == [-0.6, -0.4, -0.2]
+    assert [curve.values[-1] for curve in panels[4].curves] == [50, 40]
     for width in (1000.0, 328.0):
         svg = learning_curve(RUN, width)
         assert "Points a deal ahead of: rules" in svg
@@ -122,6 +110,6 @@ def test_the_curve_draws_what_is_known() -> None:
 def test_the_page_has_a_curve_where_there_are_two_iterations() -> None:
     assert "Learning curve" in page(report(RUN))
     shown = " ".join(re.sub(r"<[^>]+>", " ", page(report(RUN))).split())
-    assert "level with rules, surely above -0.5 points: after 4,000 games" in shown
+    assert "level with random, surely above -0.5 points: after 2,000 games" in shown
     one = RUN.model_copy(update={"iterations": RUN.iterations[:1]})
     assert "Learning curve" not in page(report(one))

@@ -196,10 +196,30 @@ def test_what_an_iteration_costs_is_its_share_of_all_of_them() -> None:
     assert rates.iteration_seconds == pytest.approx({"checkpoint": 0.3, "weight refresh": 0.4})
 
 
+def test_an_iteration_that_was_cut_short_is_in_no_rate() -> None:
+    """Two iterations of 60 s of self-play, then 500 s of a third."""
+    phases = [
+        Phase(name=name, start_s=100 * k + start, end_s=100 * k + start + seconds)
+        for k in range(2)
+        for name, start, seconds in (
+            ("self-play", 0, 60),
+            ("saving games", 60, 2),
+            ("replay buffer", 62, 2),
+            ("weight refresh", 98, 2),
+        )
+    ]
+    counted = {"iterations measured": 2, "games played": 200, "examples made": 3000}
+    metrics = [Metric(name=n, value=v, unit="", samples=1) for n, v in counted.items()]
+    whole = rates_of(reports.throughput(), metrics, phases)
+    cut = [Phase(name=name, start_s=200, end_s=700) for name in ("self-play", "saving games")]
+    assert rates_of(reports.throughput(), metrics, [*phases, *cut]) == whole
+
+
 def test_matches_are_planned_as_often_as_they_are_asked_for() -> None:
     """Two rounds of 20 s in three iterations: every second one, and the last."""
     phases = [Phase(name="evaluation", start_s=start, end_s=start + 20) for start in (100, 200)]
-    phases += [Phase(name=name, start_s=0, end_s=1) for name in ("replay buffer", "weight refresh")]
+    phases += [Phase(name="replay buffer", start_s=0, end_s=1)]
+    phases += [Phase(name="weight refresh", start_s=start, end_s=start + 1) for start in (0, 220)]
     counted = {
         "iterations measured": 3,
         "games played": 300,
@@ -251,6 +271,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
         lambda f: newest(f).write_bytes(pickle.dumps(Bomb(f / "mark"))),
         {},
         "it is damaged, or of another kind",
+    ),
+    "of no iteration": (
+        lambda f: write_arrays(newest(f), read_arrays(newest(f)).arrays, {}),
+        {},
+        "does not say which iteration it is of",
     ),
     "no run": (lambda f: (f / "run.json").unlink(), {}, "holds no training run"),
     "a run already": (lambda f: None, {"resume": False}, "--resume goes on with it"),

@@ -213,7 +213,18 @@ def test_a_folder_in_use_is_refused_by_the_process_that_has_it(tmp_path: Path) -
             RunFolder(tmp_path).__enter__()
         assert list(tmp_path.rglob("*.tmp"))
         holder.kill()
+    theirs = [tmp_path / name for name in ("notes.tmp", "games/mine.tmp", "data/x.json.tmp")]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    ours = [
+        tmp_path / f"{name}.tmp"
+        for name in ("run.json", "metrics.jsonl", "bad-batch-000001-000002.safetensors")
+    ]
+    for path in ours:
+        path.touch()
     with RunFolder(tmp_path):
+        assert sorted(tmp_path.rglob("*.tmp")) == sorted(theirs), "what is not ours stays"
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
     with RunFolder(tmp_path):
         pass

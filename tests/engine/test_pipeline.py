@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -16,7 +17,8 @@ import torch
 from lane_play import SMALL, generated
 from torch import Tensor
 
-from engine.checkpoint import CheckpointError, read_arrays
+from engine import checkpoint, run_folder
+from engine.checkpoint import CheckpointError, read_arrays, write_whole
 from engine.injection import STALE_WEIGHTS, Injection
 from engine.iterations import TrainingSettings
 from engine.network import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
@@ -32,7 +34,7 @@ from engine.pipeline import (
     Watch,
 )
 from engine.replay import Examples, ReplayBuffer
-from engine.run_folder import RunFolder
+from engine.run_folder import KEPT_NEWEST, RunFolder
 from engine.schedules import FLOOR, Ramp
 from engine.selfplay import SelfPlayEngine
 from engine.training import NetworkTrainer, NotFinite
@@ -195,7 +197,7 @@ def test_the_size_of_a_chunk_comes_from_the_last_one_and_a_small_rest_joins_it(
 ) -> None:
     settings = TrainingSettings(chunk_seconds=3.0)
     measured = pipeline(engine, settings, RunFolder(tmp_path))
-    assert measured._chunk_games(1000) == 32  # four games a lane: no speed is known
+    assert measured._chunk_games(1000) == 8  # a game a lane: no speed is known
     measured._games_per_second = 50.0
     assert [measured._chunk_games(n) for n in (1000, 150, 149, 3)] == [100, 100, 149, 3]
     fixed = pipeline(engine, TrainingSettings(chunk_games=40))
@@ -483,6 +485,48 @@ def test_matches_follow_where_they_are_asked_for(engine: SelfPlayEngine, tmp_pat
     assert [record["matches"] for record in kept] == [record.matches for record in records]
 
 
+def test_a_death_after_any_file_costs_nothing(
+    engine: SelfPlayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TrainingSettings(
+        iterations=2, games=Ramp.level(20), reuse=2, chunk_games=12, save_seconds=0
+    )
+    whole = pipeline(engine, settings)
+    list(whole.run())
+    written = 0
+
+    def dying_after(number: int) -> Callable[[Path, bytes], None]:
+        def write(path: Path, content: bytes) -> None:
+            nonlocal written
+            write_whole(path, content)
+            written += 1
+            if written == number:
+                raise Died
+
+        return write
+
+    for number in itertools.count(1):
+        written = 0
+        with RunFolder(tmp_path / str(number)) as folder, monkeypatch.context() as patch:
+            for module in (checkpoint, run_folder):
+                patch.setattr(module, "write_whole", dying_after(number))
+            run = pipeline(engine, settings, folder)
+            try:
+                list(run.run())
+                break  # no file is left to die after
+            except Died:
+                assert len(list(folder.checkpoints.iterdir())) <= KEPT_NEWEST + 1
+        with RunFolder(tmp_path / str(number)) as folder:
+            again = pipeline(engine, settings, folder)
+            again.resume()
+            list(again.run())
+            assert len(folder.metrics.read_text().splitlines()) == 2
+        assert hash_of(again) == hash_of(whole)
+        np.testing.assert_array_equal(again.buffer.uses, whole.buffer.uses)
+    assert hash_of(run) == hash_of(whole)
+    assert number > 12
+
+
 def test_a_death_in_the_matches_costs_no_training(engine: SelfPlayEngine, tmp_path: Path) -> None:
     settings = TrainingSettings(
         iterations=1, games=Ramp.level(20), reuse=2, evaluate_every=1, deals=6, save_seconds=1000
@@ -490,7 +534,8 @@ def test_a_death_in_the_matches_costs_no_training(engine: SelfPlayEngine, tmp_pa
     phases: list[str] = []
 
     def die(opponent: str, games: int, ended: int) -> None:
-        raise KeyboardInterrupt
+        if opponent == "rules":
+            raise KeyboardInterrupt
 
     @contextmanager
     def marked(name: str) -> Iterator[None]:
@@ -502,6 +547,9 @@ def test_a_death_in_the_matches_costs_no_training(engine: SelfPlayEngine, tmp_pa
         with pytest.raises(KeyboardInterrupt):
             list(run.run(Watch(match=die)))
     assert not run.evaluating
+    [cut] = run.records
+    assert (cut.iteration, list(cut.matches)) == (1, ["random"]), "what had ended is told of"
+    assert cut.evaluation_seconds > 0
     with RunFolder(tmp_path) as folder:
         again = pipeline(engine, settings, folder, seed=9)
         again.resume()
@@ -509,6 +557,7 @@ def test_a_death_in_the_matches_costs_no_training(engine: SelfPlayEngine, tmp_pa
     assert hash_of(again) == hash_of(run)
     assert (result.training.steps, result.record.steps) == (0, run.step)
     assert len(result.record.matches) == 4
+    assert again.records == [result.record]
     assert SELF_PLAY not in phases
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blobdiag.diagnosis.planning import plan
+from blobdiag.matches import match_record
 from blobdiag.reporting.model import (
     Block,
     Check,
@@ -26,10 +27,12 @@ from blobdiag.reporting.model import (
     Software,
     Status,
     Throughput,
+    TrainedIteration,
     Validity,
     WorkerRecord,
 )
 from blobdiag.sampling.trace import Span, Trace
+from engine.evaluation import MatchResult
 
 UUID = "GPU-6a9f1c1e-0000-1111-2222-333344445555"
 
@@ -257,3 +260,33 @@ def full(**changes: Any) -> Report:
         "seconds_shortest_visible_gap": 0.4,
     }
     return minimal(**fields | changes)
+
+
+def trained_iteration(number: int, **ahead: tuple[float, float]) -> TrainedIteration:
+    """1,000 games, 36 s on two cores; (difference, standard error) of each match."""
+    return TrainedIteration(
+        iteration=number,
+        games=1000,
+        determinizations=3,
+        simulations=30,
+        chunks=1,
+        self_play_seconds=30.0,
+        evaluations_per_game=1100.0,
+        examples=15_000,
+        buffer_examples=15_000,
+        steps=100,
+        training_seconds=6.0,
+        learning_rate=1e-3,
+        policy_loss=1.2,
+        value_loss=None if number == 1 else 0.5,
+        weights_hash="",
+        weights_ages={0: 1000},
+        mean_age=0.0,
+        mean_uses=4.0,
+        core_seconds=72.0,
+        evaluation_seconds=100.0,
+        matches=[
+            match_record("search 3 × 30", name, MatchResult(201, mean, error, 0.5, 0.4))
+            for name, (mean, error) in ahead.items()
+        ],
+    )

@@ -40,6 +40,8 @@ NAMES_OFFSET, NAMES = ROWS_OFFSET + ROWS * ROW_BYTES, 64
 MARKS_OFFSET, MARKS, MARK_BYTES = NAMES_OFFSET + NAMES * 64, 4096, 3 * WORD
 FILE_BYTES = MARKS_OFFSET + MARKS * MARK_BYTES
 
+ELSEWHERE = ".elsewhere"
+
 current = None  # type: Record | None
 
 
@@ -58,6 +60,9 @@ class Record:
         state["pid"], state["start_ticks"] = self.pid, _start_ticks()
         state["parent_pid"], state["arguments"] = os.getppid(), _arguments()
         name = "{}.{}.{}".format(self.pid, state["start_ticks"], int(1e9 * time.time()))
+        if pid_namespace() != os.environ.get("BLOBDIAG_PID_NAMESPACE"):
+            # For who reads it, the number is another process's.
+            name += ELSEWHERE
         self.path = os.path.join(folder, name)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -227,6 +232,11 @@ def _begin_again() -> None:
     except Exception:
         # The parent's record is not ours to write in.
         current = None
+
+
+def pid_namespace() -> str:
+    """Which space of PIDs this process counts in: namespaces(7)."""
+    return os.readlink("/proc/self/ns/pid")
 
 
 def _start_ticks() -> int:
