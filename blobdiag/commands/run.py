@@ -100,6 +100,7 @@ def run(command: Sequence[str], settings: RunSettings) -> int:
             injected=injected,
             expectations=settings.expectations(),
             label=settings.label,
+            count_every=settings.count_every,
             configuration={
                 "program": masked(command),
                 "instrument": settings.instrument,

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from time import monotonic
 
+from blobdiag.reporting.model import Metric
 from blobdiag.watching import proc
 from blobdiag.watching.records import NAME, Identity, Inside, Mark, read_marks, read_records
 
@@ -14,6 +15,10 @@ MOST_ENDED = 400
 
 MOST_MARKS = 20_000
 """Phases of processes that ended; of more, the longest half."""
+
+
+DEAR_PERCENT = 2.0
+"""Counting that takes more of the calls' time can be had for less."""
 
 
 class Accounts:
@@ -44,6 +49,21 @@ class Accounts:
         for inside in self.insides:
             total.update(inside.progress)
         return dict(total)
+
+    def cost(self, every: int) -> Metric:
+        """What counting 1 of `every` calls took, beside the calls it was measured at."""
+        calls = [module for inside in self.insides for module in inside.modules]
+        seconds = sum(module.host_seconds for module in calls)
+        own = sum(inside.own_seconds for inside in self.insides)
+        share = 100 * own / seconds / every if seconds else None
+        reason = "without what it takes to notice that a module's call lies inside another"
+        if share is None:
+            reason = "no call was timed"
+        elif share > DEAR_PERCENT:
+            reason += f"; --count-every {every * 16} takes less"
+        return Metric(
+            name="counting's own time", value=share, unit="% of the calls'", reason=reason
+        )
 
     def _take_leave(self) -> None:
         for path in self._folder.iterdir():

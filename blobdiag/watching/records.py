@@ -45,6 +45,8 @@ class Inside(NamedTuple):
     unseen: list[str]
     modules: list[ModuleCalls]
     modules_left_out: int
+    own_seconds: float
+    """What counting the timed calls took."""
     progress: dict[str, float]
 
     @property
@@ -72,6 +74,8 @@ class _Row(NamedTuple):
     exceptions: int
     timed: int
     host_seconds: float
+    own_seconds: float
+    """What counting the timed calls took."""
     intra_op: int
     input_rows: int
     buckets: list[int]
@@ -137,6 +141,7 @@ def _inside(records: list[_Record]) -> Inside | None:
             "unseen": unseen,
             "modules": [_calls(kind, rows) for kind, rows in kinds.items()],
             "modules_left_out": sum(record.calls_left_out for record in records),
+            "own_seconds": sum(row.own_seconds for rows in kinds.values() for row in rows),
             "progress": progress,
         }
         return INSIDE.validate_python(fields, strict=True)
@@ -224,14 +229,16 @@ def _state(head: bytes, current: int) -> dict[str, Any] | None:
 def _row(piece: bytes) -> _Row | None:
     kind = _kind(_text(piece[: layout.ROW_TEXT_BYTES]))
     words = memoryview(piece[layout.ROW_TEXT_BYTES :]).cast("q")
-    seconds = memoryview(piece[layout.ROW_TEXT_BYTES :]).cast("d")[layout.ROW_HOST_SECONDS]
-    if kind is None or not isfinite(seconds) or min(words) < 0:
+    doubles = memoryview(piece[layout.ROW_TEXT_BYTES :]).cast("d")
+    seconds, own = doubles[layout.ROW_HOST_SECONDS], doubles[layout.ROW_OWN_SECONDS]
+    if kind is None or not isfinite(seconds + own) or min(words) < 0:
         return None
     return _Row(
         kind=kind,
         exceptions=words[layout.ROW_EXCEPTIONS],
         timed=words[layout.ROW_TIMED],
         host_seconds=seconds,
+        own_seconds=own,
         intra_op=words[layout.ROW_INTRA_OP],
         input_rows=words[layout.ROW_INPUT_ROWS],
         buckets=words[layout.ROW_BUCKETS :].tolist(),

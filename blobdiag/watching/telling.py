@@ -41,6 +41,8 @@ class Assignment(NamedTuple):
     """The folder that brings the instrumentation into a Python process; None: there is none."""
     expectations: Mapping[str, Expectation]
     label: str | None
+    count_every: int
+    """Of the calls inside its processes 1 in so many is counted."""
     configuration: Mapping[str, Value]
 
     @property
@@ -119,6 +121,7 @@ class Teller:
             metrics=[
                 sampler_cost(recorder),
                 watch.cost(),
+                *([watch.accounts.cost(told.count_every)] if told.injected else []),
                 *energies(trace, recorder.gpus, used),
                 *progress.rates(trace, trace.start, now),
             ],

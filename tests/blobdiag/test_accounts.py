@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from watched import account, calls
 
 from blobdiag.watching import accounts as module
 from blobdiag.watching.accounts import Accounts
@@ -49,6 +50,20 @@ def test_what_a_process_said_is_kept_when_its_record_is_gone(tmp_path: Path) -> 
     assert accounts.insides == [inside]
     assert list(accounts.ended) == [inside.identity]
     assert [(mark.name, mark.pid) for mark in accounts.marks] == [("self-play", process.pid)]
+
+
+def test_counting_says_what_it_takes(tmp_path: Path) -> None:
+    """2 ms for calls of 50 ms; where one in 16 is counted, those of 16 calls."""
+    accounts = Accounts(tmp_path)
+    unknown = accounts.cost(1)
+    assert (unknown.value, unknown.reason) == (None, "no call was timed")
+    accounts.insides = [account(1, [calls(host_seconds=0.05)])._replace(own_seconds=0.002)]
+    every = accounts.cost(1)
+    assert every.value == pytest.approx(4)
+    assert "--count-every 16 takes less" in (every.reason or "")
+    seldom = accounts.cost(16)
+    assert seldom.value == pytest.approx(0.25)
+    assert "--count-every" not in (seldom.reason or "")
 
 
 def test_whether_a_process_of_another_namespace_has_ended_is_not_judged(tmp_path: Path) -> None:

@@ -262,6 +262,8 @@ def test_a_process_says_what_it_is(one: Run) -> None:
     assert inside.debug_switches == ["detect_anomaly"]
     assert inside.start_method is None
     assert inside.modules_left_out == 0
+    timed = sum(kind.timed_calls for kind in inside.modules)
+    assert 0 < inside.own_seconds < 1e-3 * timed, "counting a call takes microseconds"
 
 
 @pytest.mark.parametrize("child", ["left", "killed"])

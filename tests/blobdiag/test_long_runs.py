@@ -6,17 +6,16 @@ import tracemalloc
 from statistics import fmean
 
 import pytest
-from watched import calls, watched
+from watched import account, calls, watched
 
 from blobdiag.reporting.limits import MOST_EVENTS
-from blobdiag.reporting.model import MOST_POINTS, Event, ModuleCalls
+from blobdiag.reporting.model import MOST_POINTS, Event
 from blobdiag.sampling.resolution import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
 from blobdiag.watching import long_trace, proc, tree
 from blobdiag.watching.long_trace import MOST_SERIES, MOST_STRETCHES, LongTrace
 from blobdiag.watching.phases import BUSY, IDLE, find_phases, idle_gaps
 from blobdiag.watching.process_records import process_records
-from blobdiag.watching.records import Inside
 from blobdiag.watching.tree import MOST_ENDED, Tree
 
 HOUR = 3600.0
@@ -126,15 +125,6 @@ def test_a_whole_report_is_bounded() -> None:
     full = report.model_copy(update={"series": trace.to_series(), "events": [event] * MOST_EVENTS})
     assert (len(records), left_out) == (200, 100)
     assert len(full.model_dump_json(indent=1)) <= 5_000_000
-
-
-def account(pid: int, kinds: list[ModuleCalls]) -> Inside:
-    """Of a process that called a network in very many ways."""
-    fields = dict.fromkeys(Inside._fields)
-    lists = {"debug_switches": [], "unseen": [], "progress": {"games": 1.0}, "modules": kinds}
-    arguments = ["python", "x" * 290]
-    numbers = {"pid": pid, "start_ticks": 1, "parent_pid": 1, "modules_left_out": 0}
-    return Inside(**fields | lists | numbers | {"arguments": arguments})  # type: ignore[arg-type]
 
 
 class Machine:

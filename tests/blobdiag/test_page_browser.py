@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from sick_runs import SICK
 
+from blobdiag.reporting.files import read_report
 from blobdiag.reporting.html import page
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs the extra `browser`: selenium")
@@ -114,3 +116,45 @@ def test_without_its_script_the_page_says_the_same(browser: Any, address: str) -
     assert not browser.find_element(By.CSS_SELECTOR, ".readout").is_displayed()
     browser.find_element(By.TAG_NAME, "summary").click()
     assert "GPU 0 utilisation" in browser.find_element(By.CSS_SELECTOR, "details table").text
+
+
+REAL = sorted((Path(__file__).parents[2] / "reports").glob("*/*-iteration-*.json"))
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("path", REAL, ids=lambda path: path.stem)
+def test_pages_of_real_iterations(browser: Any, tmp_path: Path, path: Path, width: int) -> None:
+    report = read_report(path)
+    shown = tmp_path / "report.html"
+    shown.write_text(page(report), "utf-8")
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    _open(browser, shown.as_uri(), width)
+    assert browser.get_log("browser") == []
+    header = browser.find_element(By.TAG_NAME, "header")
+    assert " ".join(report.verdict_text.split()) in " ".join(header.text.split())
+    assert header.rect["y"] + header.rect["height"] < 640
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    if report.training is not None:
+        curves = [e for e in browser.find_elements(By.CSS_SELECTOR, "svg") if _seen(e)]
+        assert any("Points a deal ahead of: rules" in curve.text for curve in curves)
+
+
+def test_it_is_dark_where_that_is_preferred_and_prints_light(browser: Any, address: str) -> None:
+    def lightness(media: str, scheme: str) -> float:
+        preferred = [{"name": "prefers-color-scheme", "value": scheme}]
+        emulated = {"media": media, "features": preferred}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", emulated)
+        colour = browser.execute_script(
+            "return getComputedStyle(document.documentElement).backgroundColor"
+        )
+        return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+
+    _open(browser, address, 1280)
+    try:
+        assert lightness("screen", "dark") < 60 < 200 < lightness("screen", "light")
+        assert lightness("print", "dark") > 200
+        width = browser.execute_script("return document.documentElement.scrollWidth")
+        assert width <= 1280
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})

@@ -67,6 +67,7 @@ def inside(start_ticks: int = 5, kinds: int = 1) -> Inside:
         unseen=["dynamo"],
         modules=modules,
         modules_left_out=0,
+        own_seconds=0.0,
         progress={"games": 3.0},
     )
 

@@ -10,6 +10,8 @@ from blobdiag.diagnosis.evidence import mean, stage_shares, windows
 from blobdiag.diagnosis.findings import find_all
 from blobdiag.reporting.model import Report
 
+pytestmark = pytest.mark.slow  # each needs cores that are free
+
 SECONDS = 5.0
 
 

@@ -29,6 +29,7 @@ def written(folder: Path) -> Record:
         record.ints[row + layout.ROW_BUCKETS + 2 + 3] = 100
         record.ints[row + layout.ROW_INPUT_ROWS] = 700
         record.ints[row + layout.ROW_INTRA_OP] = threads
+        record.floats[row + layout.ROW_OWN_SECONDS] = 0.25 * threads
     record.begin("open")
     end = record.begin("done")
     assert end is not None
@@ -48,6 +49,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     assert (calls.dtype, calls.train_mode, calls.grad_enabled) == KIND[3:]
     assert (calls.calls, calls.rows, calls.batch_histogram) == (200, 1400, {8: 200})
     assert (calls.threads, calls.intra_op_threads) == (2, 2)
+    assert inside.own_seconds == 0.75
     opened, done = read_marks(tmp_path)
     assert (opened.name, opened.end) == ("open", None)
     assert done.end is not None

@@ -20,6 +20,7 @@ from blobdiag_record import (
     ROW_HOST_SECONDS,
     ROW_INPUT_ROWS,
     ROW_INTRA_OP,
+    ROW_OWN_SECONDS,
     ROW_TIMED,
     Record,
 )
@@ -68,9 +69,11 @@ class _Row:
             bucket = min(2 + (rows - 1).bit_length(), BUCKETS - 1) if rows else 1
         ints[base + ROW_BUCKETS + bucket] += calls
 
-    def note(self, seconds: float, threads: int) -> None:
+    def note(self, own: float, seconds: float, threads: int) -> None:
+        """`own` is what counting this call took, in seconds, `seconds` the call itself."""
         if self.record is blobdiag_record.current:
             self.ints[self.base + ROW_TIMED] += 1
+            self.record.floats[self.base + ROW_OWN_SECONDS] += own
             self.record.floats[self.base + ROW_HOST_SECONDS] += seconds
             self.ints[self.base + ROW_INTRA_OP] = threads
 
@@ -229,11 +232,11 @@ def install(torch: Any) -> None:
             row.count(tensor, calls)
         return row
 
-    def note_time(row: _Row, seconds: float) -> None:
+    def note_time(row: _Row, own: float, seconds: float) -> None:
         nonlocal refreshed
         row.until_timed = TIMED_EVERY
         # In this thread, after a forward: elsewhere it may be another number.
-        row.note(seconds, thread_count())
+        row.note(own, seconds, thread_count())
         if monotonic() - refreshed > REFRESH_SECONDS:
             refreshed = monotonic()
             blobdiag_record.refresh()
@@ -251,6 +254,7 @@ def install(torch: Any) -> None:
         thread = local.thread
         row = None
         thread.inside = True
+        began = monotonic()
         try:
             if counting:
                 try:
@@ -260,9 +264,9 @@ def install(torch: Any) -> None:
                     _stop(error)
             if row is None or row.until_timed:
                 return original(self, *args, **kwargs)
-            began = monotonic()
+            looked = monotonic()
             result = original(self, *args, **kwargs)
-            note_time(row, monotonic() - began)
+            note_time(row, looked - began, monotonic() - looked)
             return result
         except BaseException:
             if row is not None:

@@ -30,9 +30,17 @@ COUNTERS_OFFSET, COUNTERS, COUNTER_BYTES = 4096, 32, 64
 NAME_BYTES = 56
 
 ROWS_OFFSET, ROWS, ROW_TEXT_BYTES = 8192, 128, 256
-# Words of a row; ROW_HOST_SECONDS is a double. Of the buckets, the first counts calls whose inputs
+# Words of a row; those of seconds are doubles. Of the buckets, the first counts calls whose inputs
 # have no rows, the second those of 0 rows, and 2 + k those of up to 2 ** k.
-ROW_EXCEPTIONS, ROW_TIMED, ROW_HOST_SECONDS, ROW_INTRA_OP, ROW_INPUT_ROWS, ROW_BUCKETS = range(6)
+(
+    ROW_EXCEPTIONS,
+    ROW_TIMED,
+    ROW_HOST_SECONDS,
+    ROW_OWN_SECONDS,
+    ROW_INTRA_OP,
+    ROW_INPUT_ROWS,
+    ROW_BUCKETS,
+) = range(7)
 BUCKETS = 34
 ROW_BYTES = ROW_TEXT_BYTES + WORD * (ROW_BUCKETS + BUCKETS)
 
