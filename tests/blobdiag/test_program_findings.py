@@ -185,7 +185,7 @@ def test_small_batches_on_a_cpu_are_priced_by_the_trainer_s_rows() -> None:
 def test_contexts_are_told_with_what_they_take() -> None:
     programs = SICK["context-per-worker"]
     idle = found("context-per-worker", programs["of CPU workers, by the parent's tensors"])
-    assert idle.title.startswith("2 worker processes hold a CUDA context that they do not use")
+    assert idle.title.startswith("2 worker processes hold a CUDA context in vain")
     assert "520 MiB of the GPU by the driver, 20 MiB reserved by torch" in idle.evidence[0]
     assert "v.cpu()" in idle.remedy
     unlisted = found("context-per-worker", programs["memory is not listed"])

@@ -290,7 +290,11 @@ def train_mode_in_self_play(report: Report) -> Finding | None:
     ]
     return Finding(
         name="train-mode-in-self-play",
-        title=f"{len(evidence)} processes call their network as for training",
+        title=(
+            "1 process calls its network as for training"
+            if len(evidence) == 1
+            else f"{len(evidence)} processes call their network as for training"
+        ),
         cause=(
             "In training mode dropout stays active, so evaluations are random; with gradients "
             "every evaluation builds a graph that costs time and memory and is thrown away."

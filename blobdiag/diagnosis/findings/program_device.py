@@ -169,7 +169,7 @@ def context_per_worker(report: Report) -> Finding | None:
     return Finding(
         name="context-per-worker",
         title=(
-            f"{count} worker processes hold a CUDA context that they do not use"
+            f"{count} worker process{'es hold' if count > 1 else ' holds'} a CUDA context in vain"
             if idle
             else f"{count} processes hold a CUDA context each on one GPU"
         ),
