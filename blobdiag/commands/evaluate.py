@@ -69,15 +69,15 @@ def evaluate(settings: EvaluationSettings) -> int:
             session.at_work.append(match.evaluation)
             begun = monotonic()
             with session.phase(f"against {match.opponent}"):
-                match.evaluation.play(partial(_show, session, match.opponent, games))
+                match.evaluation.play(partial(_show, session, games))
             match.seconds = monotonic() - begun
 
     player = _name(settings.player, settings, kept)
     return sessions.run(COMMAND, device, settings, measure, lambda _: judge(player, played))
 
 
-def _show(session: Session, opponent: str, games: int, ended: int) -> None:
-    session.show_matches(opponent, ended, games)
+def _show(session: Session, games: int, ended: int) -> None:
+    session.show_matches("", ended, games)  # the phase has the opponent's name
 
 
 def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
