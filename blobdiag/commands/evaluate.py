@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
@@ -69,15 +68,12 @@ def evaluate(settings: EvaluationSettings) -> int:
             session.at_work.append(match.evaluation)
             begun = monotonic()
             with session.phase(f"against {match.opponent}"):
-                match.evaluation.play(partial(_show, session, games))
+                # The phase has the opponent's name.
+                match.evaluation.play(lambda ended: session.show_matches("", ended, games))
             match.seconds = monotonic() - begun
 
     player = _name(settings.player, settings, kept)
     return sessions.run(COMMAND, device, settings, measure, lambda _: judge(player, played))
-
-
-def _show(session: Session, games: int, ended: int) -> None:
-    session.show_matches("", ended, games)  # the phase has the opponent's name
 
 
 def as_trained(settings: EvaluationSettings) -> EvaluationSettings:

@@ -132,6 +132,8 @@ class _Run:
         self._path = path
         self._signals = Signals()
         self._timed_out = False
+        self._lost_sight = False
+        """A part of the watching failed: what it has not seen may decide nothing."""
         self._written = False
 
     def run(self, given: dict[str, str]) -> int:
@@ -153,6 +155,8 @@ class _Run:
                 self._watch.recorder.stop()
             with suppress(OSError):  # it was told of where it went wrong first
                 self._watch.read_inside()
+            if self._lost_sight:
+                self._watch.accounts.lose_sight()
             return self._publish(self._teller.report(ending, self._settings.judge))
 
     def _until_its_end(self, command: Command) -> Ending:
@@ -186,6 +190,7 @@ class _Run:
             work.run_if_due()
         except Exception as error:
             work.due = float("inf")
+            self._lost_sight = True
             self._teller.event("failed", mask_text(f"watching in part: {error!r}"))
 
     def _cut(self) -> str | None:

@@ -43,6 +43,13 @@ class Accounts:
         self.insides = [*self._ended, *read_records(self._folder)]
         self.marks = [*self._ended_marks, *read_marks(self._folder)]
 
+    def lose_sight(self) -> None:
+        """What was read may not be all: no process counts as counted to its end."""
+        self.insides = [
+            inside._replace(reason=inside.reason or "watching failed before its end")
+            for inside in self.insides
+        ]
+
     def progress(self) -> dict[str, float]:
         """Each counter's total, over all processes there were."""
         total = self._forgotten.copy()

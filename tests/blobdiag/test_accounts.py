@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from watched import account, calls
+from watched import account, calls, watched
 
+from blobdiag.diagnosis.program_checks import program_checks
+from blobdiag.reporting.model import Status
 from blobdiag.watching import accounts as module
 from blobdiag.watching.accounts import Accounts
 from blobdiag.watching.injection import environment
+from blobdiag.watching.process_records import process_records
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 
@@ -64,6 +67,18 @@ def test_counting_says_what_it_takes(tmp_path: Path) -> None:
     seldom = accounts.cost(16)
     assert seldom.value == pytest.approx(0.25)
     assert "--count-every" not in (seldom.reason or "")
+
+
+def test_what_was_not_read_to_its_end_is_not_counted_to_its_end(tmp_path: Path) -> None:
+    accounts = Accounts(tmp_path)
+    own = account(1, [calls()])._replace(torch="2.13.0")
+    accounts.insides = [own, own._replace(pid=2, reason="x")]
+    whole, _ = process_records([], accounts.insides[:1], {}, None, 0.0)
+    assert program_checks(watched(whole, expect="cpu"))[0].status is Status.PASS
+    accounts.lose_sight()
+    assert [one.reason for one in accounts.insides] == ["watching failed before its end", "x"]
+    records, _ = process_records([], accounts.insides[:1], {}, None, 0.0)
+    assert program_checks(watched(records, expect="cpu"))[0].status is Status.INCONCLUSIVE
 
 
 def test_whether_a_process_of_another_namespace_has_ended_is_not_judged(tmp_path: Path) -> None:
