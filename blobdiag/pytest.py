@@ -24,11 +24,11 @@ from typing import Any
 import pytest
 
 from blobdiag.diagnosis import timeline
-from blobdiag.reporting.model import Gpu, Metric
-from blobdiag.sampling.energy import energy
+from blobdiag.model.report import Gpu, Metric
+from blobdiag.sampling.nvidia.energy import energy
+from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
-from blobdiag.sampling.visible import visible
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """A device-aware self-play and training engine for the card game Blob (Oh Hell).
 
-`rules` → `belief` → `search` → `lanes` → `evaluator` → `worker` → `measuring` → `processes` →
-`pool` → `selfplay` → `pipeline`: each module uses only those before it. Beside them stand
-`checkpoint` → `run_folder`, which know files and nothing of what is in them. Nothing here imports
-`blobdiag`.
+`game` → `network` → `search` → `selfplay` → `training`, and `matches` beside them: each package
+uses only those before it. Nothing here imports `blobdiag`.
 """
 
 PROJECT = "blobdiag"

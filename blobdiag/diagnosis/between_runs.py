@@ -18,7 +18,7 @@ from statistics import fmean, variance
 from typing import NamedTuple
 
 from blobdiag.diagnosis.statistics import student
-from blobdiag.reporting.model import Interval
+from blobdiag.model.report import Interval
 
 
 class Figure(NamedTuple):

@@ -13,8 +13,8 @@ from blobdiag.diagnosis.expectations import Expectation
 from blobdiag.diagnosis.idle import MAX_SAMPLE_HOLE_S, bounds, idle_gaps, longest_hole
 from blobdiag.diagnosis.statistics import speed_ratio
 from blobdiag.diagnosis.timeline import LOOK_BACK_S, end_of, utilization
-from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import (
+from blobdiag.model.figures import figure
+from blobdiag.model.report import (
     Check,
     Metric,
     Role,

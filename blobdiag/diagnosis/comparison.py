@@ -16,10 +16,10 @@ from pydantic import computed_field
 
 from blobdiag.diagnosis.between_runs import Figure, Spread, ratio
 from blobdiag.diagnosis.evidence import asked
-from blobdiag.diagnosis.measured import figures
+from blobdiag.diagnosis.gates import FIGURES, Better, Gate
+from blobdiag.diagnosis.report_figures import figures
 from blobdiag.diagnosis.verdict import RATE_RULES
-from blobdiag.gates import FIGURES, Better, Gate
-from blobdiag.reporting.model import Finding, Interval, Model, Report, Status
+from blobdiag.model.report import Finding, Interval, Model, Report, Status
 
 Outcome = Literal["better", "worse", "different", "same", "not known"]
 Value = str | int | float | bool | None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from blobdiag.diagnosis.evidence import SELF_PLAY, Window, arm_of, gpus, kind, samples
 from blobdiag.diagnosis.rates import RAMP
-from blobdiag.reporting.model import Metric, Plan, Report, Throughput
+from blobdiag.model.report import Metric, Plan, Report, Throughput
 
 GPUS_ONLY = "of the GPUs alone: what the rest of the machine draws is not measured"
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import log
 
 from blobdiag.diagnosis.timeline import LOOK_BACK_S
-from blobdiag.reporting.model import NetworkRate, Report, Series, Throughput, WorkerRecord
+from blobdiag.model.report import NetworkRate, Report, Series, Throughput, WorkerRecord
 
 SELF_PLAY = "self-play"
 TRAINING = "training"

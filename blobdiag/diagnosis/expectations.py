@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
-from blobdiag.reporting.model import Interval, Role, Status
+from blobdiag.model.report import Interval, Role, Status
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blobdiag.diagnosis.evidence import asked, kind, self_play_minutes
-from blobdiag.reporting.model import Gain, Report, Throughput
+from blobdiag.model.report import Gain, Report, Throughput
 
 # On CUDA the design asks for 0.60 of the network alone (§6).
 HEALTHY_SHARE_CUDA = 0.60

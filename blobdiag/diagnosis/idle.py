@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 
 from blobdiag.diagnosis.timeline import end_of, utilization
-from blobdiag.reporting.model import IdleGap
-from blobdiag.sampling.resolution import finest_metric
+from blobdiag.model.report import IdleGap
+from blobdiag.sampling.nvidia.resolution import finest_metric
 from blobdiag.sampling.trace import Samples, Span, Trace
 
 # Between two samples further apart than this nothing is known: a gap does not reach across.

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from blobdiag.diagnosis.evidence import arm_of, gpus, kind, samples, windows
 from blobdiag.diagnosis.rates import EXAMPLES_MADE
-from blobdiag.reporting.capacity import Fit, Memory, MemoryTerm
-from blobdiag.reporting.model import Metric, Report, Throughput
-from blobdiag.sampling.processes import MIB, MOST_CONTEXT_MIB
+from blobdiag.model.capacity import Fit, Memory, MemoryTerm
+from blobdiag.model.report import Metric, Report, Throughput
+from blobdiag.sampling.nvidia.processes import MIB, MOST_CONTEXT_MIB
 
 GB = 10**9
 

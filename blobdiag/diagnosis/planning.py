@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.rates import Rates
-from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Interval, Metric, Plan, PlanScenario, PlanTerm
+from blobdiag.model.figures import figure
+from blobdiag.model.report import Interval, Metric, Plan, PlanScenario, PlanTerm
 
 MINUTES_PER_DAY = 1440
 

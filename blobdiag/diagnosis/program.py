@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING, Window, kind, mean, samples, windows
 from blobdiag.diagnosis.timeline import LOOK_BACK_S
-from blobdiag.reporting.model import ModuleCalls, ProcessRecord, Program, Report
+from blobdiag.model.report import ModuleCalls, ProcessRecord, Program, Report
 
 CPU, CUDA = "cpu", "cuda"
 MARKERS = "markers"

@@ -33,7 +33,7 @@ from blobdiag.diagnosis.program import (
     uses_gpu,
 )
 from blobdiag.diagnosis.timeline import trace_of
-from blobdiag.reporting.model import Check, ProcessRecord, Program, Report, Role, Status, Validity
+from blobdiag.model.report import Check, ProcessRecord, Program, Report, Role, Status, Validity
 from blobdiag.sampling.trace import Span, Trace
 
 DEVICE_CHECK = "forwards on the device"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from blobdiag.diagnosis.evidence import SELF_PLAY
-from blobdiag.reporting.model import Metric, Phase, Throughput
+from blobdiag.model.report import Metric, Phase, Throughput
 
 EXAMPLES_PER_SECOND = "examples per second"
 GAMES_PLAYED = "games played"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blobdiag.reporting.model import Block, Interval, Metric, Throughput
+from blobdiag.model.report import Block, Interval, Metric, Throughput
 
 RESAMPLES = 5_000
 MIN_ITEMS = 5

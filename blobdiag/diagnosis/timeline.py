@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blobdiag.reporting.model import Metric, Phase, Report
+from blobdiag.model.report import Metric, Phase, Report
 from blobdiag.sampling.trace import Samples, Span, Trace
 
 HOST_CPU = "host/cpu"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from blobdiag.diagnosis.evidence import MIN_SAMPLES
-from blobdiag.reporting.model import Check, Metric, Role, Status, Validity
+from blobdiag.model.report import Check, Metric, Role, Status, Validity
 
 # Runs of the same code differed by 3.7 % (design, §5); an interval this wide hides a tenth.
 MOST_SPREAD = 0.1

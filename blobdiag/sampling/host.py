@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from blobdiag import __version__
-from blobdiag.reporting.model import Machine, Software
+from blobdiag.model.report import Machine, Software
 from blobdiag.sampling.cgroup import cgroup_cpu_quota, cpu_limit, lines
 from blobdiag.sampling.source import Reading, Tier
 

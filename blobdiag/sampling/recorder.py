@@ -14,7 +14,7 @@ from time import monotonic
 from types import ModuleType
 from typing import NamedTuple
 
-from blobdiag.reporting.model import Gpu
+from blobdiag.model.report import Gpu
 from blobdiag.sampling import sampler
 from blobdiag.sampling.source import Source
 from blobdiag.sampling.trace import Trace

@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Any, NamedTuple
 
-from blobdiag.reporting.model import Gpu
+from blobdiag.model.report import Gpu
 from blobdiag.sampling.host import HostReader, other_gpu
-from blobdiag.sampling.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import TICK_SECONDS, Reading, Source, Tier
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from blobdiag.reporting.model import Gpu
+from blobdiag.model.report import Gpu
 
 TICK_SECONDS = 0.2
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from blobdiag.reporting.model import Gpu, Metric
-from blobdiag.sampling.energy import energy
+from blobdiag.model.report import Gpu, Metric
+from blobdiag.sampling.nvidia.energy import energy
+from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
-from blobdiag.sampling.visible import visible
 
 
 def sampler_cost(recorder: Recorder) -> Metric:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from time import monotonic
 
-from blobdiag.reporting.model import MOST_POINTS, Phase, Series
+from blobdiag.model.report import MOST_POINTS, Phase, Series
 
 BIT_MASK = "bit mask"
 

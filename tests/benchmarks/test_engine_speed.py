@@ -12,10 +12,12 @@ import torch
 from conversion import random_position, to_record, void_position
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from engine.belief import determinize, new_belief, prepare
-from engine.encoding import STATE_DIM, StateEncoder
-from engine.evaluator import Evaluator, batch_rows, new_batch
-from engine.lanes import (
+from engine.game.belief import determinize, new_belief, prepare
+from engine.game.encoding import STATE_DIM, StateEncoder
+from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
+from engine.network.evaluator import Evaluator, batch_rows, new_batch
+from engine.network.precision import computes_bfloat16
+from engine.search.lanes import (
     Group,
     SearchConfig,
     gather,
@@ -25,10 +27,8 @@ from engine.lanes import (
     take_output,
     temperature_table,
 )
-from engine.network import InferenceNet, NetworkConfig, build_network
-from engine.precision import computes_bfloat16
-from engine.replay import ReplayBuffer, empty_examples
-from engine.training import NetworkTrainer
+from engine.training.replay import ReplayBuffer, empty_examples
+from engine.training.trainer import NetworkTrainer
 
 DEFAULT, SMALL = NetworkConfig(), NetworkConfig(128, 1, 4, 128)
 CURVE = [

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from blobdiag.inside.site import blobdiag_record
-from blobdiag.watching.injection import environment
-from blobdiag.watching.records import read_records
+from blobdiag.targets.program.environment import environment
+from blobdiag.targets.program.inside.site import blobdiag_record
+from blobdiag.targets.program.records import read_records
 
 LIMIT = 0.02
 """Of a forward of 3 ms."""

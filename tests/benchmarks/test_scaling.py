@@ -12,11 +12,11 @@ import psutil
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from engine.devices import usable_cores
-from engine.network import NetworkConfig, build_network
-from engine.precision import choose_dtype
-from engine.selfplay import SelfPlayEngine
-from engine.telemetry import Progress
+from engine.network.blobnet import NetworkConfig, build_network
+from engine.network.devices import usable_cores
+from engine.network.precision import choose_dtype
+from engine.selfplay.engine import SelfPlayEngine
+from engine.selfplay.telemetry import Progress
 
 PAIRS = 8
 SECONDS = 4.0

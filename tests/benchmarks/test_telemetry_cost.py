@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from engine.evaluator import compile_kernels
-from engine.lanes import SearchConfig, temperature_table
-from engine.network import NetworkConfig, build_network, weights_of
-from engine.precision import choose_dtype
-from engine.stacks import StackWatch
-from engine.worker import PlayOrder, SearchThread, SelfPlayWorker, WorkerSpec
+from engine.network.blobnet import NetworkConfig, build_network, weights_of
+from engine.network.evaluator import compile_kernels
+from engine.network.precision import choose_dtype
+from engine.search.lanes import SearchConfig, temperature_table
+from engine.selfplay.stacks import StackWatch
+from engine.selfplay.worker import PlayOrder, SearchThread, SelfPlayWorker, WorkerSpec
 
 LANES = 64
 SLICES = 40

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from blobdiag.reporting.files import read_report
-from blobdiag.reporting.model import Report, Status
-from engine.devices import device_uuid
-from engine.evaluation import Evaluation
-from engine.evaluator import Evaluator, new_batch
-from engine.injection import DEVICE, Injection
-from engine.network import BlobNet, InferenceNet, NetworkConfig, build_network
-from engine.players import random_player, raw_player
-from engine.pool import DeviceMismatch
-from engine.precision import difference, policies_and_values, probe_states
-from engine.replay import ReplayBuffer
-from engine.selfplay import SelfPlayEngine, SelfPlayResult
-from engine.training import NetworkTrainer
+from blobdiag.model.report import Report, Status
+from blobdiag.model.report_files import read_report
+from engine.matches.evaluation import Evaluation
+from engine.matches.players import random_player, raw_player
+from engine.network.blobnet import BlobNet, InferenceNet, NetworkConfig, build_network
+from engine.network.devices import device_uuid
+from engine.network.evaluator import Evaluator, new_batch
+from engine.network.precision import difference, policies_and_values, probe_states
+from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.selfplay.faults import DEVICE, Injection
+from engine.selfplay.pool import DeviceMismatch
+from engine.training.replay import ReplayBuffer
+from engine.training.trainer import NetworkTrainer
 
 pytestmark = pytest.mark.gpu
 

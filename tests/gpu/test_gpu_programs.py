@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from watched_runs import python, run
 
-from blobdiag.reporting.model import Status
+from blobdiag.model.report import Status
 
 pytestmark = pytest.mark.gpu
 

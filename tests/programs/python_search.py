@@ -11,11 +11,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import rules
-from engine.encoding import relabel_action
-from engine.lanes import DEAL_STREAM
-from engine.rng import seed_stream
-from engine.rules import ACTIONS, BID, GAME, Game
+from engine.game import rules
+from engine.game.encoding import relabel_action
+from engine.game.rng import seed_stream
+from engine.game.rules import ACTIONS, BID, GAME, Game
+from engine.search.lanes import DEAL_STREAM
 
 PLAYERS, CARDS = 4, 5
 C_PUCT = 0.25

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from python_search import Player
 
-from engine.encoding import StateEncoder
+from engine.game.encoding import StateEncoder
 
 MOST_ROWS = 13
 COLLECT_SECONDS = 0.002
@@ -103,7 +103,7 @@ def serve(
     """Evaluate for so long; what the server did."""
     import torch
 
-    from engine.network import InferenceNet, NetworkConfig, build_network
+    from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
 
     torch.set_num_threads(1)
     network = InferenceNet(build_network(NetworkConfig.parse(network_shape), "cpu"))

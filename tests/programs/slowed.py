@@ -15,9 +15,9 @@ import threading
 from time import perf_counter
 from typing import Any
 
-import engine.processes
+import engine.selfplay.worker_process
 from blobdiag.cli import main
-from engine.evaluator import Evaluator
+from engine.network.evaluator import Evaluator
 
 if __name__ == "__main__":
     # Workers inherit the environment, not the arguments.

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from python_search import Player
 
-from engine.encoding import STATE_DIM, StateEncoder
-from engine.network import InferenceNet, NetworkConfig, build_network
+from engine.game.encoding import STATE_DIM, StateEncoder
+from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
 
 GAMES = 8
 """In progress a thread: its batches are that small."""

@@ -26,15 +26,15 @@ from typing import Any, NamedTuple
 import psutil
 import torch
 
-from engine.devices import usable_cores
-from engine.evaluation import Evaluation, MatchResult, compile_match_kernels
-from engine.evaluator import compile_kernels
-from engine.network import InferenceNet, NetworkConfig, build_network
-from engine.players import random_player, raw_player, rule_player, search_player
-from engine.replay import ReplayBuffer
-from engine.schedules import cosine
-from engine.selfplay import SelfPlayEngine
-from engine.training import NetworkTrainer
+from engine.matches.evaluation import Evaluation, MatchResult, compile_match_kernels
+from engine.matches.players import random_player, raw_player, rule_player, search_player
+from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
+from engine.network.devices import usable_cores
+from engine.network.evaluator import compile_kernels
+from engine.selfplay.engine import SelfPlayEngine
+from engine.training.replay import ReplayBuffer
+from engine.training.schedules import cosine
+from engine.training.trainer import NetworkTrainer
 
 SEEDS = (0, 1)
 BUFFER = 300_000

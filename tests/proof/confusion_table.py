@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from runs import PROGRAM, SMALL, SUPPORT, Run, found, play_all, played, upper_bound
 
-from blobdiag.injections import FAULTS
+from blobdiag.model.faults import FAULTS
 
 sys.path.append(SUPPORT)
 from healthy_runs import healthy_replays, healthy_runs

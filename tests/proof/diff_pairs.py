@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 from blobdiag.diagnosis.between_runs import Spread, pooled
 from blobdiag.diagnosis.comparison import broken, compare
-from blobdiag.gates import parse
-from blobdiag.reporting.files import read_report
+from blobdiag.diagnosis.gates import parse
+from blobdiag.model.report_files import read_report
 
 SLOWER = "slower"
 RUN = ("compare", "--games", "5", "--quiet", "--network", "128-1-4-128")

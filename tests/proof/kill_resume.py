@@ -25,15 +25,15 @@ from typing import Any
 
 import numpy as np
 
-from engine.checkpoint import Saved, read_arrays
-from engine.iterations import TrainingSettings
-from engine.network import NetworkConfig, build_network
-from engine.pipeline import TrainingPipeline, Watch
-from engine.replay import ReplayBuffer
-from engine.run_folder import RunFolder
-from engine.schedules import Ramp
-from engine.selfplay import SelfPlayEngine
-from engine.training import NetworkTrainer
+from engine.network.blobnet import NetworkConfig, build_network
+from engine.selfplay.engine import SelfPlayEngine
+from engine.training.checkpoint import Saved, read_arrays
+from engine.training.iterations import TrainingSettings
+from engine.training.pipeline import TrainingPipeline, Watch
+from engine.training.replay import ReplayBuffer
+from engine.training.run_folder import RunFolder
+from engine.training.schedules import Ramp
+from engine.training.trainer import NetworkTrainer
 
 NETWORK = NetworkConfig(64, 2, 4, 128)
 SETTINGS = TrainingSettings(

@@ -17,7 +17,7 @@ from time import monotonic
 
 import psutil
 
-from blobdiag.reporting.files import read_report
+from blobdiag.model.report_files import read_report
 
 PROGRAM = """
 import sys

@@ -26,19 +26,19 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from blobdiag.commands.plan import broken_rules
+from blobdiag.cli.plan import broken_rules
 from blobdiag.diagnosis.planning import plan_with
 from blobdiag.diagnosis.rates import START_UP, rates_of
-from blobdiag.reporting.files import read_report
-from blobdiag.reporting.model import Plan
-from engine.evaluator import compile_kernels
-from engine.iterations import TrainingSettings
-from engine.network import NetworkConfig, build_network
-from engine.pipeline import TrainingPipeline, Watch
-from engine.replay import ReplayBuffer
-from engine.schedules import Ramp
-from engine.selfplay import SelfPlayEngine
-from engine.training import NetworkTrainer
+from blobdiag.model.report import Plan
+from blobdiag.model.report_files import read_report
+from engine.network.blobnet import NetworkConfig, build_network
+from engine.network.evaluator import compile_kernels
+from engine.selfplay.engine import SelfPlayEngine
+from engine.training.iterations import TrainingSettings
+from engine.training.pipeline import TrainingPipeline, Watch
+from engine.training.replay import ReplayBuffer
+from engine.training.schedules import Ramp
+from engine.training.trainer import NetworkTrainer
 
 ITERATIONS = 5
 TOLERANCE = 0.10

@@ -15,7 +15,7 @@ from rich.table import Table
 from runs import SMALL, Run, play_all, played
 
 from blobdiag.diagnosis.findings import find_all
-from blobdiag.injections import BY_NAME
+from blobdiag.model.faults import BY_NAME
 
 DOSES = ("tiny-batches:3", "tiny-batches:8", "tiny-batches:16", "oversubscription:8")
 DOSES += ("oversubscription:4", "oversubscription:2")

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from rich.console import Console
 
 from blobdiag.diagnosis.findings import find_all
-from blobdiag.reporting.files import read_report, write_report
-from blobdiag.reporting.model import Report
+from blobdiag.model.report import Report
+from blobdiag.model.report_files import read_report, write_report
 
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 from program_runs import run_program

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from runs import Run, found, play_all, played
 
-from blobdiag.injections import BY_NAME
+from blobdiag.model.faults import BY_NAME
 
 DOSES = {
     "tiny-batches": ("16", "24", "32", "48", "64"),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from reference_rules import Game, deal, suit_of
 
-from engine.rules import GAME, RANKS
+from engine.game.rules import GAME, RANKS
 
 
 def mask_of(cards: set[int] | list[int]) -> int:

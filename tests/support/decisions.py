@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.evaluator import Evaluator, new_batch
-from engine.lanes import OPENING, SearchConfig, gather, new_group, scatter, temperature_table
-from engine.network import InferenceNet
-from engine.rules import ACTIONS, Games
+from engine.game.rules import ACTIONS, Games
+from engine.network.blobnet import InferenceNet
+from engine.network.evaluator import Evaluator, new_batch
+from engine.search.lanes import OPENING, SearchConfig, gather, new_group, scatter, temperature_table
 
 
 def searched_policies(

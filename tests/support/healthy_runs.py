@@ -9,8 +9,8 @@ import numpy as np
 from scripted_runs import CPU_STAGES, Run
 
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
-from blobdiag.reporting.files import read_report
-from blobdiag.reporting.model import Block, NetworkRate, Report, Throughput
+from blobdiag.model.report import Block, NetworkRate, Report, Throughput
+from blobdiag.model.report_files import read_report
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from engine.evaluator import Evaluator, new_batch
-from engine.lanes import (
+from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
+from engine.network.evaluator import Evaluator, new_batch
+from engine.search.lanes import (
     Group,
     SearchConfig,
     gather,
@@ -16,8 +17,7 @@ from engine.lanes import (
     take_output,
     temperature_table,
 )
-from engine.network import InferenceNet, NetworkConfig, build_network
-from engine.replay import Examples, join_examples
+from engine.training.replay import Examples, join_examples
 
 SMALL = NetworkConfig(32, 2, 4, 64)
 

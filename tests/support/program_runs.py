@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from blobdiag.reporting.model import (
+from blobdiag.model.report import (
     Block,
     Metric,
     Report,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reference_rules import BID, DECK, NO_TRUMP, Game, rank_of, suit_of, winning_play
 
-from engine.rule_player import LEAN, OPTIMISM, TRUMP_RISK
+from engine.matches.rule_player import LEAN, OPTIMISM, TRUMP_RISK
 
 
 def seen_by_mover(game: Game) -> set[int]:

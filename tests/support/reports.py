@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from blobdiag.diagnosis.planning import plan
-from blobdiag.matches import match_record
-from blobdiag.reporting.model import (
+from blobdiag.model.report import (
     Block,
     Check,
     Event,
@@ -32,7 +31,8 @@ from blobdiag.reporting.model import (
     WorkerRecord,
 )
 from blobdiag.sampling.trace import Span, Trace
-from engine.evaluation import MatchResult
+from blobdiag.targets.builtin.matches import match_record
+from engine.matches.evaluation import MatchResult
 
 UUID = "GPU-6a9f1c1e-0000-1111-2222-333344445555"
 

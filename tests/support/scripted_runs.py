@@ -15,7 +15,7 @@ from blobdiag.diagnosis.idle import cpu_idle_gaps, idle_gaps
 from blobdiag.diagnosis.planning import plan
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
 from blobdiag.diagnosis.timeline import trace_of
-from blobdiag.reporting.model import (
+from blobdiag.model.report import (
     Block,
     Gpu,
     Interval,

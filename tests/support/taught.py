@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.encoding import ActionMasker, StateEncoder, relabel_action
-from engine.network import BlobNet, NetworkConfig, build_network
-from engine.replay import Examples, ReplayBuffer, empty_examples
-from engine.rng import seed_stream
-from engine.rule_player import rule_move
-from engine.rules import BID, GAME, deal, is_bidding, is_over, play_forced, play_move, value
-from engine.training import NetworkTrainer
+from engine.game.encoding import ActionMasker, StateEncoder, relabel_action
+from engine.game.rng import seed_stream
+from engine.game.rules import BID, GAME, deal, is_bidding, is_over, play_forced, play_move, value
+from engine.matches.rule_player import rule_move
+from engine.network.blobnet import BlobNet, NetworkConfig, build_network
+from engine.training.replay import Examples, ReplayBuffer, empty_examples
+from engine.training.trainer import NetworkTrainer
 
 TAUGHT = NetworkConfig(64, 2, 4, 128)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import reports
-from blobdiag.reporting.model import (
+from blobdiag.model.report import (
     Gpu,
     IdleGap,
     Machine,
@@ -19,7 +19,7 @@ from blobdiag.reporting.model import (
     Report,
     Series,
 )
-from blobdiag.watching.records import Inside
+from blobdiag.targets.program.records import Inside
 
 UUID = reports.UUID
 ROOT = 4_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from watched import calls, on_gpu, process, training, watched
 
-from blobdiag.reporting.model import Report
+from blobdiag.model.report import Report
 
 _FULL_CARD = {0: 2_600.0} | dict.fromkeys(range(1, 9), 1_100.0)
 _THREADS = {"threads": 8, "host_seconds": 2e-2 * 2_000}

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from blobdiag.reporting.files import read_report
-from blobdiag.reporting.model import Check, ProcessRecord, Report
+from blobdiag.model.report import Check, ProcessRecord, Report
+from blobdiag.model.report_files import read_report
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / "tests" / "programs"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from engine.network import InferenceNet
-from engine.rules import ACTIONS
+from engine.game.rules import ACTIONS
+from engine.network.blobnet import InferenceNet
 
 
 class SharedValues(InferenceNet):

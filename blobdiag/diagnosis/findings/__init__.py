@@ -43,7 +43,7 @@ from blobdiag.diagnosis.findings.workers import (
     stale_weights,
     train_mode_in_self_play,
 )
-from blobdiag.reporting.model import Finding, Report
+from blobdiag.model.report import Finding, Report
 
 CATALOGUE: dict[str, Callable[[Report], Finding | None]] = {
     "device-not-propagated": device_not_propagated,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blobdiag.reporting.model import Report
+from blobdiag.model.report import Report
 
 
 def is_built_in(report: Report) -> bool:

@@ -17,7 +17,7 @@ from blobdiag.diagnosis.evidence import (
 )
 from blobdiag.diagnosis.expectations import EXPECTATIONS
 from blobdiag.diagnosis.findings.flags import flag, is_built_in
-from blobdiag.reporting.model import Finding, Gain, Report, Throughput
+from blobdiag.model.report import Finding, Gain, Report, Throughput
 
 # The bug report calls 70 % busy; a share of the bare network below 0.35 is starved.
 BUSY_PERCENT = EXPECTATIONS["self-play-gpu"].low or 70.0

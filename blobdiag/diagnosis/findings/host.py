@@ -24,7 +24,7 @@ from blobdiag.diagnosis.evidence import (
 )
 from blobdiag.diagnosis.expectations import EXPECTATIONS
 from blobdiag.diagnosis.findings.flags import flag
-from blobdiag.reporting.model import Finding, Gain, Report, Throughput, WorkerRecord
+from blobdiag.model.report import Finding, Gain, Report, Throughput, WorkerRecord
 
 # Where the device is a GPU, threads of PyTorch that never compute do no harm: the cores must be
 # taken up too.

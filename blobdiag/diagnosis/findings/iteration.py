@@ -13,8 +13,8 @@ from blobdiag.diagnosis.evidence import (
     windows,
 )
 from blobdiag.diagnosis.findings.flags import flag
-from blobdiag.diagnosis.holders import holders
-from blobdiag.reporting.model import Finding, Gain, IdleGap, Report
+from blobdiag.diagnosis.idle_owners import holders
+from blobdiag.model.report import Finding, Gain, IdleGap, Report
 
 # Healthy searches reach 0.99 (design, §3); a public engine with 78 % repeated leaves 0.22.
 COLLAPSED_DISTINCT_SHARE = 0.9

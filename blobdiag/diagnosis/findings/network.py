@@ -5,7 +5,7 @@ from __future__ import annotations
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import arm_of, arms, asked, kind, rate_at, stage_shares
 from blobdiag.diagnosis.findings.flags import flag
-from blobdiag.reporting.model import Finding, Gain, NetworkRate, Report, Throughput
+from blobdiag.model.report import Finding, Gain, NetworkRate, Report, Throughput
 
 # Sixteen workers that each evaluate alone see batches of 1 to 20 (design, §5, catalogue). On a
 # GPU so few rows cost as much as hundreds: no measurement is needed to call that a loss.

@@ -27,8 +27,8 @@ from blobdiag.diagnosis.program import (
     total,
     training,
 )
-from blobdiag.reporting.figures import figure
-from blobdiag.reporting.model import Finding, Gain, ModuleCalls, ProcessRecord, Program, Report
+from blobdiag.model.figures import figure
+from blobdiag.model.report import Finding, Gain, ModuleCalls, ProcessRecord, Program, Report
 
 # Fewer calls are a try, or an evaluation, and not what a program spends its time on.
 MIN_CALLS = 1_000

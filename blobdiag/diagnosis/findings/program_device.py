@@ -32,7 +32,7 @@ from blobdiag.diagnosis.program import (
     total,
     uses_gpu,
 )
-from blobdiag.reporting.model import Finding, Gpu, ProcessRecord, Program, Report
+from blobdiag.model.report import Finding, Gpu, ProcessRecord, Program, Report
 
 # A context takes 300 to 800 MiB of each process (docs of PyTorch and NVIDIA name no figure); so
 # much of a card for contexts alone is what a batch could have had.

@@ -30,7 +30,7 @@ from blobdiag.diagnosis.program import (
     steady,
     threads_inside,
 )
-from blobdiag.reporting.model import Finding, ProcessRecord, Program, Report
+from blobdiag.model.report import Finding, ProcessRecord, Program, Report
 
 # So many of a process's threads must be inside calls at once, on average, for them to wait for
 # each other: threads that take turns on purpose come to 1 at most.

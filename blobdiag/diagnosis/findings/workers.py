@@ -6,7 +6,7 @@ from itertools import combinations
 
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import arms, self_play_minutes
-from blobdiag.reporting.model import Finding, Report, WorkerRecord
+from blobdiag.model.report import Finding, Report, WorkerRecord
 
 # Two workers play the same games when half of their deals are the other's. By chance, in the
 # smallest game (3 players, 1 card: 2 million deals), even 2 of 4 meet once in 10^11 pairs.

@@ -1,1 +1,0 @@
-"""One file a command: run a workload, measure it, judge it, report it."""

@@ -1,1 +1,0 @@
-"""Engines that can be measured: the built-in one, and any other behind a small Protocol."""

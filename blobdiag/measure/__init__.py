@@ -1,0 +1,1 @@
+"""Measurements, each of which ends in an unjudged report."""

@@ -1,0 +1,20 @@
+"""How a figure is written for people."""
+
+from __future__ import annotations
+
+from blobdiag.model.report import Interval
+
+
+def figure(value: float) -> str:
+    """Whole, or with three digits and more, thousands apart; never rounded to a false 0."""
+    size = abs(value)
+    if size >= 1_000 or value == round(value):
+        return f"{value:,.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if size >= 0.01 else f"{value:.1e}"
+
+
+def figure_range(interval: Interval) -> str:
+    low, high = figure(interval.low), figure(interval.high)
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,42 @@
+"""A report on stdout: drawn for people, or in a form that a program reads."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from blobdiag.model.report import Report
+
+
+class Format(StrEnum):
+    """What `--format` can be."""
+
+    JSON = "json"
+    MARKDOWN = "markdown"
+    JUNIT = "junit"
+
+
+def show(report: Report, form: Format | None) -> None:
+    """Print the report on stdout: in a form, or drawn for a terminal."""
+    if form is not None:
+        print(text_of(report, form), end="")
+        return
+    from rich.console import Console
+
+    from blobdiag.render.terminal import render
+
+    render(report, Console(highlight=False))
+
+
+def text_of(report: Report, form: Format) -> str:
+    """The report in a form, ending in a line break."""
+    if form is Format.MARKDOWN:
+        from blobdiag.render.markdown import document
+
+        return document(report)
+    if form is Format.JUNIT:
+        from blobdiag.render.junit import document
+
+        return document(report)
+    return report.model_dump_json(indent=1) + "\n"

@@ -1,0 +1,152 @@
+"""A report as one HTML page: it needs no network, and its script is only for reading values off.
+
+Every text of a report is escaped by the template; nothing is taken from it as markup.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from dataclasses import replace
+from hashlib import sha256
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from blobdiag.diagnosis import strength
+from blobdiag.diagnosis.idle_owners import Holder, holders
+from blobdiag.model.figures import figure, figure_range
+from blobdiag.model.report import Check, IdleGap, Report, Role, Status, WorkerRecord
+from blobdiag.render import plots, processes, words
+from blobdiag.render.learning_curve import learning_curve
+from blobdiag.render.tracks import Tracks, drawable, summaries, tracks
+from blobdiag.render.unknowns import unknowns
+
+# With the word, so that a status does not rest on its colour.
+_SYMBOLS = {
+    Status.PASS: "✓",
+    Status.FAIL: "✕",
+    Status.INCONCLUSIVE: "?",
+    Status.NOT_APPLICABLE: "–",
+}
+MOST_HOLDS = 3
+
+
+def page(report: Report) -> str:
+    """The whole page, complete in itself; at most 1.5 MB, the same for the same report."""
+    environment = Environment(
+        loader=PackageLoader("blobdiag.render", "page"),
+        autoescape=True,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.globals.update(
+        words=words,
+        processes=processes,
+        strength=strength,
+        figure=figure,
+        figure_range=figure_range,
+        zip=zip,
+        Role=Role,
+    )
+    environment.filters.update(status=_status, symbol=_SYMBOLS.__getitem__, stages=_stages)
+    script = _asset("page.js")
+    shown = tracks(report)
+    drawn = replace(shown, panels=drawable(shown.panels))
+    owners = [_owner(report, gap) for gap in report.idle_gaps]
+    return environment.get_template("page.html").render(
+        report=report,
+        css=_asset("page.css"),
+        script=script,
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        tracks=shown,
+        summaries=[(phase, summaries(shown.panels, phase)) for phase in shown.phases],
+        timeline=_both(plots.timeline, drawn, owners) if shown.panels and shown.end > 0 else None,
+        series=_series(drawn),
+        owners=owners,
+        minutes=_both(plots.minutes, report.plan) if report.plan else None,
+        days=_both(plots.days, report.plan) if report.plan else None,
+        learning=_both(learning_curve, report.training) if _learned(report) else None,
+        held=_longest_holds(report),
+        unknowns=unknowns(report),
+    )
+
+
+def _learned(report: Report) -> bool:
+    """Whether there is a curve: two iterations make one."""
+    return report.training is not None and len(report.training.iterations) > 1
+
+
+def _both(plot: Any, *arguments: Any) -> list[tuple[str, Markup]]:
+    """A plot for a desk and for a phone, with their CSS classes; a plot is markup of our own."""
+    widths = {"wide": plots.WIDE, "narrow": plots.NARROW}
+    return [(name, Markup(plot(*arguments, width))) for name, width in widths.items()]
+
+
+def _asset(name: str) -> Markup:
+    """A file of the package, to stand in the page as it is."""
+    return Markup(resources.files("blobdiag.render").joinpath("page", name).read_text("utf-8"))
+
+
+def _printable(value: Any) -> Any:
+    """Undefined control characters of a report's words have no place in HTML."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return words.printable(value) if plain else value
+
+
+def _series(drawn: Tracks) -> dict[str, Any]:
+    """What the script reads values off: columns of seconds and values.
+
+    With more digits than are shown, so that rounding twice does not change the last one.
+    """
+    return {
+        "end": drawn.end,
+        "phases": [
+            {"name": words.printable(p.name), "start": p.start_s, "end": p.end_s}
+            for p in drawn.phases
+        ],
+        "lines": [
+            {
+                "label": line.label,
+                "unit": panel.unit,
+                "times": [round(time, 3) for time in line.times],
+                "values": [v if v is None else float(f"{v:.6g}") for v in line.values],
+            }
+            for panel in drawn.panels
+            for line in panel.lines
+        ],
+    }
+
+
+def _owner(report: Report, gap: IdleGap) -> str | None:
+    """Whose a gap is: the longest hold of its phase; None where none was seen."""
+    held = holders(report, [gap])
+    if not held:
+        return None
+    who, hold = held[0]
+    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {who}"
+
+
+def _longest_holds(report: Report) -> list[Holder]:
+    """The longest holds of each process."""
+    by_process = [Holder("the parent", hold) for hold in report.holds[:MOST_HOLDS]]
+    for worker in report.workers:
+        by_process += [Holder(f"worker {worker.worker}", h) for h in worker.holds[:MOST_HOLDS]]
+    return by_process
+
+
+def _status(check: Check) -> str:
+    """A check's result in words; a remark is not worded like a verdict."""
+    return words.ADVISORY_WORDS[check.status] if check.role is Role.ADVISORY else check.status.value
+
+
+def _stages(worker: WorkerRecord) -> list[tuple[str, float]]:
+    """(stage, share of the worker's seconds), the largest first."""
+    total = sum(worker.stage_seconds.values())
+    if total <= 0:
+        return []
+    shares = ((stage, seconds / total) for stage, seconds in worker.stage_seconds.items())
+    return sorted(shares, key=lambda entry: -entry[1])

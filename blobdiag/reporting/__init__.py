@@ -1,1 +1,0 @@
-"""The report: one versioned model, and the reporters that draw it."""

@@ -1,0 +1,160 @@
+"""What this machine, its driver and torch say of CUDA, found out once."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from blobdiag.model.report import Gpu
+from blobdiag.sampling import host
+from blobdiag.sampling.cgroup import cgroup_cpu_quota
+from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
+
+NVIDIA_VENDOR = "0x10de"
+DISPLAY_CLASS = "0x03"
+WSL_LIBCUDA = Path("/usr/lib/wsl/lib/libcuda.so.1")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that the lines are drawn from; None: could not be found out."""
+
+    pci_nvidia: bool | None
+    """Whether a display controller of NVIDIA is on the PCI bus."""
+    container: str | None
+    wsl: bool
+    wsl_libcuda: bool
+    device_nodes: tuple[str, ...]
+    closed_nodes: tuple[str, ...]
+    """Device nodes this user may not open."""
+    gpus: tuple[Gpu, ...]
+    nvml_reason: str | None
+    driver: str | None
+    driver_cuda: str | None
+    """The newest CUDA version that the driver supports, as '12.4'."""
+    visible_devices: str | None
+    device_order: str | None
+    """CUDA_DEVICE_ORDER."""
+    torch: str
+    torch_cuda: str | None
+    torch_rocm: str | None
+    """The ROCm version that torch was built for, which calls an AMD GPU `cuda`."""
+    cuda_works: bool
+    """Whether torch computed something on the device."""
+    cuda_error: str | None
+    cores_usable: int
+    cores_total: int
+    cpu_quota: float | None
+    kernel_cache: bool | None
+    """Whether compiled kernels can be kept between runs."""
+
+    @property
+    def hardware(self) -> bool | None:
+        """Whether this machine has an NVIDIA GPU, by any mark of one."""
+        computed = self.cuda_works and self.torch_rocm is None
+        marks = (self.gpus, self.device_nodes, self.pci_nvidia, self.wsl_libcuda, computed)
+        if any(marks):
+            return True
+        # Under WSL the GPU is not on the PCI bus of Linux.
+        return None if self.wsl else self.pci_nvidia
+
+
+def collect() -> Facts:
+    """Look at this machine; imports torch, and creates a CUDA context where it can."""
+    reader, reason = _nvml()
+    try:
+        gpus = tuple(reader.gpus) if reader else ()
+        driver = (reader.driver, reader.cuda_driver) if reader else (None, None)
+    finally:
+        if reader:
+            reader.close()
+    nodes = tuple(_device_nodes())
+    works, error = _try_cuda()
+    return Facts(
+        pci_nvidia=nvidia_on_pci(),
+        container=host.container(),
+        wsl=host.is_wsl(),
+        wsl_libcuda=WSL_LIBCUDA.exists(),
+        device_nodes=nodes,
+        closed_nodes=tuple(node for node in nodes if not os.access(node, os.R_OK | os.W_OK)),
+        gpus=gpus,
+        nvml_reason=reason,
+        driver=driver[0],
+        driver_cuda=driver[1],
+        visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        device_order=os.environ.get("CUDA_DEVICE_ORDER"),
+        torch=host.package_version("torch"),
+        torch_cuda=host.torch_cuda(),
+        torch_rocm=host.torch_rocm(),
+        cuda_works=works,
+        cuda_error=error,
+        cores_usable=host.usable_cores(),
+        cores_total=os.cpu_count() or 1,
+        cpu_quota=cgroup_cpu_quota(),
+        kernel_cache=_kernel_cache(),
+    )
+
+
+def nvidia_on_pci(root: Path = Path("/")) -> bool | None:
+    """Whether the PCI bus has a display controller of NVIDIA; None where it shows nothing."""
+    if platform.system() == "Darwin":
+        # CUDA ended on macOS with version 10.2.
+        return False
+    devices = list((root / "sys/bus/pci/devices").glob("*"))
+    if not devices:
+        return None
+    return any(
+        _word(device / "vendor") == NVIDIA_VENDOR
+        and _word(device / "class").startswith(DISPLAY_CLASS)
+        for device in devices
+    )
+
+
+def _word(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _device_nodes(root: Path = Path("/")) -> Iterator[str]:
+    """/dev/nvidia0, …, /dev/nvidiactl and /dev/nvidia-uvm: those CUDA opens; WSL's is /dev/dxg."""
+    for node in sorted((root / "dev").glob("nvidia*")):
+        if re.fullmatch(r"nvidia(\d+|ctl|-uvm)", node.name):
+            yield f"/dev/{node.name}"
+    if host.is_wsl() and (root / "dev/dxg").exists():
+        yield "/dev/dxg"
+
+
+def _nvml() -> tuple[NvmlReader | None, str | None]:
+    try:
+        return open_nvml(), None
+    except NvmlUnavailable as error:
+        return None, str(error)
+
+
+def _try_cuda() -> tuple[bool, str | None]:
+    """Whether torch computes on the GPU, and in one line why not."""
+    try:
+        with warnings.catch_warnings():
+            # What torch would warn of is raised by the computation as well.
+            warnings.simplefilter("ignore")
+            import torch
+
+            return bool((torch.ones(1, device="cuda") + 1).item() == 2), None
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        return False, text[0] if text else type(error).__name__
+
+
+def _kernel_cache() -> bool | None:
+    try:
+        from engine.game.jit import cache_folder
+    except ImportError:
+        return None
+    return cache_folder() is not None

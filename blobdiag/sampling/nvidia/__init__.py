@@ -1,0 +1,1 @@
+"""NVML: devices, queries, errors."""

@@ -1,0 +1,1 @@
+"""What is kept per user: tuned settings, run-to-run spread."""

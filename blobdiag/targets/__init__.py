@@ -1,0 +1,1 @@
+"""What can be measured: our engine, another engine, any program."""

@@ -1,0 +1,1 @@
+"""The engine of this project, as a target."""

@@ -1,0 +1,40 @@
+"""The built-in engine, as the measuring commands see it."""
+
+from __future__ import annotations
+
+from blobdiag.model.settings import Settings
+from blobdiag.targets.builtin.arm import Arm, check_workload, load_network
+from blobdiag.targets.builtin.iterations import BuiltInCourse
+from blobdiag.targets.builtin.run_folder import KeptRun
+from blobdiag.targets.protocol import PhaseMarker
+from engine.game.jit import is_warm
+from engine.matches.evaluation import compile_match_kernels
+from engine.network.evaluator import compile_kernels
+
+
+class BuiltIn:
+    """The engine that comes with blobdiag; all of it can be seen."""
+
+    unseen = None
+    proof_device = "meta"
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises UserError, in one line, for what could not be played."""
+        check_workload(settings)
+        self.network = load_network(settings)
+        self._plays_matches = settings.plays_matches
+
+    def prepare(self, phase: PhaseMarker) -> None:
+        """Compile the search, once for all workers."""
+        with phase("kernels" if is_warm() else "kernels, compiled on first use"):
+            compile_kernels()
+            if self._plays_matches:
+                compile_match_kernels()
+
+    def arm(self, settings: Settings, device: str) -> Arm:
+        """Self-play on a device. Raises what SelfPlayEngine raises for it."""
+        return Arm(settings, self.network, device)
+
+    def course(self, kept: KeptRun, device: str) -> BuiltInCourse:
+        """Iterations on a device. Raises what BuiltInCourse raises."""
+        return BuiltInCourse(kept, self.network, device)

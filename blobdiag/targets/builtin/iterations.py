@@ -1,0 +1,269 @@
+"""Iterations of the built-in engine: a single one that is measured, or a training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import monotonic
+
+from blobdiag.diagnosis.evidence import TRAINING
+from blobdiag.diagnosis.rates import (
+    EVALUATE_EVERY,
+    EXAMPLES_MADE,
+    GAMES_PLAYED,
+    ITERATIONS,
+    WEIGHT_REFRESH,
+)
+from blobdiag.model.iteration_settings import RunConfiguration, RunSettings, buffer_room
+from blobdiag.model.report import Metric, TrainedIteration, TrainingRun
+from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.trace import Trace
+from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.run_folder import KeptRun
+from blobdiag.targets.protocol import Played, Stage
+from blobdiag.targets.training_rate import training_rate
+from engine.matches.evaluation import MatchResult
+from engine.network.blobnet import BlobNet
+from engine.search.lanes import SearchConfig
+from engine.selfplay.telemetry import Progress, subtract_tallies
+from engine.training.iterations import IterationRecord
+from engine.training.pipeline import IterationResult, TrainingPipeline, Watch
+from engine.training.replay import ReplayBuffer
+from engine.training.schedules import Ramp
+from engine.training.trainer import NetworkTrainer, StepLoss, fastest_dtype
+
+WAVES = 4
+"""An iteration plays at least so many games a lane, or no stretch of it is steady."""
+MOST_MEASURED, LONGEST_MEASURED = 50, 7200.0
+"""Of a long training the newest iterations are reported as measured: so many, in so many seconds.
+
+All of it stays in the run's metrics; samples of weeks would fill the memory.
+"""
+
+
+@dataclass
+class Timeline:
+    """When self-play was steady, and when each training step ended."""
+
+    stage: Stage
+    arm: Arm
+    begun: Progress | None = None
+    trainings: list[list[float]] = field(default_factory=list)
+    """Of each training, the ends of its steps in monotonic seconds."""
+
+    def on_progress(self, progress: Progress) -> None:
+        """A steady stretch: from every lane's first finished game until lanes run empty."""
+        self.stage.show_games(progress)
+        full = (progress.wanted or 0) - progress.games > self.arm.engine.lanes
+        if full and progress.lanes_settled and self.begun is None:
+            self.begun = progress
+        if not full and self.begun is not None:
+            self.arm.add_window(
+                self.begun.time, progress.time, subtract_tallies(progress.tally, self.begun.tally)
+            )
+            self.begun = None
+
+    def on_step(self, step: int, steps: int, loss: StepLoss) -> None:
+        """`steps` are all there will be."""
+        self.trainings[-1].append(monotonic())
+        self.stage.show_steps(step + 1, steps)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Mark a phase."""
+        if name == TRAINING:
+            self.trainings.append([])
+        with self.stage.phase(name):
+            yield
+
+
+class BuiltInCourse:
+    """Engine, trainer and buffer, as they were where a run is taken up again."""
+
+    def __init__(self, kept: KeptRun, network: BlobNet, device: str) -> None:
+        """Raises what SelfPlayEngine raises for the device, and CheckpointError."""
+        settings, training = kept.settings, kept.settings.training
+        self.arm = Arm(settings, network, device)
+        engine = self.arm.engine
+        if settings.lanes is None and (settings.several or device == "cpu"):
+            # What was asked for is played, so there are no more lanes than it keeps full.
+            most = min(training.games) // (WAVES * len(engine.specs))
+            engine.lanes_each = max(1, min(engine.lanes_each, most))
+        if not settings.several:
+            least = WAVES * engine.lanes
+            training = training._replace(games=Ramp.level(max(settings.games, least)))
+        # The trainer's network is the one whose weights go to the workers.
+        dtype, cores = kept.training_dtype or settings.dtype, usable_cores()
+        if dtype == "auto":
+            dtype = fastest_dtype(network, trainer_device(device), cores)
+        self.trainer = NetworkTrainer(
+            network,
+            trainer_device(device),
+            learning_rate=settings.learning_rate,
+            dtype=dtype,
+            cores=cores,
+        )
+        buffer = ReplayBuffer(buffer_room(training), settings.seed)
+        self.pipeline = TrainingPipeline(engine, self.trainer, buffer, training, kept.folder)
+        if kept.folder is not None:
+            configuration = RunConfiguration.of(self._chosen(settings, device), dtype)
+            kept.folder.configure(f"{configuration.model_dump_json(indent=1)}\n")
+            self.pipeline.resume()
+        self._taken_up_at = self.pipeline.iteration
+        self._trainings: list[list[float]] = []
+        self._results: list[IterationResult] = []
+        self._begun: list[float] = []
+        """When each of them began, and the one at hand, in monotonic seconds."""
+        self._forgotten = 0
+        """Iterations whose measurement was dropped."""
+
+    def _chosen(self, settings: RunSettings, device: str) -> RunSettings:
+        engine = self.arm.engine
+        return replace(
+            settings,
+            device=device,
+            workers=len(engine.specs),
+            threads=engine.specs[0].threads,
+            lanes=engine.lanes_each,
+            dtype=self.arm.dtype,
+        )
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it trains, or plays matches."""
+        return self.trainer.at_work or self.pipeline.evaluating
+
+    def run(self, stage: Stage) -> None:
+        """Run the iterations that are missing. Raises what TrainingPipeline.run raises."""
+        timeline = Timeline(stage, self.arm)
+        self._trainings = timeline.trainings
+        watch = Watch(
+            phase=timeline.phase,
+            progress=timeline.on_progress,
+            message=self.arm.on_message,
+            step=timeline.on_step,
+            match=lambda opponent, games, ended: stage.show_matches(opponent, ended, games),
+            event=stage.event,
+        )
+        with self.trainer:
+            self._begin_iteration(stage)
+            for result in self.pipeline.run(watch):
+                self._results.append(result)
+                self._begin_iteration(stage)
+                self._forget(stage.trace)
+
+    def _begin_iteration(self, stage: Stage) -> None:
+        self._begun.append(monotonic())
+        at, wanted = self.pipeline.iteration + 1, self.pipeline.settings.iterations
+        stage.within = f", iteration {at} of {wanted}" if wanted > 1 and at <= wanted else ""
+        if len(self._begun) > 1:
+            each = (self._begun[-1] - self._begun[0]) / (len(self._begun) - 1)
+            stage.show_end((wanted - at + 1) * each or None)
+
+    def _forget(self, trace: Trace) -> None:
+        """Drop the measurement of iterations that are too many, or too old."""
+        first = self._begun[0]
+        while len(self._results) > 1 and (
+            len(self._results) > MOST_MEASURED
+            or self._begun[-1] - self._begun[0] > LONGEST_MEASURED
+        ):
+            self._forgotten += 1
+            del self._results[0], self._begun[0], self._trainings[0]
+        if self._begun[0] > first:
+            trace.forget(first, self._begun[0])
+            self.arm.forget(self._begun[0])
+
+    # -- results ------------------------------------------------------------------------------
+
+    def figures(self) -> list[Metric]:
+        """Rates and counts of the iterations that came to their end; none where none did."""
+        if not self._results:
+            return []
+        batch = self.trainer.batch_size
+        trained = [result.training for result in self._results]
+        seconds = sum(training.seconds for training in trained)
+        rate = training_rate(
+            [[(end, batch) for end in ends] for ends in self._trainings],
+            sum(training.examples for training in trained) / seconds if seconds else None,
+        )
+        every = self.pipeline.settings.evaluate_every
+        matches = [] if every is None else [_count(EVALUATE_EVERY, every, "iterations")]
+        return [rate, *facts(self._results), *matches]
+
+    def played(self, trace: Trace) -> Played | None:
+        """The iterations that really ran.
+
+        None of a single one, of too many, or where a part of one was done by an earlier process.
+        """
+        results = self._results
+        whole = all(sum(c.games for c in r.played) == r.record.games for r in results)
+        refreshed = [s.end for s in trace.spans if s.name == WEIGHT_REFRESH and s.end]
+        begun = [span.start for span in trace.spans if span.name == "set-up"]
+        if len(results) < 2 or self._forgotten or not whole or len(refreshed) < len(results):
+            return None
+        examples = sum(result.record.examples for result in results)
+        matches = sum(result.record.evaluation_seconds for result in results)
+        return Played(
+            iterations=len(results),
+            games=sum(result.record.games for result in results) / len(results),
+            reuse=sum(result.training.examples for result in results) / examples,
+            seconds=refreshed[len(results) - 1] - begun[0] - matches,
+        )
+
+    def training_run(self) -> TrainingRun | None:
+        """The training so far, for the report; None where a single iteration was only measured."""
+        pipeline = self.pipeline
+        told = any(record.matches for record in pipeline.records)
+        if pipeline.folder is None and pipeline.settings.iterations == 1 and not told:
+            return None
+        return TrainingRun(
+            wanted=pipeline.settings.iterations,
+            taken_up_at=self._taken_up_at,
+            iterations=[trained_iteration(r, pipeline.last_search()) for r in pipeline.records],
+            examples_by_age=pipeline.examples_by_age,
+            examples_by_uses=pipeline.examples_by_uses,
+        )
+
+
+def trained_iteration(record: IterationRecord, search: SearchConfig) -> TrainedIteration:
+    """A finished iteration, as the report holds it; `search` is that of its matches."""
+    player = f"search {search.determinizations} × {search.simulations}"
+    matches = [
+        match_record(player, opponent, MatchResult(**result))
+        for opponent, result in record.matches.items()
+    ]
+    return TrainedIteration(**{**record._asdict(), "matches": matches})
+
+
+def trainer_device(device: str) -> str:
+    """Training runs on one GPU: the first, where any would do."""
+    return "cuda:0" if device == "cuda" else device
+
+
+def facts(results: list[IterationResult]) -> list[Metric]:
+    """Figures of the iterations that stand in no other place, all together."""
+    chunks = [chunk for result in results for chunk in result.played]
+    examples = sum(chunk.rows for chunk in chunks)
+    trained = sum(result.training.examples for result in results)
+    counted: list[tuple[str, float, str]] = [
+        (ITERATIONS, len(results), "iterations"),
+        (GAMES_PLAYED, sum(chunk.games for chunk in chunks), "games"),
+        (EXAMPLES_MADE, examples, "examples"),
+        ("training steps", sum(result.training.steps for result in results), "steps"),
+    ]
+    if examples:
+        counted.append(("each example trained on", trained / examples, "times"))
+    losses = [loss.total for result in results for loss in result.training.losses]
+    if losses:
+        tenth = max(1, len(losses) // 10)
+        counted += [
+            ("loss of the first tenth", sum(losses[:tenth]) / tenth, "nats"),
+            ("loss of the last tenth", sum(losses[-tenth:]) / tenth, "nats"),
+        ]
+    return [_count(*one) for one in counted]
+
+
+def _count(name: str, value: float, unit: str) -> Metric:
+    return Metric(name=name, value=float(value), unit=unit, samples=1)

@@ -1,0 +1,35 @@
+"""What an engine's match came to, as a report holds it."""
+
+from __future__ import annotations
+
+import blobdiag.targets.builtin.own_engine  # noqa: F401
+from blobdiag.diagnosis.statistics import student
+from blobdiag.model.report import Interval, Match, Metric
+from engine.matches.evaluation import MatchResult
+
+
+def match_record(
+    player: str, opponent: str, result: MatchResult, seconds: float | None = None
+) -> Match:
+    """With the difference's 95 % interval: deals are independent, Student's t holds their mean."""
+    middle, error = result.difference, result.standard_error
+    interval = None
+    if error is not None:
+        half = student(result.deals - 1) * error
+        interval = Interval(low=middle - half, high=middle + half)
+    return Match(
+        player=player,
+        opponent=opponent,
+        deals=result.deals,
+        difference=Metric(
+            name="score difference",
+            value=middle,
+            unit="points",
+            interval=interval,
+            samples=result.deals,
+            reason=None if interval else "a single deal: an interval needs two",
+        ),
+        exact_bids=result.exact_bids,
+        opponents_exact_bids=result.opponents_exact_bids,
+        seconds=seconds,
+    )

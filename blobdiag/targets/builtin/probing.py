@@ -1,0 +1,58 @@
+"""What the built-in engine's network does without a search, beside which its play is judged."""
+
+from __future__ import annotations
+
+from math import log
+from typing import TYPE_CHECKING
+
+import torch
+
+from blobdiag.model.report import NetworkRate, PrecisionProbe
+from blobdiag.targets.protocol import Probes
+from engine.network.blobnet import BlobNet
+from engine.network.precision import PROBE_ROWS, computes_bfloat16, try_bfloat16
+
+if TYPE_CHECKING:
+    from blobdiag.targets.builtin.arm import Arm
+
+SECONDS = 0.4
+"""Of one measurement of one batch size."""
+NEAR = 0.1
+"""Sizes that differ by less than a tenth are one."""
+ROUNDS = 2
+"""The sizes take turns and the best counts, so that a disturbance of one turn does not."""
+
+
+def probe(arm: Arm) -> Probes:
+    """Measure an arm's network alone while its workers pause.
+
+    At the batch size that self-play had, at the full one, and at a large one: a batch too small
+    for the device shows as a rate that is lower than it could be. Raises WorkerFailed.
+    """
+    rates = _rates(arm)
+    worth_a_trial = arm.dtype == "float32" and computes_bfloat16(arm.device)
+    return Probes(rates, bfloat16(arm.network, arm.device) if worth_a_trial else None)
+
+
+def _rates(arm: Arm) -> list[NetworkRate]:
+    mean = arm.throughput().mean_batch or 0
+    sizes: list[int] = []
+    for rows in (arm.engine.full_batch, PROBE_ROWS[torch.device(arm.device).type], round(mean)):
+        if rows and not any(abs(log(rows / size)) < NEAR for size in sizes):
+            sizes.append(rows)
+    best = dict.fromkeys(sorted(sizes), 0.0)
+    for _ in range(ROUNDS):
+        for rows in best:
+            best[rows] = max(best[rows], arm.engine.measure_network(SECONDS, rows))
+    return [NetworkRate(rows=r, evaluations_per_second=v) for r, v in best.items() if v > 0]
+
+
+def bfloat16(network: BlobNet, device: str) -> PrecisionProbe:
+    """What bfloat16 would change on a device, for the report."""
+    trial = try_bfloat16(network, device)
+    return PrecisionProbe(
+        bfloat16_speedup=trial.speedup,
+        policy_difference=trial.difference.policy,
+        value_difference=trial.difference.value,
+        agrees=trial.difference.within_tolerance,
+    )

@@ -1,0 +1,1 @@
+"""Another project's engine, in a process of its own, as a target."""

@@ -1,0 +1,55 @@
+"""Ends all processes of a session when the process that holds its pipe is gone without a word.
+
+    python orphan_guard.py DESCRIPTOR SESSION
+
+Started as a file, by blobdiag for another project's engine: a blobdiag that is killed ends nothing
+itself, and the engine's own workers would play on. A byte in the pipe means that all went well.
+What has made itself a session of its own is not found.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+TRIES, PAUSE_SECONDS = 50, 0.1
+
+
+def members(session: int) -> list[int]:
+    """PIDs of a session's processes that have not ended."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            if name.isdigit() and os.getsid(int(name)) == session and not _ended(name):
+                found.append(int(name))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def _ended(pid: str) -> bool:
+    """Whether a process only waits for its parent to take notice."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+
+
+def main(descriptor: int, session: int) -> None:
+    """Wait for a byte or the pipe's end; at its end, kill until nobody is left."""
+    if os.read(descriptor, 1):
+        return
+    for _ in range(TRIES):
+        left = members(session)
+        if not left:
+            return
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                continue
+        time.sleep(PAUSE_SECONDS)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

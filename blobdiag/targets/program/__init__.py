@@ -1,0 +1,1 @@
+"""Any program, unchanged, as a target."""

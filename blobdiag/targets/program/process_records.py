@@ -1,0 +1,176 @@
+"""What is told of each process: how it looked from outside, joined with what it said itself."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from blobdiag.model.report import ProcessRecord
+from blobdiag.model.report_files import mask_text
+from blobdiag.sampling.proc import started_at
+from blobdiag.targets.program.records import Identity, Inside
+from blobdiag.targets.program.tree import Seen
+
+MOST_PROCESSES = 200
+"""In a report: those that said something of themselves, then those that computed longest."""
+
+MOST_KINDS = 1_000
+"""Of calls, in all processes of a report together; of one process at least FEWEST_KINDS."""
+FEWEST_KINDS = 4
+
+MOST_CHARACTERS = 300
+"""Of a command line."""
+
+TOLD = (set(Inside._fields) & set(ProcessRecord.model_fields)) - {"pid", "parent_pid"}
+"""What a process itself knows best."""
+
+COUNTED = "torch"
+NOT_COUNTED = ("jax", "tensorflow", "onnxruntime")
+
+
+def masked(arguments: Sequence[str]) -> str:
+    """A command line without secrets and absolute paths, at most MOST_CHARACTERS long."""
+    valid = (argument.encode(errors="replace").decode() for argument in arguments)
+    # Each path by itself first: a text that begins with one would be taken for one.
+    text = mask_text(shlex.join(mask_text(a) if os.path.isabs(a) else a for a in valid))
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 2]} …"
+
+
+def process_records(
+    seen: Iterable[Seen],
+    insides: Iterable[Inside],
+    ended: Mapping[Identity, float],
+    injected: Path | None,
+    start: float,
+) -> tuple[list[ProcessRecord], int]:
+    """(records in order of their start, how many were left out).
+
+    One that called networks, or counted, between two looks is told by its own account alone. When
+    such processes `ended`, and the run's `start`, are in monotonic seconds. `injected` is the
+    folder that brings the instrumentation into a Python process, None: there is none.
+    """
+    accounts = {inside.identity: inside for inside in insides}
+    pairs: list[tuple[Seen | None, Inside | None]] = [
+        (process, accounts.pop((process.pid, process.start_ticks), None)) for process in seen
+    ]
+    pairs += [(None, inside) for inside in accounts.values() if _counted(inside)]
+    chosen = sorted(pairs, key=lambda pair: _weight(*pair), reverse=True)[:MOST_PROCESSES]
+    kinds = max(FEWEST_KINDS, MOST_KINDS // max(1, len(chosen)))
+    records = [
+        _with_kinds(_record(process, inside, ended, injected, start), kinds)
+        for process, inside in chosen
+    ]
+    return sorted(records, key=lambda record: record.started_s), len(pairs) - len(chosen)
+
+
+def _counted(inside: Inside | None) -> bool:
+    return inside is not None and bool(inside.modules or inside.progress)
+
+
+def _weight(process: Seen | None, inside: Inside | None) -> tuple[bool, float]:
+    return _counted(inside), 0.0 if process is None else process.cpu_seconds
+
+
+def _record(
+    process: Seen | None,
+    inside: Inside | None,
+    ended: Mapping[Identity, float],
+    injected: Path | None,
+    start: float,
+) -> ProcessRecord:
+    if inside is None:
+        assert process is not None
+        record = _from_outside(process, start)
+        return record.model_copy(update={"reason": _why_not(process, injected)})
+    if process is None:
+        record = _by_its_account(inside, ended.get(inside.identity), start)
+    else:
+        record = _from_outside(process, start)
+    told = {name: getattr(inside, name) for name in TOLD}
+    return record.model_copy(update={"instrumented": True, **told})
+
+
+def _from_outside(process: Seen, start: float) -> ProcessRecord:
+    return ProcessRecord(
+        pid=process.pid,
+        parent_pid=process.parent_pid,
+        command=masked(process.arguments),
+        started_s=round(process.started - start, 2),
+        ended_s=None if process.ended is None else round(process.ended - start, 2),
+        cpu_seconds=round(process.cpu_seconds, 2),
+        rss_mib=round(process.peak_rss_mib, 1),
+        threads=process.most_threads,
+        libraries=sorted(process.libraries),
+        driver_opened=process.driver_opened,
+    )
+
+
+def _by_its_account(inside: Inside, ended: float | None, start: float) -> ProcessRecord:
+    """It was gone before it was looked at: what only the system shows is not known."""
+    return ProcessRecord(
+        pid=inside.pid,
+        parent_pid=inside.parent_pid,
+        command=masked(inside.arguments),
+        started_s=round(started_at(inside.start_ticks) - start, 2),
+        ended_s=None if ended is None else round(ended - start, 2),
+    )
+
+
+def _with_kinds(record: ProcessRecord, most: int) -> ProcessRecord:
+    """The record with the kinds of call that were made most often."""
+    modules = sorted(record.modules, key=lambda module: module.calls, reverse=True)
+    left_out = record.modules_left_out + sum(module.calls for module in modules[most:])
+    return record.model_copy(update={"modules": modules[:most], "modules_left_out": left_out})
+
+
+def _why_not(process: Seen, injected: Path | None) -> str | None:
+    """Why a process that computes was not counted inside; None: it loads nothing that does."""
+    others = [name for name in NOT_COUNTED if name in process.libraries]
+    if COUNTED not in process.libraries:
+        only = "its calls are not counted inside: only torch's modules are"
+        return f"{' and '.join(others)}: {only}" if others else None
+    if injected is None:
+        return "--no-instrument"
+    if not _is_python(process.arguments):
+        return "it is no Python program"
+    if option := _isolating_option(process.arguments):
+        return f"python {option} ignores PYTHONPATH or sitecustomize"
+    return _by_environment(process.environment, injected)
+
+
+def _by_environment(environment: Mapping[str, str] | None, injected: Path) -> str:
+    if environment is None:
+        return "its environment cannot be read"
+    path = environment.get("PYTHONPATH")
+    if path is None:
+        return "it was started with another environment, without PYTHONPATH"
+    if str(injected) not in path.split(os.pathsep):
+        return "it was started with another PYTHONPATH"
+    return "it loads torch, but says nothing: why is not known"
+
+
+def _is_python(arguments: Sequence[str]) -> bool:
+    return bool(arguments) and os.path.basename(arguments[0]).startswith("python")
+
+
+def _isolating_option(arguments: Sequence[str]) -> str | None:
+    """The option that keeps PYTHONPATH or sitecustomize out: -I, -E or -S, as Python reads them."""
+    takes_a_value = False
+    for argument in arguments[1:]:
+        if takes_a_value:
+            takes_a_value = False
+        elif not argument.startswith("-") or argument in ("-", "--"):
+            return None
+        elif not argument.startswith("--"):
+            # Of a cluster like -uIc, what follows c or m is the program's.
+            options = argument[1:]
+            ends = [at for at in map(options.find, "cm") if at >= 0]
+            before = options[: min(ends)] if ends else options
+            if found := next((letter for letter in before if letter in "IES"), None):
+                return f"-{found}"
+            if ends:
+                return None
+            takes_a_value = options in ("W", "X")
+    return None

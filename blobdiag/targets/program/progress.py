@@ -1,0 +1,63 @@
+"""What a program counts by `progress(games=1)`: its rates over the run, and in each phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from blobdiag.model.report import Metric
+from blobdiag.sampling.trace import Samples, Trace
+
+UNIT = "count"
+
+
+def series_name(counter: str) -> str:
+    """Name of the series of a counter's total, over all processes."""
+    return f"progress/{counter}"
+
+
+def add_progress(trace: Trace, totals: Mapping[str, float], before: float, now: float) -> None:
+    """Add each counter's total, as it is `now`, to the trace; a new one was 0 at `before`."""
+    for counter, total in totals.items():
+        if series_name(counter) not in trace.samples:
+            trace.add(series_name(counter), UNIT, before, 0.0)
+        trace.add(series_name(counter), UNIT, now, total)
+
+
+def rates(trace: Trace, start: float, end: float) -> list[Metric]:
+    """Each counter's increase a minute from `start` to `end`, in monotonic seconds.
+
+    Between two readings of a total it is taken to grow evenly.
+    """
+    return [
+        _rate(name.removeprefix(series_name("")), samples, start, end)
+        for name, samples in sorted(trace.samples.items())
+        if name.startswith(series_name(""))
+    ]
+
+
+def _rate(counter: str, samples: Samples, start: float, end: float) -> Metric:
+    points = [
+        (time, value)
+        for time, value in zip(samples.times, samples.values, strict=True)
+        if value is not None
+    ]
+    steps = [b[0] - a[0] for a, b in pairwise(points) if b[0] > start and a[0] < end]
+    told = end - start >= max(steps, default=0.0) and end > start
+    return Metric(
+        name=f"{counter} per minute",
+        value=60 * (_at(points, end) - _at(points, start)) / (end - start) if told else None,
+        unit=f"{counter}/min",
+        samples=sum(start <= time <= end for time, _ in points),
+        reason=None if told else f"shorter than {max(steps):.1f} s between readings",
+    )
+
+
+def _at(points: Sequence[tuple[float, float]], moment: float) -> float:
+    """The total at a moment, on straight lines between the readings."""
+    before = [point for point in points if point[0] <= moment]
+    after = [point for point in points if point[0] >= moment]
+    if not before or not after:
+        return before[-1][1] if before else 0.0
+    (t0, v0), (t1, v1) = before[-1], after[0]
+    return v0 if t1 == t0 else v0 + (v1 - v0) * (moment - t0) / (t1 - t0)

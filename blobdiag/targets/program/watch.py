@@ -1,0 +1,129 @@
+"""Watches a running program: its processes, the machine under it, and what it counts inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import monotonic, process_time, sleep
+
+from blobdiag.model.report import Metric
+from blobdiag.sampling.long_trace import LongTrace
+from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.sampler import MachineSource
+from blobdiag.targets.program.process_counts import Accounts
+from blobdiag.targets.program.progress import add_progress
+from blobdiag.targets.program.signals import be_witness
+from blobdiag.targets.program.tree import Seen, Tree
+
+MOST_FOLLOWED = 12
+"""Processes that have series of their own; all others are in the totals."""
+
+# A process that has not computed for so long is not worth a series.
+LEAST_CPU_SECONDS = 0.5
+
+STRAGGLER_SECONDS = 0.5
+"""How long processes that end with the command may take to do so."""
+
+
+class ProgramSource(MachineSource):
+    """This machine, sampled by the witness of our signals.
+
+    That a process of the program ended is no event, but told with the process.
+    """
+
+    def __init__(self) -> None:
+        be_witness()
+        super().__init__()
+
+    def take_events(self) -> list[str]:
+        return [event for event in super().take_events() if not event.startswith("process ")]
+
+
+class Watch:
+    """Everything that is seen of a program, in memory that does not grow with its hours."""
+
+    def __init__(self, folder: Path, least_idle_seconds: float) -> None:
+        """`folder` is where the program's processes leave their records."""
+        self.trace = LongTrace(least_idle_seconds)
+        self.recorder = Recorder(self.trace, ProgramSource)
+        self.tree: Tree | None = None
+        self.accounts = Accounts(folder)
+        self._followed: dict[int, Seen] = {}
+        self._read_at = self._totals_at = self._totals_cpu = 0.0
+        self._cpu_before = 0.0
+
+    def begin(self) -> None:
+        """The command is about to start: the run's clock begins."""
+        self._cpu_before = process_time()
+        self.trace.start = self._totals_at = self._read_at = monotonic()
+
+    def follow(self, root: int, mark: tuple[str, str]) -> None:
+        """Follow the processes from the command's on; see Tree."""
+        self.tree = Tree(root, mark)
+
+    def look(self) -> None:
+        """Look at the processes, and take in what was sampled."""
+        assert self.tree is not None
+        self.tree.scan()
+        self._add_totals(self.tree)
+        self._follow_busiest(self.tree)
+        self.trace.absorb()
+        self.trace.forget_processes(monotonic(), set(self._followed))
+
+    def read_inside(self) -> None:
+        """Read what the processes counted themselves until now."""
+        before, self._read_at = self._read_at, monotonic()
+        self.accounts.read()
+        add_progress(self.trace, self.accounts.progress(), before, self._read_at)
+        self.trace.absorb()
+
+    @property
+    def alive(self) -> list[Seen]:
+        """The program's processes, as last looked at."""
+        return [] if self.tree is None else self.tree.alive
+
+    def stragglers(self) -> list[Seen]:
+        """The processes that outlive the command, which has ended."""
+        assert self.tree is not None
+        deadline = monotonic() + STRAGGLER_SECONDS
+        self.tree.scan()
+        while self.tree.alive and monotonic() < deadline:
+            sleep(0.05)
+            self.tree.scan()
+        return self.tree.alive
+
+    def cost(self) -> Metric:
+        """Our own CPU time since the command started, the sampler's apart."""
+        seconds = monotonic() - self.trace.start
+        return Metric(
+            name="watching's own CPU",
+            value=100 * (process_time() - self._cpu_before) / seconds if seconds > 0 else None,
+            unit="% of a core",
+            reason=None if seconds > 0 else "nothing was watched",
+        )
+
+    def _add_totals(self, tree: Tree) -> None:
+        now, cpu, alive = monotonic(), tree.cpu_seconds, tree.alive
+        percent = 100 * (cpu - self._totals_cpu) / (now - self._totals_at)
+        self._totals_at, self._totals_cpu = now, cpu
+        self.trace.add("program/cpu", "%", now, percent)
+        self.trace.add("program/rss", "MiB", now, sum(process.rss_mib for process in alive))
+        self.trace.add("program/processes", "processes", now, float(len(alive)))
+
+    def _follow_busiest(self, tree: Tree) -> None:
+        """Sample the busiest: while there is room, then in place of idler ones that ended."""
+        busiest = sorted(tree.alive, key=lambda p: p.cpu_seconds, reverse=True)
+        for process in busiest:
+            if process.cpu_seconds < LEAST_CPU_SECONDS or process.pid in self._followed:
+                continue
+            if len(self._followed) >= MOST_FOLLOWED and not self._make_room(process):
+                break
+            self._followed[process.pid] = process
+            self.recorder.watch([process.pid])
+
+    def _make_room(self, process: Seen) -> bool:
+        ended = [p for p in self._followed.values() if not p.alive]
+        idlest = min(ended, key=lambda p: p.cpu_seconds, default=None)
+        if idlest is None or idlest.cpu_seconds >= process.cpu_seconds:
+            return False
+        del self._followed[idlest.pid]
+        return True

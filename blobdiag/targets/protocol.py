@@ -1,0 +1,218 @@
+"""What the measuring commands ask of an engine, the built-in one or another project's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+from blobdiag.model.report import (
+    Metric,
+    NetworkRate,
+    PrecisionProbe,
+    Throughput,
+    TrainingRun,
+    WorkerRecord,
+)
+from blobdiag.model.settings import Settings
+from blobdiag.sampling.trace import Trace
+from blobdiag.targets.builtin.run_folder import KeptRun
+from engine.network.precision import Difference
+
+PhaseMarker = Callable[..., AbstractContextManager[object]]
+"""`Session.phase`: called with a phase's name and its device, if it is of one device."""
+OnStep = Callable[[int, int | None], None]
+"""Called with the training steps done, and how many there will be; None: not known."""
+OnEvent = Callable[[str, str], None]
+"""Called with an event's kind and its text."""
+Watch = Callable[[Iterable[int]], None]
+"""Has these processes sampled, by their PIDs."""
+
+
+class Progress(Protocol):
+    """How far a turn of play has come."""
+
+    @property
+    def games(self) -> int:
+        """Games finished in it."""
+
+    @property
+    def wanted(self) -> int | None:
+        """Games asked for; None while a window is measured."""
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Happened(Protocol):
+    """Something that happened to an engine."""
+
+    @property
+    def time(self) -> float:
+        """Monotonic seconds."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+class Working(Protocol):
+    """Workers, or a trainer."""
+
+    @property
+    def at_work(self) -> bool:
+        """Whether they may have the device busy at this moment."""
+
+
+class Probes(NamedTuple):
+    """What an arm's network does without a search; the names are those of `Throughput`."""
+
+    bare_network: list[NetworkRate]
+    precision: PrecisionProbe | None
+
+
+class Arm(Working, Protocol):
+    """Self-play on one device, measured in windows ([start, end] in monotonic seconds)."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def dtype(self) -> str | None: ...
+
+    @property
+    def windows(self) -> Sequence[tuple[float, float]]: ...
+
+    @property
+    def window_seconds(self) -> float:
+        """All windows together."""
+
+    @property
+    def games_finished(self) -> int:
+        """Within the windows."""
+
+    @property
+    def rate(self) -> Metric:
+        """The rate by whose interval the windows are steady or not."""
+
+    @property
+    def events(self) -> Sequence[Happened]: ...
+
+    @property
+    def states(self) -> Counter[str]:
+        """How many workers there are of each state; empty where that is not known."""
+
+    @property
+    def other_pids(self) -> set[int]:
+        """Its processes that are none of its workers."""
+
+    @property
+    def weights(self) -> tuple[str | None, int | None]:
+        """Hash of the weights all should play with, and how often they were replaced."""
+
+    def start(self, watch: Watch) -> None:
+        """Start its processes and have them sampled; those that come later too."""
+
+    def close(self) -> None:
+        """End all its processes; what is known of them stays."""
+
+    def warm_up(self, on_progress: OnProgress) -> None:
+        """Play until the rate is that of steady play."""
+
+    def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
+        """Add a window: play on until both are reached."""
+
+    def throughput(self) -> Throughput:
+        """Games per minute, with interval, over all windows so far."""
+
+    def workers(self) -> list[WorkerRecord]:
+        """What each worker process there ever was said of itself."""
+
+    def watch_shares(self) -> list[float]:
+        """What watching its own stacks has cost each worker, as a share of its time."""
+
+    def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
+        """Measure its network alone while its workers pause; None where that cannot be."""
+
+    def outputs_differ(self) -> Difference | None:
+        """Its answers beside the CPU's in float32; None where they cannot be had."""
+
+
+class Stage(Protocol):
+    """Where a course shows and records what it does: the command's session."""
+
+    within: str
+    """What a phase is shown to be part of."""
+
+    @property
+    def trace(self) -> Trace: ...
+
+    def phase(self, name: str, device: str | None = None) -> AbstractContextManager[object]:
+        """Mark a phase."""
+
+    def event(self, kind: str, text: str) -> None: ...
+
+    def show_games(self, progress: Progress) -> None: ...
+
+    def show_steps(self, done: int, wanted: int | None) -> None:
+        """Training steps done, and how many there will be; None: not known."""
+
+    def show_matches(self, opponent: str, games: int, wanted: int) -> None:
+        """Games of a match that have ended, and how many there are."""
+
+    def show_end(self, seconds: float | None) -> None:
+        """How long all of it will still take; None: not known."""
+
+
+class Played(NamedTuple):
+    """Iterations that really ran, beside which their projection can be held."""
+
+    iterations: int
+    games: float
+    """Of each, on average."""
+    reuse: float
+    seconds: float
+    """From before the first to the end of the last."""
+
+
+class Course(Working, Protocol):
+    """Iterations of self-play and training, made ready; at work while it trains."""
+
+    @property
+    def arm(self) -> Arm: ...
+
+    def run(self, stage: Stage) -> None:
+        """Play, with windows of steady play in it, and train."""
+
+    def figures(self) -> list[Metric]:
+        """Rates and counts of the iterations that came to their end; none where none did."""
+
+    def played(self, trace: Trace) -> Played | None:
+        """What can be held beside a projection; None: nothing."""
+
+    def training_run(self) -> TrainingRun | None:
+        """The training so far; None where an iteration was only measured."""
+
+
+class MeasuredEngine(Protocol):
+    """The engine that a command measures."""
+
+    @property
+    def unseen(self) -> str | None:
+        """Why its search and its network's answers cannot be judged; None: they can."""
+
+    @property
+    def proof_device(self) -> str | None:
+        """A device that is always there, for whether a device reaches the workers at all."""
+
+    def prepare(self, phase: PhaseMarker) -> None:
+        """What is done once, before anything is measured."""
+
+    def arm(self, settings: Settings, device: str) -> Arm:
+        """Self-play on a device, not started yet. Raises DeviceUnavailable."""
+
+    def course(self, kept: KeptRun, device: str) -> Course:
+        """Iterations on a device, not started yet. Raises DeviceUnavailable."""

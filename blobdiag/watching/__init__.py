@@ -1,1 +1,0 @@
-"""Another program, watched from outside: its processes, and what they count inside themselves."""

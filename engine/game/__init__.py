@@ -1,0 +1,1 @@
+"""The game: rules, belief, encoding, symmetry."""

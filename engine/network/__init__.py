@@ -1,0 +1,1 @@
+"""BlobNet, its inference form, and where and how precisely it computes."""

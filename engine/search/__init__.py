@@ -1,0 +1,1 @@
+"""Search trees and the lanes that run many of them in lockstep."""

@@ -1,0 +1,1 @@
+"""Self-play: workers, their pool, and the games they are dealt."""

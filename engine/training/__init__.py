@@ -1,0 +1,1 @@
+"""Training: replay, trainer, pipeline, run folder."""
