@@ -1,0 +1,73 @@
+"""Names that a report is read by: of phases, of sampled series and their units.
+
+A series is named by what it speaks of: `gpu/<uuid>/utilization`, `gpu/<uuid>/process/<pid>/memory`,
+`process/<pid>/cpu`, `program/cpu`, `host/cpu`. Nothing else in the tree spells such a name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Phases.
+SELF_PLAY = "self-play"
+TRAINING = "training"
+WARM_UP = "warm-up"
+
+# Series of the machine and of the sampler, in % of all cores and in % of a core.
+HOST_CPU = "host/cpu"
+SAMPLER_CPU = "sampler/cpu"
+THROTTLED_PERIODS = "cgroup/throttled_periods"
+THROTTLED_SECONDS = "cgroup/throttled_seconds"
+
+# Series of a watched program, all its processes together.
+PROGRAM_CPU = "program/cpu"
+PROGRAM_RSS = "program/rss"
+PROGRAM_PROCESSES = "program/processes"
+
+# Units that decide how values are merged or judged.
+PERCENT = "%"
+BIT_MASK = "bit mask"
+
+
+def gpu(uuid: str, metric: str) -> str:
+    """A GPU's metric: `utilization` in %, `memory_used` in MiB, `power` in W, …"""
+    return f"gpu/{uuid}/{metric}"
+
+
+def utilization(uuid: str) -> str:
+    """A GPU's utilisation by NVML, in %: the share of time in which any kernel ran."""
+    return gpu(uuid, "utilization")
+
+
+def process(pid: int, metric: str) -> str:
+    """A process's metric: `cpu` in % of a core, `rss` in MiB, `threads`, …"""
+    return f"process/{pid}/{metric}"
+
+
+def gpu_process(uuid: str, pid: int, metric: str) -> str:
+    """What the driver says of a process on a GPU: `memory` in MiB, `sm_utilization` in %."""
+    return gpu(uuid, f"process/{pid}/{metric}")
+
+
+class SeriesName(NamedTuple):
+    """The parts of a series' name; None: it speaks of no GPU, of no process."""
+
+    gpu: str | None
+    pid: int | None
+    metric: str
+
+
+def parse(name: str) -> SeriesName:
+    """The parts of any series' name; a UUID may hold slashes (`MIG-…/1/0`)."""
+    uuid, rest = None, name
+    if name.startswith("gpu/"):
+        head, found, tail = name.removeprefix("gpu/").partition("/process/")
+        if found:
+            uuid, rest = head, f"process/{tail}"
+        else:
+            uuid, _, rest = head.rpartition("/")
+    if rest.startswith("process/"):
+        pid, _, metric = rest.removeprefix("process/").partition("/")
+        if pid.isdecimal():
+            return SeriesName(uuid, int(pid), metric)
+    return SeriesName(uuid, None, rest)
