@@ -62,9 +62,12 @@ def check_gpu(
     judges utilisation, batches and search. Without a GPU the device's way to the workers is
     proven on torch's meta device, and the rest is INCONCLUSIVE (exit 3).
     """
+    from blobdiag.cli.measuring import run_measurement
+    from blobdiag.diagnosis.judge import judge
     from blobdiag.measure.check_gpu import check_gpu
 
-    return check_gpu(settings, verify_fix)
+    diagnose = (lambda report: judge(report).findings) if verify_fix else None
+    return run_measurement(check_gpu(settings, diagnose))
 
 
 @app.command(
@@ -82,9 +85,10 @@ def compare(settings: "Settings") -> int:
     Judges the lower bound of the speed-up, and that both devices give the same answers. Where
     there is only a CPU, that is measured.
     """
+    from blobdiag.cli.measuring import run_measurement
     from blobdiag.measure.compare import compare
 
-    return compare(settings)
+    return run_measurement(compare(settings))
 
 
 @app.command(
@@ -160,7 +164,10 @@ def iteration(
         deals=deals,
     )
     wanted.check()
-    return iteration(wanted)
+    from blobdiag.cli.measuring import run_measurement
+
+    with iteration(wanted) as measurement:
+        return run_measurement(measurement)
 
 
 NOT_FOR_TUNE = (
@@ -208,10 +215,10 @@ def tune(
     if quick:
         seconds /= 3
     if explain:
-        from blobdiag.measure.explain import explain as run
+        from blobdiag.cli.explaining import explain_and_draw as run
 
         return run(settings, seconds)
-    from blobdiag.measure.tune import tune
+    from blobdiag.cli.tuning import tune_and_keep as tune
 
     return tune(settings, seconds)
 
@@ -275,7 +282,9 @@ def evaluate(
         **{**vars(settings), **own}, player=checkpoint, against=chosen, deals=deals
     )
     wanted.check()
-    return evaluate(wanted)
+    from blobdiag.cli.measuring import run_measurement
+
+    return run_measurement(evaluate(wanted))
 
 
 @app.command(
@@ -335,9 +344,10 @@ def run(
     """
     if not sys.platform.startswith("linux"):
         raise UserError("run watches programs on Linux only: elsewhere there is no /proc")
-    from blobdiag.measure.run import RunSettings, run
+    from blobdiag.cli.watching import watch
+    from blobdiag.model.program_settings import ProgramSettings
 
-    settings = RunSettings(
+    settings = ProgramSettings(
         expect_device=expect_device,
         expect=tuple(expect or ()),
         judge=judge,
@@ -345,12 +355,8 @@ def run(
         count_every=count_every,
         timeout=timeout,
         label=label,
-        output=output,
-        format=format,
-        html=html,
-        quiet=quiet,
     )
-    raise typer.Exit(run(command, settings))
+    raise typer.Exit(watch(command, settings, output=output, html=html, form=format, quiet=quiet))
 
 
 @app.command(

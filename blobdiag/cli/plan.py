@@ -15,12 +15,16 @@ from blobdiag.diagnosis.comparison import cut_short
 from blobdiag.diagnosis.electricity import energy_of
 from blobdiag.diagnosis.memory import memory_of
 from blobdiag.diagnosis.planning import games_per_minute_for, plan_with, report_scenarios
-from blobdiag.diagnosis.rates import EXAMPLES_PER_SECOND, Rates, rates_of
+from blobdiag.diagnosis.rates import Rates, rates_of
+from blobdiag.model.base import Interval, Metric
 from blobdiag.model.capacity import CapacityPlan, IterationMinutes, MachinePlan, Needed
 from blobdiag.model.errors import UserError
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval, Metric, Plan, Report, Throughput
+from blobdiag.model.names import EXAMPLES_PER_SECOND
+from blobdiag.model.plan import Plan
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Throughput
 from blobdiag.render.plan_table import render
 
 WIDTH = 100

@@ -17,8 +17,8 @@ from math import exp, log, sqrt
 from statistics import fmean, variance
 from typing import NamedTuple
 
-from blobdiag.diagnosis.statistics import student
-from blobdiag.model.report import Interval
+from blobdiag.model.base import Interval
+from blobdiag.model.statistics import student
 
 
 class Figure(NamedTuple):

@@ -15,11 +15,13 @@ from typing import Literal
 from pydantic import computed_field
 
 from blobdiag.diagnosis.between_runs import Figure, Spread, ratio
-from blobdiag.diagnosis.evidence import asked
+from blobdiag.diagnosis.facts import asked
 from blobdiag.diagnosis.gates import FIGURES, Better, Gate
 from blobdiag.diagnosis.report_figures import figures
-from blobdiag.diagnosis.verdict import RATE_RULES
-from blobdiag.model.report import Finding, Interval, Model, Report, Status
+from blobdiag.diagnosis.validity import RATE_RULES
+from blobdiag.model.base import Interval, Model, Status
+from blobdiag.model.judgement import Finding
+from blobdiag.model.report import Report
 
 Outcome = Literal["better", "worse", "different", "same", "not known"]
 Value = str | int | float | bool | None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from blobdiag.diagnosis.evidence import asked, kind, self_play_minutes
-from blobdiag.model.report import Gain, Report, Throughput
+from blobdiag.diagnosis.facts import asked, kind, self_play_minutes
+from blobdiag.model.judgement import Gain
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
 
 # On CUDA the design asks for 0.60 of the network alone (§6).
 HEALTHY_SHARE_CUDA = 0.60

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from blobdiag.model.report import Hold, IdleGap, Report
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Hold
 
 
 class Holder(NamedTuple):

@@ -10,11 +10,14 @@ from __future__ import annotations
 from math import ceil
 from typing import NamedTuple
 
-from blobdiag.diagnosis.evidence import arm_of, gpus, kind, samples, windows
-from blobdiag.diagnosis.rates import EXAMPLES_MADE
+from blobdiag.diagnosis.facts import arm_of, gpus, kind, samples, windows
+from blobdiag.diagnosis.gpu_processes import MOST_CONTEXT_MIB
+from blobdiag.model.base import Metric
 from blobdiag.model.capacity import Fit, Memory, MemoryTerm
-from blobdiag.model.report import Metric, Report, Throughput
-from blobdiag.sampling.nvidia.processes import MIB, MOST_CONTEXT_MIB
+from blobdiag.model.names import EXAMPLES_MADE
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
+from blobdiag.sampling.nvidia.processes import MIB
 
 GB = 10**9
 

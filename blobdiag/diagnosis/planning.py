@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.rates import Rates
+from blobdiag.model.base import Interval, Metric
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval, Metric, Plan, PlanScenario, PlanTerm
+from blobdiag.model.names import SELF_PLAY, TRAINING
+from blobdiag.model.plan import Plan, PlanScenario, PlanTerm
 
 MINUTES_PER_DAY = 1440
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from blobdiag.model.report import Match, TrainedIteration, TrainingRun
+from blobdiag.model.training import Match, TrainedIteration, TrainingRun
 from blobdiag.render.words import UNKNOWN, count, margin
 
 LEVEL = -0.5

@@ -8,16 +8,15 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 import blobdiag.targets.builtin.own_engine  # noqa: F401
-from blobdiag.measure import session as sessions
-from blobdiag.measure.session import Judgement, Session
+from blobdiag.measure.measurement import Measurement
+from blobdiag.measure.session import Session
 from blobdiag.model.errors import UserError
 from blobdiag.model.evaluation_settings import EvaluationSettings
-from blobdiag.model.figures import figure
 from blobdiag.model.iteration_settings import RunConfiguration
-from blobdiag.model.report import Check, Match, Role, Status
-from blobdiag.render.words import signed
-from blobdiag.targets.builtin.arm import network_of
+from blobdiag.model.training import Match
+from blobdiag.targets.builtin.devices import first_gpu, resolve_auto
 from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.weights import network_of
 from engine.matches.evaluation import Evaluation
 from engine.matches.players import (
     Player,
@@ -29,10 +28,8 @@ from engine.matches.players import (
 )
 from engine.matches.strength import RANDOM, RAW, RULES
 from engine.network.blobnet import BlobNet, InferenceNet, weights_hash, weights_of
-from engine.network.devices import resolve_auto
 from engine.training.run_folder import SUFFIX
 
-COMMAND = "evaluate"
 SEARCH = "search"
 """Without a network."""
 
@@ -47,19 +44,21 @@ class Played:
     """None: it has not ended."""
 
 
-def evaluate(settings: EvaluationSettings) -> int:
-    """Play the matches under the sampler; the exit code.
+def evaluate(settings: EvaluationSettings) -> Measurement:
+    """Play the matches under the sampler.
 
     Raises UserError, in one line, for a player that cannot be had.
     """
     settings = as_trained(settings)
     device = resolve_auto(settings.device)
-    on = "cuda:0" if device == "cuda" else device
+    on = first_gpu(device)
     kept = _kept(settings)
     played: list[Played] = []
+    player = _name(settings.player, settings, kept)
     games = settings.deals * settings.players
 
     def measure(session: Session) -> None:
+        session.matches = lambda: _records(player, played)
         agent = _player(settings.player, settings, kept, on)
         for text in settings.against:
             opponent = _player(text, settings, kept, on)
@@ -72,8 +71,16 @@ def evaluate(settings: EvaluationSettings) -> int:
                 match.evaluation.play(lambda ended: session.show_matches("", ended, games))
             match.seconds = monotonic() - begun
 
-    player = _name(settings.player, settings, kept)
-    return sessions.run(COMMAND, device, settings, measure, lambda _: judge(player, played))
+    return Measurement("evaluate", device, settings, measure)
+
+
+def _records(player: str, played: list[Played]) -> list[Match]:
+    """Each match by the deals that have finished."""
+    return [
+        match_record(player, match.opponent, result, match.seconds)
+        for match in played
+        if (result := match.evaluation.result()) is not None
+    ]
 
 
 def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
@@ -92,59 +99,6 @@ def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
     settings = replace(settings, **values)
     settings.check()
     return settings
-
-
-def judge(player: str, played: list[Played]) -> Judgement:
-    """Each match by its finished deals, with whether it is won, lost or open: a remark."""
-    matches = [
-        match_record(player, match.opponent, result, match.seconds)
-        for match in played
-        if (result := match.evaluation.result()) is not None
-    ]
-    results = "; ".join(f"{_result(match)} against {match.opponent}" for match in matches)
-    return Judgement(
-        headline=f"{player}, points a deal ahead: {results}." if matches else "",
-        checks=[_stronger(match) for match in matches],
-        matches=matches,
-    )
-
-
-def _result(match: Match) -> str:
-    """'+0.52 (+0.35 to +0.69)'."""
-    interval = match.difference.interval
-    between = f" ({interval.low:+.2f} to {interval.high:+.2f})" if interval else ""
-    return signed(match.difference) + between
-
-
-def _stronger(match: Match) -> Check:
-    """Whether the interval excludes that both are level; it never decides the exit code."""
-    interval = match.difference.interval
-    status = Status.INCONCLUSIVE
-    if interval is not None and interval.low > 0:
-        status = Status.PASS
-    elif interval is not None and interval.high < 0:
-        status = Status.FAIL
-    half = None if interval is None else (interval.high - interval.low) / 2
-    return Check(
-        name=f"ahead of {match.opponent}",
-        role=Role.ADVISORY,
-        status=status,
-        expectation="> 0 points a deal, with the whole interval",
-        source="duplicate deals, 95 % interval clustered by deal",
-        observation=f"{_result(match)} by {match.deals:,} deals",
-        evidence=[_deals_for(match, half)] if half and status is Status.INCONCLUSIVE else [],
-        validity=[],
-    )
-
-
-def _deals_for(match: Match, half: float) -> str:
-    """How many deals would tell a difference as large as the one that was seen from none."""
-    seen = abs(match.difference.value or 0.0)
-    if seen < half / 10:
-        return "level, as far as these deals can tell"
-    return f"a difference of {figure(seen)} points would take about " + (
-        f"{round(match.deals * (half / seen) ** 2):,} deals to tell from none"
-    )
 
 
 # -- players ----------------------------------------------------------------------------------

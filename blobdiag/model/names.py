@@ -13,6 +13,27 @@ SELF_PLAY = "self-play"
 TRAINING = "training"
 WARM_UP = "warm-up"
 
+START_UP = "start-up"
+SHUT_DOWN = "shut-down"
+SET_UP = "set-up"
+BARE_NETWORK = "bare network"
+"""The phase in which the network is measured alone, and the metric that comes of it."""
+REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
+WEIGHT_REFRESH, CHECKPOINT = "weight refresh", "checkpoint"
+EVALUATION = "evaluation"
+
+# Metrics of an iteration, or of several.
+EXAMPLES_PER_SECOND = "examples per second"
+GAMES_PLAYED = "games played"
+EXAMPLES_MADE = "examples made"
+EXAMPLES_TRAINED = "examples trained on"
+"""By an engine that chooses itself how often: with repeats."""
+EXAMPLE_USES = "each example trained on"
+ITERATIONS = "iterations measured"
+EVALUATE_EVERY = "iterations between matches"
+MEASURED_SECONDS = "these iterations, measured"
+PROJECTED_SECONDS = "these iterations, projected"
+
 # Series of the machine and of the sampler, in % of all cores and in % of a core.
 HOST_CPU = "host/cpu"
 SAMPLER_CPU = "sampler/cpu"

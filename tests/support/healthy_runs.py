@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scripted_runs import CPU_STAGES, Run
 
-from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.model.report import Block, NetworkRate, Report, Throughput
 from blobdiag.model.report_files import read_report
 

@@ -13,7 +13,7 @@ import numpy as np
 import reports
 from blobdiag.diagnosis.idle import cpu_idle_gaps, idle_gaps
 from blobdiag.diagnosis.planning import plan
-from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.diagnosis.timeline import trace_of
 from blobdiag.model.report import (
     Block,

@@ -43,7 +43,8 @@ from blobdiag.diagnosis.findings.workers import (
     stale_weights,
     train_mode_in_self_play,
 )
-from blobdiag.model.report import Finding, Report
+from blobdiag.model.judgement import Finding
+from blobdiag.model.report import Report
 
 CATALOGUE: dict[str, Callable[[Report], Finding | None]] = {
     "device-not-propagated": device_not_propagated,

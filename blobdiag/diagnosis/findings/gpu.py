@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import (
+from blobdiag.diagnosis.expectations import EXPECTATIONS
+from blobdiag.diagnosis.facts import (
     arm_of,
     bare_rate,
     bare_share,
@@ -15,9 +16,10 @@ from blobdiag.diagnosis.evidence import (
     series,
     stage_shares,
 )
-from blobdiag.diagnosis.expectations import EXPECTATIONS
 from blobdiag.diagnosis.findings.flags import flag, is_built_in
-from blobdiag.model.report import Finding, Gain, Report, Throughput
+from blobdiag.model.judgement import Finding, Gain
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
 
 # The bug report calls 70 % busy; a share of the bare network below 0.35 is starved.
 BUSY_PERCENT = EXPECTATIONS["self-play-gpu"].low or 70.0

@@ -8,7 +8,8 @@ from math import sqrt
 from statistics import median
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import (
+from blobdiag.diagnosis.expectations import EXPECTATIONS
+from blobdiag.diagnosis.facts import (
     arm_of,
     arms,
     asked,
@@ -22,9 +23,10 @@ from blobdiag.diagnosis.evidence import (
     stage_shares,
     windows,
 )
-from blobdiag.diagnosis.expectations import EXPECTATIONS
 from blobdiag.diagnosis.findings.flags import flag
-from blobdiag.model.report import Finding, Gain, Report, Throughput, WorkerRecord
+from blobdiag.model.judgement import Finding, Gain
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput, WorkerRecord
 
 # Where the device is a GPU, threads of PyTorch that never compute do no harm: the cores must be
 # taken up too.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import (
-    SELF_PLAY,
-    TRAINING,
+from blobdiag.diagnosis.facts import (
     asked,
     figure_of,
     self_play_minutes,
@@ -14,7 +12,9 @@ from blobdiag.diagnosis.evidence import (
 )
 from blobdiag.diagnosis.findings.flags import flag
 from blobdiag.diagnosis.idle_owners import holders
-from blobdiag.model.report import Finding, Gain, IdleGap, Report
+from blobdiag.model.judgement import Finding, Gain, IdleGap
+from blobdiag.model.names import SELF_PLAY, TRAINING
+from blobdiag.model.report import Report
 
 # Healthy searches reach 0.99 (design, §3); a public engine with 78 % repeated leaves 0.22.
 COLLAPSED_DISTINCT_SHARE = 0.9

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import arm_of, arms, asked, kind, rate_at, stage_shares
+from blobdiag.diagnosis.facts import arm_of, arms, asked, kind, rate_at, stage_shares
 from blobdiag.diagnosis.findings.flags import flag
-from blobdiag.model.report import Finding, Gain, NetworkRate, Report, Throughput
+from blobdiag.model.judgement import Finding, Gain
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import NetworkRate, Throughput
 
 # Sixteen workers that each evaluate alone see batches of 1 to 20 (design, §5, catalogue). On a
 # GPU so few rows cost as much as hundreds: no measurement is needed to call that a loss.

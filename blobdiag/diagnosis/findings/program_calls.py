@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import kind
+from blobdiag.diagnosis.facts import kind
 from blobdiag.diagnosis.findings.gpu import STARVED_SM_PERCENT
 from blobdiag.diagnosis.findings.host import COSTLY
 from blobdiag.diagnosis.findings.network import SMALL_ROWS, TINY_ROWS_CUDA
@@ -28,7 +28,9 @@ from blobdiag.diagnosis.program import (
     training,
 )
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Finding, Gain, ModuleCalls, ProcessRecord, Program, Report
+from blobdiag.model.judgement import Finding, Gain
+from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
+from blobdiag.model.report import Report
 
 # Fewer calls are a try, or an evaluation, and not what a program spends its time on.
 MIN_CALLS = 1_000

@@ -32,7 +32,10 @@ from blobdiag.diagnosis.program import (
     total,
     uses_gpu,
 )
-from blobdiag.model.report import Finding, Gpu, ProcessRecord, Program, Report
+from blobdiag.model.judgement import Finding
+from blobdiag.model.machine import Gpu
+from blobdiag.model.program import ProcessRecord, Program
+from blobdiag.model.report import Report
 
 # A context takes 300 to 800 MiB of each process (docs of PyTorch and NVIDIA name no figure); so
 # much of a card for contexts alone is what a batch could have had.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import mean, samples
+from blobdiag.diagnosis.facts import mean, samples
 from blobdiag.diagnosis.findings.gpu import BUSY_PERCENT
 from blobdiag.diagnosis.findings.host import (
     GIL_PERCENT,
@@ -30,7 +30,9 @@ from blobdiag.diagnosis.program import (
     steady,
     threads_inside,
 )
-from blobdiag.model.report import Finding, ProcessRecord, Program, Report
+from blobdiag.model.judgement import Finding
+from blobdiag.model.program import ProcessRecord, Program
+from blobdiag.model.report import Report
 
 # So many of a process's threads must be inside calls at once, on average, for them to wait for
 # each other: threads that take turns on purpose come to 1 at most.

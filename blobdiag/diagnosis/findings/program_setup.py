@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.program import Family, is_python, numbered, shortened
-from blobdiag.model.report import Finding, Report
+from blobdiag.model.judgement import Finding
+from blobdiag.model.report import Report
 
 SWITCHED_OFF = {
     "detect_anomaly": "torch.autograd.set_detect_anomaly(False)",

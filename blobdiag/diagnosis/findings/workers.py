@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import combinations
 
 from blobdiag.diagnosis import gains
-from blobdiag.diagnosis.evidence import arms, self_play_minutes
-from blobdiag.model.report import Finding, Report, WorkerRecord
+from blobdiag.diagnosis.facts import arms, self_play_minutes
+from blobdiag.model.judgement import Finding
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import WorkerRecord
 
 # Two workers play the same games when half of their deals are the other's. By chance, in the
 # smallest game (3 players, 1 card: 2 million deals), even 2 of 4 meet once in 10^11 pairs.

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
+from blobdiag.model.names import BIT_MASK
 from blobdiag.sampling.nvidia import gpm
 from blobdiag.sampling.nvidia.gpm import Gpm
 from blobdiag.sampling.nvidia.processes import ProcessTable
 from blobdiag.sampling.nvidia.sample_buffer import SampleBuffer
 from blobdiag.sampling.source import Tier
-from blobdiag.sampling.trace import BIT_MASK
 
 MIB = 2**20
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from blobdiag.model.gpus import instances
 from blobdiag.model.report import Gpu
 
 UNORDERED = (
@@ -55,18 +56,6 @@ def visible(environment: Mapping[str, str], gpus: Sequence[Gpu]) -> Visible:
     return _enumerated(named, gpus, None)._replace(fault=fault)
 
 
-def find(uuid: str, gpus: Sequence[Gpu]) -> Gpu | None:
-    """The device NVML lists under the UUID that CUDA gives, whatever prefix either has.
-
-    CUDA before 12 gives a MIG instance the UUID of its whole GPU: where that has one, it is it.
-    """
-    found = next((gpu for gpu in gpus if _digits(gpu.uuid) == _digits(uuid)), None)
-    if found is None or not found.mig_enabled:
-        return found
-    parts = _instances(found, gpus)
-    return parts[0] if len(parts) == 1 else found
-
-
 def _cuda_order(gpus: Sequence[Gpu], order: str | None) -> tuple[list[Gpu], str | None]:
     """(whole GPUs in CUDA's own order, or else why it is not known and they are in NVML's)."""
     whole = [gpu for gpu in gpus if gpu.mig is None]
@@ -83,7 +72,7 @@ def _enumerated(selected: Sequence[Gpu], gpus: Sequence[Gpu], unordered: str | N
     """What CUDA makes of the selected devices: a MIG instance is alone, and stands for its GPU."""
     parts: list[Gpu] = []
     for gpu in selected:
-        parts += [gpu] if gpu.mig else _instances(gpu, gpus)
+        parts += [gpu] if gpu.mig else instances(gpu, gpus)
     if parts:
         named = selected[0].mig is not None
         certain = named or len(parts) == 1
@@ -157,11 +146,3 @@ def _is_named(gpu: Gpu, entry: str) -> bool:
     part = gpu.mig
     old = f"MIG-{part.parent_uuid}/{part.gpu_instance}/{part.compute_instance}"
     return entry in (gpu.uuid, old)
-
-
-def _instances(gpu: Gpu, gpus: Sequence[Gpu]) -> list[Gpu]:
-    return [part for part in gpus if part.mig and part.mig.parent_uuid == gpu.uuid]
-
-
-def _digits(uuid: str) -> str:
-    return uuid.removeprefix("MIG-").removeprefix("GPU-").lower()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import Arm, check_workload, load_network
-from blobdiag.targets.builtin.iterations import BuiltInCourse
-from blobdiag.targets.builtin.run_folder import KeptRun
+from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.iterations import BuiltInIterations
+from blobdiag.targets.builtin.run_folder import TrainingJob
+from blobdiag.targets.builtin.weights import check_workload, load_network
 from blobdiag.targets.protocol import PhaseMarker
 from engine.game.jit import is_warm
 from engine.matches.evaluation import compile_match_kernels
@@ -35,6 +36,6 @@ class BuiltIn:
         """Self-play on a device. Raises what SelfPlayEngine raises for it."""
         return Arm(settings, self.network, device)
 
-    def course(self, kept: KeptRun, device: str) -> BuiltInCourse:
-        """Iterations on a device. Raises what BuiltInCourse raises."""
-        return BuiltInCourse(kept, self.network, device)
+    def iterations(self, job: TrainingJob, device: str) -> BuiltInIterations:
+        """Iterations on a device. Raises what BuiltInIterations raises."""
+        return BuiltInIterations(job, self.network, device)

@@ -10,27 +10,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
-from blobdiag.diagnosis.rates import EXAMPLES_TRAINED, GAMES_PLAYED
-from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
-from blobdiag.model.report import Block, Metric, SearchHealth, Throughput, WorkerRecord
+from blobdiag.model.base import Metric
+from blobdiag.model.names import EXAMPLES_TRAINED, GAMES_PLAYED, SELF_PLAY, TRAINING, WARM_UP
+from blobdiag.model.selfplay import (
+    AnswersDifference,
+    Block,
+    SearchHealth,
+    Throughput,
+    WorkerRecord,
+)
 from blobdiag.model.settings import FOR_THE_FACTORY, Settings
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.sampling.trace import Trace
-from blobdiag.targets.builtin.arm import BLOCK_SECONDS, ThreadLog
-from blobdiag.targets.builtin.run_folder import KeptRun
+from blobdiag.targets.builtin.devices import worker_devices
+from blobdiag.targets.builtin.run_folder import TrainingJob
+from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
 from blobdiag.targets.external.counting import ForwardCounts
 from blobdiag.targets.external.process import EngineFailed, EngineProcess
 from blobdiag.targets.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Stage, Watch
 from blobdiag.targets.training_rate import training_rate
-from engine.network.devices import worker_devices
-from engine.network.precision import Difference
 
-WARM_UP = "warm-up"
 WARM_UP_SECONDS = 2.0
 """Of play, at least, before a window; longer where no game has finished by then."""
 
 
-class Foreign:
+class ExternalEngine:
     """The engine that `--engine MODULE:FACTORY` names."""
 
     proof_device = None
@@ -41,13 +45,13 @@ class Foreign:
     def prepare(self, phase: PhaseMarker) -> None:
         """Nothing: what the engine needs it does when it is made."""
 
-    def arm(self, settings: Settings, device: str) -> ForeignArm:
+    def arm(self, settings: Settings, device: str) -> ExternalArm:
         """Self-play on a device. Raises DeviceUnavailable."""
-        return ForeignArm(settings, device, ["play"])
+        return ExternalArm(settings, device, ["play"])
 
-    def course(self, kept: KeptRun, device: str) -> ForeignIteration:
+    def iterations(self, job: TrainingJob, device: str) -> ExternalIteration:
         """An iteration on a device. Raises DeviceUnavailable."""
-        return ForeignIteration(kept.settings, device)
+        return ExternalIteration(job.settings, device)
 
 
 class Event(NamedTuple):
@@ -65,7 +69,7 @@ class Played(NamedTuple):
     wanted: int | None = None
 
 
-class ForeignArm:
+class ExternalArm:
     """The engine on one device. It plays in its turns only: between them its processes stand still.
 
     Windows begin and end at moments at which games finish, and so do blocks: what is counted is
@@ -238,23 +242,9 @@ class ForeignArm:
         return None, None
 
     @property
-    def window_seconds(self) -> float:
-        return sum(end - start for start, end in self.windows)
-
-    @property
-    def games_finished(self) -> int:
-        """Within the windows."""
-        return sum(block.games for block in self.blocks())
-
-    @property
     def games_in_all(self) -> int:
         """Since it was started."""
         return sum(games for _, games in self._finished)
-
-    @property
-    def rate(self) -> Metric:
-        """Games per minute over the windows."""
-        return games_per_minute(self.blocks(), None)
 
     def blocks(self) -> list[Block]:
         """The windows, cut into blocks."""
@@ -291,8 +281,8 @@ class ForeignArm:
             games_per_minute=games_per_minute(blocks, None),
             evaluations_per_second=evaluations_per_second(blocks),
             mean_batch=self._counts.mean_batch,
-            games=self.games_finished,
-            window_seconds=self.window_seconds,
+            games=sum(block.games for block in blocks),
+            window_seconds=sum(end - start for start, end in self.windows),
             warm_up_seconds=self.warm_up_seconds,
             blocks=blocks,
             games_counted=True,
@@ -337,17 +327,17 @@ class ForeignArm:
         """Its network cannot be had."""
         return None
 
-    def outputs_differ(self) -> Difference | None:
+    def answers_differ(self) -> AnswersDifference | None:
         """Its network cannot be asked."""
         return None
 
 
-class ForeignIteration:
+class ExternalIteration:
     """A steady stretch of self-play, and one training on what was played."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.settings = settings
-        self.arm = ForeignArm(settings, device, ["play", "train"])
+        self.arm = ExternalArm(settings, device, ["play", "train"])
         self._seconds: float | None = None
         """All of the training took; None until it has ended."""
 
@@ -365,16 +355,13 @@ class ForeignIteration:
         with stage.phase(TRAINING):
             self._seconds = self.arm.train(stage.show_steps)
 
-    def figures(self) -> list[Metric]:
+    def figures(self, trace: Trace) -> list[Metric]:
         """Its rate of training, and counts; none where it did not come to its end."""
         if self._seconds is None:
             return []
         examples = [count for _, count in self.arm.steps]
         rate = training_rate([self.arm.steps], sum(examples) / self._seconds)
         return [rate, *self._facts(examples)]
-
-    def played(self, trace: Trace) -> None:
-        """A single iteration has none to compare a projection with."""
 
     def training_run(self) -> None:
         """It is only measured."""

@@ -12,16 +12,10 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from blobdiag.model.errors import CannotStart
+
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes as a shell has them (POSIX, "Exit Status for Commands")."""
-
-
-class CannotStart(Exception):
-    """The command is not there, or is no program; the text is one line."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
 
 
 def _started(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

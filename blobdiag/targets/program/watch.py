@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic, process_time, sleep
 
-from blobdiag.model.report import Metric
+from blobdiag.model import names
+from blobdiag.model.base import Metric
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.sampler import MachineSource
@@ -41,9 +42,9 @@ class ProgramSource(MachineSource):
 class Watch:
     """Everything that is seen of a program, in memory that does not grow with its hours."""
 
-    def __init__(self, folder: Path, least_idle_seconds: float) -> None:
+    def __init__(self, folder: Path) -> None:
         """`folder` is where the program's processes leave their records."""
-        self.trace = LongTrace(least_idle_seconds)
+        self.trace = LongTrace()
         self.recorder = Recorder(self.trace, ProgramSource)
         self.tree: Tree | None = None
         self.accounts = Accounts(folder)
@@ -105,9 +106,9 @@ class Watch:
         now, cpu, alive = monotonic(), tree.cpu_seconds, tree.alive
         percent = 100 * (cpu - self._totals_cpu) / (now - self._totals_at)
         self._totals_at, self._totals_cpu = now, cpu
-        self.trace.add("program/cpu", "%", now, percent)
-        self.trace.add("program/rss", "MiB", now, sum(process.rss_mib for process in alive))
-        self.trace.add("program/processes", "processes", now, float(len(alive)))
+        self.trace.add(names.PROGRAM_CPU, "%", now, percent)
+        self.trace.add(names.PROGRAM_RSS, "MiB", now, sum(process.rss_mib for process in alive))
+        self.trace.add(names.PROGRAM_PROCESSES, "processes", now, float(len(alive)))
 
     def _follow_busiest(self, tree: Tree) -> None:
         """Sample the busiest: while there is room, then in place of idler ones that ended."""

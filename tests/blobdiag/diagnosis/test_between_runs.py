@@ -10,7 +10,7 @@ import pytest
 from blobdiag.diagnosis.between_runs import Figure, Ratio, Spread, pooled, ratio, spread_of
 from blobdiag.diagnosis.comparison import Change, judge
 from blobdiag.diagnosis.gates import Gate
-from blobdiag.diagnosis.statistics import student
+from blobdiag.model.statistics import student
 from blobdiag.model.report import Status
 
 PAIRS = 600

@@ -6,7 +6,7 @@ import psutil
 import pytest
 from program_runs import run_program
 
-from blobdiag.diagnosis.evidence import mean, stage_shares, windows
+from blobdiag.diagnosis.facts import mean, stage_shares, windows
 from blobdiag.diagnosis.findings import find_all
 from blobdiag.model.report import Report
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobdiag.sampling.nvidia.resolution import finest_metric, shortest_visible_gap
+from blobdiag.sampling.reduction import finest_metric, shortest_visible_gap
 from blobdiag.sampling.trace import BIT_MASK, MOST_POINTS, Samples, Span, Trace
 
 values = st.lists(st.none() | st.floats(-1e6, 1e6), max_size=300)
@@ -102,21 +102,21 @@ def test_half_added_sample_disturbs_no_reader() -> None:
 class TestShortestVisibleGap:
     def test_not_sampled(self) -> None:
         trace = Trace()
-        assert shortest_visible_gap(trace, "GPU-1") is None
+        assert shortest_visible_gap(trace, ["GPU-1"]) is None
         trace.samples["gpu/GPU-1/utilization"] = filled("%", [None, None, 1.0])
-        assert shortest_visible_gap(trace, "GPU-1") is None
+        assert shortest_visible_gap(trace, ["GPU-1"]) is None
 
     def test_utilization_adds_nvmls_longest_window(self) -> None:
         trace = Trace()
         trace.samples["gpu/GPU-1/utilization"] = filled("%", [0.0] * 9, step=0.2)
-        assert shortest_visible_gap(trace, "GPU-1") == pytest.approx(1.2)
-        assert shortest_visible_gap(trace, "GPU-2") is None
+        assert shortest_visible_gap(trace, ["GPU-1"]) == pytest.approx(1.2)
+        assert shortest_visible_gap(trace, ["GPU-2"]) is None
 
     def test_gpm_averages_over_the_sampling_interval(self) -> None:
         trace = Trace()
         trace.samples["gpu/GPU-1/utilization"] = filled("%", [0.0] * 9, step=0.2)
         trace.samples["gpu/GPU-1/sm_activity"] = filled("%", [0.0] * 9, step=0.2)
-        assert shortest_visible_gap(trace, "GPU-1") == pytest.approx(0.4)
+        assert shortest_visible_gap(trace, ["GPU-1"]) == pytest.approx(0.4)
 
     def test_the_drivers_buffer_is_finest_where_it_works(self) -> None:
         trace = Trace()
@@ -137,4 +137,4 @@ class TestShortestVisibleGap:
         samples = filled("%", [0.0] * 9, step=0.2)
         samples.append(samples.times[-1] + 5, 0.0)
         trace.samples["gpu/GPU-1/utilization"] = samples
-        assert shortest_visible_gap(trace, "GPU-1") == pytest.approx(1.2)
+        assert shortest_visible_gap(trace, ["GPU-1"]) == pytest.approx(1.2)

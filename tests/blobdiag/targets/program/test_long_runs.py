@@ -8,11 +8,12 @@ from statistics import fmean
 import pytest
 from watched import account, calls, watched
 
+from blobdiag.model.activity import MOST_STRETCHES
 from blobdiag.model.limits import MOST_EVENTS
 from blobdiag.model.report import MOST_POINTS, Event
 from blobdiag.sampling import long_trace, proc
-from blobdiag.sampling.long_trace import MOST_SERIES, MOST_STRETCHES, LongTrace
-from blobdiag.sampling.nvidia.resolution import shortest_visible_gap
+from blobdiag.sampling.long_trace import MOST_SERIES, LongTrace
+from blobdiag.sampling.reduction import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
 from blobdiag.targets.program import tree
 from blobdiag.targets.program.phases import BUSY, IDLE, find_phases, idle_gaps
@@ -24,7 +25,7 @@ UTILIZATION = "gpu/GPU-1/utilization"
 
 
 def began() -> LongTrace:
-    trace = LongTrace(1.0)
+    trace = LongTrace()
     trace.start = 0.0
     return trace
 
@@ -67,7 +68,7 @@ def test_an_hour_thinned_keeps_means_and_every_idle_stretch() -> None:
     assert lengths == pytest.approx([3.0 - TICK_SECONDS] * 59)
     gaps = idle_gaps(trace, ["GPU-1"], phases, HOUR, 1.0)
     assert len(gaps) == 59, "the last one is not followed by work"
-    assert shortest_visible_gap(trace, "GPU-1") == pytest.approx(1.0 + TICK_SECONDS)
+    assert shortest_visible_gap(trace, ["GPU-1"]) == pytest.approx(1.0 + TICK_SECONDS)
 
 
 def test_of_very_many_idle_stretches_the_longest_are_kept() -> None:

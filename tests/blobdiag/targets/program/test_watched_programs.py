@@ -11,7 +11,7 @@ import psutil
 import pytest
 from watched_runs import PROGRAMS, Run, python, run
 
-from blobdiag.diagnosis.evidence import mean
+from blobdiag.diagnosis.facts import mean
 from blobdiag.diagnosis.findings.host import IDLE_CORES_PERCENT
 from blobdiag.model.report import Status
 

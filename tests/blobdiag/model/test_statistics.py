@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reports
-from blobdiag.diagnosis.statistics import (
+from blobdiag.model.statistics import (
     MIN_ITEMS,
     evaluations_per_second,
     games_per_minute,

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from blobdiag.model.report import Block, Interval, Metric, Throughput
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.selfplay import Block, Throughput
 
 RESAMPLES = 5_000
 MIN_ITEMS = 5
