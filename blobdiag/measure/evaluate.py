@@ -1,47 +1,18 @@
-"""`blobdiag evaluate`: how strong is a network, against others and against players of rules?"""
+"""`blobdiag evaluate`: matches of a network against others and against players of rules."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
-import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.measure.measurement import Measurement
 from blobdiag.measure.session import Session
 from blobdiag.model.errors import UserError
 from blobdiag.model.evaluation_settings import EvaluationSettings
 from blobdiag.model.iteration_settings import RunConfiguration
-from blobdiag.model.training import Match
 from blobdiag.targets.builtin.devices import first_gpu, resolve_auto
-from blobdiag.targets.builtin.matches import match_record
-from blobdiag.targets.builtin.weights import network_of
-from engine.matches.evaluation import Evaluation
-from engine.matches.players import (
-    Player,
-    random_player,
-    raw_player,
-    rollout_player,
-    rule_player,
-    search_player,
-)
-from engine.matches.strength import RANDOM, RAW, RULES
-from engine.network.blobnet import BlobNet, InferenceNet, weights_hash, weights_of
-from engine.training.run_folder import SUFFIX
-
-SEARCH = "search"
-"""Without a network."""
-
-
-@dataclass
-class Played:
-    """A match, as far as it has come."""
-
-    opponent: str
-    evaluation: Evaluation
-    seconds: float | None = None
-    """None: it has not ended."""
+from blobdiag.targets.builtin.match_players import MatchPlayers, OngoingMatch
 
 
 def evaluate(settings: EvaluationSettings) -> Measurement:
@@ -51,36 +22,21 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
     """
     settings = as_trained(settings)
     device = resolve_auto(settings.device)
-    on = first_gpu(device)
-    kept = _kept(settings)
-    played: list[Played] = []
-    player = _name(settings.player, settings, kept)
+    players = MatchPlayers(settings, first_gpu(device))
     games = settings.deals * settings.players
 
     def measure(session: Session) -> None:
-        session.matches = lambda: _records(player, played)
-        agent = _player(settings.player, settings, kept, on)
+        matches: list[OngoingMatch] = []
+        session.matches = lambda: [r for one in matches if (r := one.record()) is not None]
         for text in settings.against:
-            opponent = _player(text, settings, kept, on)
-            match = Played(_name(text, settings, kept), _evaluation(settings, agent, opponent))
-            played.append(match)
-            session.at_work.append(match.evaluation)
-            begun = monotonic()
+            match = players.match(text)
+            matches.append(match)
+            session.at_work.append(match)
             with session.phase(f"against {match.opponent}"):
                 # The phase has the opponent's name.
-                match.evaluation.play(lambda ended: session.show_matches("", ended, games))
-            match.seconds = monotonic() - begun
+                match.play(lambda ended: session.show_matches("", ended, games))
 
     return Measurement("evaluate", device, settings, measure)
-
-
-def _records(player: str, played: list[Played]) -> list[Match]:
-    """Each match by the deals that have finished."""
-    return [
-        match_record(player, match.opponent, result, match.seconds)
-        for match in played
-        if (result := match.evaluation.result()) is not None
-    ]
 
 
 def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
@@ -99,77 +55,3 @@ def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
     settings = replace(settings, **values)
     settings.check()
     return settings
-
-
-# -- players ----------------------------------------------------------------------------------
-
-
-class Kept(NamedTuple):
-    """A network and the file it is from."""
-
-    file: Path
-    network: BlobNet
-
-
-def _kept(settings: EvaluationSettings) -> dict[str, Kept]:
-    """The networks that are asked for, by what names them. Raises UserError."""
-    kept = {}
-    asked = [("CHECKPOINT", settings.player), *(("--against", text) for text in settings.against)]
-    for option, text in asked:
-        if text not in (RANDOM, RULES, SEARCH, RAW):
-            named = f"{option} {text}"
-            file = _file(Path(text), named)
-            kept[text] = Kept(file, network_of(file, named))
-    if settings.player == RAW:
-        raise UserError("CHECKPOINT raw: name a network; --against raw is its own policy")
-    if RAW in settings.against and settings.player not in kept:
-        raise UserError(f"--against raw: {settings.player} has no network of its own")
-    return kept
-
-
-def _file(path: Path, named: str) -> Path:
-    """The file itself; of the folder of a training run its newest network. Raises UserError."""
-    if not path.is_dir():
-        return path
-    networks = sorted((path / "networks").glob(f"*{SUFFIX}"))
-    if not networks:
-        raise UserError(f"{named}: a folder, but none of a training run: no networks/*{SUFFIX}")
-    return networks[-1]
-
-
-def _name(text: str, settings: EvaluationSettings, kept: dict[str, Kept]) -> str:
-    """How the report calls a player; weights by their hash too, since files are overwritten."""
-    depth = f"{settings.determinizations} × {settings.simulations}"
-    if text == SEARCH:
-        return f"search {depth} without a network"
-    if text not in kept:
-        return text
-    hashed = weights_hash(weights_of(kept[text].network))[:8]
-    return f"search {depth} of {kept[text].file.name} ({hashed})"
-
-
-def _player(text: str, settings: EvaluationSettings, kept: dict[str, Kept], on: str) -> Player:
-    """The player, its network on a device. Raises what torch raises where that is not there."""
-    depth = settings.determinizations, settings.simulations
-    if text == RANDOM:
-        return random_player()
-    if text == RULES:
-        return rule_player()
-    if text == SEARCH:
-        return rollout_player(*depth)
-    whose = settings.player if text == RAW else text
-    network = InferenceNet(kept[whose].network.to(on)).eval()
-    return raw_player(network) if text == RAW else search_player(network, *depth)
-
-
-def _evaluation(settings: EvaluationSettings, agent: Player, opponent: Player) -> Evaluation:
-    return Evaluation(
-        agent,
-        opponent,
-        settings.deals,
-        settings.players,
-        settings.cards,
-        seed=settings.seed,
-        threads=settings.threads,
-        lanes=settings.lanes,
-    )

@@ -7,11 +7,9 @@ from contextlib import closing
 from typing import NamedTuple
 
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import Arm
-from blobdiag.targets.builtin.chain import Chain, encoding_seconds, measure
+from blobdiag.targets.builtin.chain import Chain, encoding_seconds, measure, prepared_arm
 from blobdiag.targets.builtin.devices import resolve_auto
 from blobdiag.targets.builtin.weights import check_workload, load_network
-from engine.network.evaluator import compile_kernels
 
 __all__ = ["Chain", "Explained", "check_workload", "explain", "resolve_auto"]
 
@@ -33,8 +31,7 @@ def explain(
 ) -> Explained:
     """Measure for about so many seconds; `on_start` is called with the dtype that is played."""
     network = load_network(settings)
-    compile_kernels()
-    arm = Arm(settings, network, device)
+    arm = prepared_arm(settings, network, device)
     with closing(arm):
         arm.engine.start()
         on_start(arm.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_DEVICE = re.compile(r"(auto|cpu|cuda|meta|mps|xpu)(?::(0|[1-9]\d*))?")
+_DEVICE = re.compile(r"(auto|cpu|cuda|meta|mps|xpu)(?::(0|[1-9][0-9]*))?")
 _WITHOUT_INDEX = ("auto", "cpu", "meta")
 
 

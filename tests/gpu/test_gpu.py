@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from blobdiag.model.report import Report, Status
+from blobdiag.model.base import Status
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from engine.matches.evaluation import Evaluation
 from engine.matches.players import random_player, raw_player

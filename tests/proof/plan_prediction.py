@@ -28,8 +28,9 @@ from rich.table import Table
 
 from blobdiag.cli.plan import broken_rules
 from blobdiag.diagnosis.planning import plan_with
-from blobdiag.diagnosis.rates import START_UP, rates_of
-from blobdiag.model.report import Plan
+from blobdiag.diagnosis.rates import rates_of
+from blobdiag.model.names import START_UP
+from blobdiag.model.plan import Plan
 from blobdiag.model.report_files import read_report
 from engine.network.blobnet import NetworkConfig, build_network
 from engine.network.evaluator import compile_kernels

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from scripted_runs import CPU_STAGES, Run
 
-from blobdiag.model.statistics import evaluations_per_second, games_per_minute
-from blobdiag.model.report import Block, NetworkRate, Report, Throughput
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Block, NetworkRate, Throughput
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 

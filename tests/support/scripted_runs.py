@@ -11,25 +11,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import reports
-from blobdiag.diagnosis.idle import cpu_idle_gaps, idle_gaps
+from blobdiag.diagnosis.idle import idle_gaps
 from blobdiag.diagnosis.planning import plan
-from blobdiag.model.statistics import evaluations_per_second, games_per_minute
-from blobdiag.diagnosis.timeline import trace_of
-from blobdiag.model.report import (
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.machine import Gpu, Machine
+from blobdiag.model.plan import Plan
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import (
     Block,
-    Gpu,
-    Interval,
-    Machine,
-    Metric,
     NetworkRate,
-    Phase,
-    Plan,
     PrecisionProbe,
-    Report,
-    Series,
     Throughput,
     WorkerRecord,
 )
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 
 PARENT = 4_000_000
 START_UP_S, WARM_UP_S = 3.0, 4.0
@@ -337,13 +333,7 @@ def _examples_per_second(rate: float) -> Metric:
 
 def with_idle_gaps(report: Report) -> Report:
     """The report with the gaps that its own series show, as a command would have found them."""
-    trace = trace_of(report)
-    spans = [span for span in trace.spans if span.name in ("self-play", "training")]
-    if report.device == "cpu":
-        pids = {w.pid for w in report.workers} | ({report.pid} if report.pid else set())
-        gaps = cpu_idle_gaps(trace, pids, spans, 1.0)
-    else:
-        gaps = idle_gaps(trace, [gpu.uuid for gpu in report.gpus], spans, 1.0)
+    gaps = idle_gaps(report, [gpu.uuid for gpu in report.gpus])
     return report.model_copy(update={"idle_gaps": gaps})
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from scripted_nvml import ScriptedNvml
 
-from blobdiag.model.report import Gpu
+from blobdiag.model.machine import Gpu
 from blobdiag.sampling.sampler import MachineSource
 from blobdiag.sampling.source import Reading, Tier
 

@@ -8,17 +8,11 @@ from typing import Any
 import numpy as np
 
 import reports
-from blobdiag.model.report import (
-    Gpu,
-    IdleGap,
-    Machine,
-    ModuleCalls,
-    Phase,
-    ProcessRecord,
-    Program,
-    Report,
-    Series,
-)
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.machine import Gpu, Machine
+from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
 from blobdiag.targets.program.records import Inside
 
 UUID = reports.UUID

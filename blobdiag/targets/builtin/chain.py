@@ -13,6 +13,7 @@ from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.records import search_health
 from engine.game.encoding import StateEncoder
 from engine.network.blobnet import BlobNet, InferenceNet
+from engine.network.evaluator import compile_kernels
 from engine.network.precision import probe_games
 from engine.selfplay.telemetry import subtract_tallies
 
@@ -48,6 +49,12 @@ class Chain(NamedTuple):
     @property
     def games_per_minute(self) -> float:
         return 60 * median(self.played) / self.evaluations_per_game
+
+
+def prepared_arm(settings: Settings, network: BlobNet, device: str) -> Arm:
+    """Self-play on a device, its kernels compiled, its workers not started."""
+    compile_kernels()
+    return Arm(settings, network, device)
 
 
 def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str, float], int]:

@@ -24,7 +24,9 @@ import torch
 from command_line import in_process
 
 import reports
-from blobdiag.model.report import SCHEMA_VERSION, Check, Report, Status
+from blobdiag.model.base import Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.report import SCHEMA_VERSION, Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.formats import Format, text_of
 from blobdiag.render.html import page

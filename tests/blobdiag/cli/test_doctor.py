@@ -10,7 +10,7 @@ import pytest
 from blobdiag.cli import doctor as module
 from blobdiag.cli.doctor import doctor
 from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
-from blobdiag.model.report import Gpu, MigInstance
+from blobdiag.model.machine import Gpu, MigInstance
 from blobdiag.sampling import cuda_facts
 from blobdiag.sampling.cuda_facts import Facts, collect
 

@@ -14,20 +14,15 @@ from blobdiag.cli.plan import Games, Wanted, capacity_plan, plan
 from blobdiag.diagnosis.electricity import energy_of, watts
 from blobdiag.diagnosis.planning import plan_with
 from blobdiag.diagnosis.rates import rates_of
+from blobdiag.model.base import Interval, Metric
 from blobdiag.model.capacity import CapacityPlan, MachinePlan
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import (
-    Event,
-    Interval,
-    Metric,
-    Phase,
-    PlanTerm,
-    Report,
-    Series,
-    Throughput,
-    Validity,
-)
+from blobdiag.model.judgement import Validity
+from blobdiag.model.plan import PlanTerm
+from blobdiag.model.recorded import Event, Phase, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import write_report
+from blobdiag.model.selfplay import Throughput
 
 STEADY = Validity(rule="steady rate", observed="± 2%", needed="within ± 10%", ok=True)
 UNSTEADY = STEADY.model_copy(update={"observed": "± 14%", "ok": False})

@@ -15,7 +15,10 @@ import reports
 from blobdiag.diagnosis.comparison import Comparison, compare
 from blobdiag.diagnosis.gates import FIGURES, Gate
 from blobdiag.diagnosis.report_figures import figures
-from blobdiag.model.report import Event, Finding, Report, Series, Status, Validity
+from blobdiag.model.base import Status
+from blobdiag.model.judgement import Finding, Validity
+from blobdiag.model.recorded import Event, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import write_report
 
 REFERENCE = Path(__file__).parents[3] / "reports" / "reference"

@@ -10,8 +10,8 @@ import pytest
 from blobdiag.diagnosis.between_runs import Figure, Ratio, Spread, pooled, ratio, spread_of
 from blobdiag.diagnosis.comparison import Change, judge
 from blobdiag.diagnosis.gates import Gate
+from blobdiag.model.base import Status
 from blobdiag.model.statistics import student
-from blobdiag.model.report import Status
 
 PAIRS = 600
 WITHIN = 0.01

@@ -15,8 +15,11 @@ from sick_runs import SICK, sick_runs
 import reports
 from blobdiag.diagnosis.findings import CATALOGUE, find_all
 from blobdiag.diagnosis.findings.host import least_slope
-from blobdiag.model.report import Finding, Hold, Report, Series
+from blobdiag.model.judgement import Finding
+from blobdiag.model.recorded import Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Hold
 
 REFERENCE = Path(__file__).parents[3] / "reports" / "reference"
 FEW_REPORTS = settings(deadline=None, max_examples=30)

@@ -11,10 +11,13 @@ from torch.profiler import ProfilerActivity, profile
 
 import reports
 from blobdiag.diagnosis import memory
+from blobdiag.diagnosis.gpu_processes import MOST_CONTEXT_MIB
 from blobdiag.diagnosis.memory import Search, Shape, batch_rows, memory_of, shape_of
 from blobdiag.model.capacity import Memory
-from blobdiag.model.report import Gpu, Machine, Report, Series
-from blobdiag.sampling.nvidia.processes import MIB, MOST_CONTEXT_MIB
+from blobdiag.model.machine import Gpu, Machine
+from blobdiag.model.recorded import Series
+from blobdiag.model.report import Report
+from blobdiag.sampling.nvidia.processes import MIB
 from engine.game import encoding, rules
 from engine.network import blobnet as network
 from engine.network import evaluator

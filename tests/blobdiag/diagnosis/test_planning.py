@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blobdiag.diagnosis.planning import plan, report_scenarios
-from blobdiag.model.report import Interval, Metric, Plan
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.plan import Plan
 
 
 def _rate(name: str, value: float, interval: Interval | None = None) -> Metric:

@@ -9,7 +9,9 @@ from watched import calls, on_gpu, process, training, watched
 from watched_programs import HEALTHY, SICK
 
 from blobdiag.diagnosis.findings import CATALOGUE, PROGRAM_CATALOGUE, find_all
-from blobdiag.model.report import Finding, ProcessRecord, Report
+from blobdiag.model.judgement import Finding
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.report import Report
 
 CASES = [(cause, name) for cause, programs in SICK.items() for name in programs]
 EVERYTHING = [*HEALTHY.values(), *(SICK[cause][name] for cause, name in CASES)]

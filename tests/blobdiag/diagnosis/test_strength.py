@@ -8,7 +8,8 @@ import pytest
 
 import reports
 from blobdiag.diagnosis.strength import heads, levels, rows, spent
-from blobdiag.model.report import Report, TrainingRun
+from blobdiag.model.report import Report
+from blobdiag.model.training import TrainingRun
 from blobdiag.render.html import page
 from blobdiag.render.learning_curve import curve_panels, learning_curve
 

@@ -15,10 +15,12 @@ import safetensors.numpy
 import torch
 from command_line import in_process
 
+import reports
 from blobdiag.cli import evaluate as command
-from blobdiag.measure.evaluate import judge
+from blobdiag.diagnosis.commands.evaluate import judge
+from blobdiag.model.base import Status
 from blobdiag.model.evaluation_settings import USED
-from blobdiag.model.report import Report, Status
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.html import page
 from blobdiag.render.markdown import document
@@ -224,5 +226,5 @@ def test_the_interval_is_students() -> None:
 
 
 def test_nothing_played_is_no_judgement() -> None:
-    judged = judge("a", [])
-    assert (judged.headline, judged.matches, judged.checks) == ("", [], [])
+    judged = judge(reports.minimal(command="evaluate"))
+    assert (judged.headline, judged.checks) == ("", [])

@@ -11,11 +11,14 @@ from blobdiag.cli.options import options
 from blobdiag.diagnosis.findings import CATALOGUE
 from blobdiag.model import faults as injections
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import Hold, Report
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Hold
 from blobdiag.model.settings import Settings
 from blobdiag.sampling.host import usable_cores
-from blobdiag.targets.builtin.arm import Arm, hold_records, injection_of, load_network
+from blobdiag.targets.builtin.arm import Arm, injection_of
+from blobdiag.targets.builtin.stacks import hold_records
+from blobdiag.targets.builtin.weights import load_network
 from engine.network.precision import choose_dtype
 from engine.selfplay import faults
 from engine.selfplay.stacks import Place

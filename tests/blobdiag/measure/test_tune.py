@@ -10,14 +10,16 @@ from typing import Any, cast
 import pytest
 from command_line import in_process
 
+from blobdiag.cli.explaining import chain_table, stage_table
 from blobdiag.measure import explain, tune
-from blobdiag.measure.explain import Chain, chain_table, stage_table
-from blobdiag.measure.tune import Candidate, Sweep, candidates, lane_grid
+from blobdiag.measure.explain import Chain
+from blobdiag.measure.tune import Candidate, Sweep
 from blobdiag.model.errors import UserError
 from blobdiag.model.report_files import read_report
 from blobdiag.model.settings import Settings
 from blobdiag.store.tuned import Tuned, load_tuned, save_tuned, tuned_file, with_tuned
 from blobdiag.targets.builtin import probing
+from blobdiag.targets.builtin.sweep import candidates, lane_grid
 from engine.network.blobnet import NetworkConfig, build_network
 
 SMALL = [

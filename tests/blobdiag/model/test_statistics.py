@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reports
+from blobdiag.model.selfplay import Block
 from blobdiag.model.statistics import (
     MIN_ITEMS,
     evaluations_per_second,
@@ -13,7 +14,6 @@ from blobdiag.model.statistics import (
     rate,
     speed_ratio,
 )
-from blobdiag.model.report import Block
 
 
 @pytest.mark.parametrize("items", [5, 20])

@@ -13,7 +13,9 @@ from markdown_it import MarkdownIt
 
 import reports
 from blobdiag.diagnosis.verdict import verdict
-from blobdiag.model.report import Check, Metric, Report, Role, Status
+from blobdiag.model.base import Metric, Role, Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.formats import Format, text_of
 

@@ -17,18 +17,13 @@ from sick_runs import SICK
 
 import reports
 from blobdiag.cli.report_show import html
-from blobdiag.model.report import (
-    Event,
-    Gpu,
-    Hold,
-    IdleGap,
-    MigInstance,
-    Phase,
-    Report,
-    Series,
-    Status,
-)
+from blobdiag.model.base import Status
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.machine import Gpu, MigInstance
+from blobdiag.model.recorded import Event, Phase, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, read_report, write_report
+from blobdiag.model.selfplay import Hold
 from blobdiag.render.html import page
 
 LIMIT = 1_500_000

@@ -12,8 +12,11 @@ from rich.console import Console
 
 import reports
 from blobdiag.cli.report_list import list_reports
-from blobdiag.model.report import Machine, Metric, Report, TrainingRun
+from blobdiag.model.base import Metric
+from blobdiag.model.machine import Machine
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, write_report
+from blobdiag.model.training import TrainingRun
 from blobdiag.render.index import markdown, read_folders, table
 
 ROOT = Path(__file__).parents[3]

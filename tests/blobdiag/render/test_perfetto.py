@@ -16,7 +16,9 @@ from trace_events import violations
 
 import reports
 from blobdiag.cli.report_trace import trace
-from blobdiag.model.report import Event, IdleGap, Phase, Report, Series
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.recorded import Event, Phase, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, read_report, write_report
 from blobdiag.render.perfetto import chrome_trace, trace_text
 

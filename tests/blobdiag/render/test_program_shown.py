@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 from watched import calls, on_gpu, process, training, watched
 
+from blobdiag.diagnosis.commands.run import program_checks
 from blobdiag.diagnosis.comparison import compare
-from blobdiag.diagnosis.program_checks import program_checks
-from blobdiag.model.report import Metric, ProcessRecord, Report
+from blobdiag.model.base import Metric
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.report import Report
 from blobdiag.render import diff, index, junit, markdown, terminal
 from blobdiag.render.html import page
 from blobdiag.render.perfetto import chrome_trace

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_runs import Run
 
-from blobdiag.model.report import Phase
+from blobdiag.model.recorded import Phase
 from blobdiag.render.plots import stacked
 from blobdiag.render.tracks import (
     FEWEST_POINTS,

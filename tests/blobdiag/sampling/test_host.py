@@ -325,7 +325,7 @@ class TestIdentity:
         )
         import torch
 
-        from blobdiag.model.report import Software
+        from blobdiag.model.machine import Software
 
         seen = Software.model_validate_json(answer.stdout)
         assert seen.torch == torch.__version__

@@ -10,9 +10,10 @@ import pynvml
 import pytest
 from scripted_nvml import ScriptedNvml, Turns
 
+from blobdiag.model.clock_reasons import throttle_reasons
 from blobdiag.sampling.nvidia import errors as nvml_errors
 from blobdiag.sampling.nvidia import gpm as module
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml, throttle_reasons
+from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import Tier
 
 

@@ -9,22 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sessions import new_session
 
 from blobdiag.cli.options import options
-from blobdiag.measure.session import Session
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import SearchHealth
+from blobdiag.model.selfplay import SearchHealth
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import (
-    BLOCK_SECONDS,
-    Arm,
-    ThreadLog,
-    check_workload,
-    load_network,
-    search_health,
-)
-from blobdiag.targets.builtin.engine import BuiltIn
+from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.iterations import Timeline
+from blobdiag.targets.builtin.records import search_health
+from blobdiag.targets.builtin.weights import check_workload, load_network
+from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
 from engine.search.lanes import TALLY
 from engine.selfplay.telemetry import Progress, ThreadProgress
 
@@ -120,7 +115,7 @@ def test_what_lies_between_two_windows_is_not_counted(arm: Arm) -> None:
     assert [block.games for block in arm.blocks()] == [0, 1, 2]
     assert sum(block.evaluations for block in arm.blocks()) == 200 + 50
     assert arm.games_in_windows == [10, 20, 30]
-    assert arm.window_seconds == pytest.approx(3)
+    assert arm.throughput().window_seconds == pytest.approx(3)
 
 
 def test_threads_and_a_replaced_worker_add_up(arm: Arm) -> None:
@@ -304,7 +299,7 @@ def progress(at: float, games: int, settled: bool) -> Progress:
 
 def timeline(arm: Arm) -> Timeline:
     settings = arm.settings
-    return Timeline(Session("iteration", "cpu", settings, BuiltIn(settings)), arm)
+    return Timeline(new_session(settings), arm)
 
 
 def test_the_steady_stretch_ends_before_lanes_run_empty() -> None:

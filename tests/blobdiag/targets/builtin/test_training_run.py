@@ -22,15 +22,17 @@ import pytest
 import reports
 from blobdiag.cli.options import options
 from blobdiag.diagnosis.rates import rates_of
+from blobdiag.model.base import Metric
 from blobdiag.model.errors import UserError
 from blobdiag.model.iteration_settings import RunConfiguration, RunSettings
-from blobdiag.model.report import Metric, Phase, Report
+from blobdiag.model.recorded import Phase
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.html import page
 from blobdiag.sampling.trace import Span, Trace
-from blobdiag.targets.builtin.arm import load_network
-from blobdiag.targets.builtin.iterations import LONGEST_MEASURED, MOST_MEASURED, BuiltInCourse
-from blobdiag.targets.builtin.run_folder import KeptRun, kept_run
+from blobdiag.targets.builtin.iterations import LONGEST_MEASURED, MOST_MEASURED, BuiltInIterations
+from blobdiag.targets.builtin.run_folder import TrainingJob, training_job
+from blobdiag.targets.builtin.weights import load_network
 from engine.network.blobnet import weights_hash, weights_of
 from engine.search.lanes import TALLY, SearchConfig
 from engine.training.checkpoint import read_arrays, write_arrays
@@ -299,7 +301,7 @@ def test_what_cannot_be_gone_on_with_is_one_line_and_stays_as_it_is(
     settings = run_settings(folder, **{"iterations": 999} | changes)
     with (
         pytest.raises(UserError, match=words) as caught,
-        kept_run(settings),
+        training_job(settings),
     ):
         pass
     assert len(str(caught.value).splitlines()) == 1
@@ -312,7 +314,7 @@ def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> Non
     with (
         RunFolder(tmp_path),
         pytest.raises(UserError, match=rf"in use by another process \(pid {os.getpid()}\)"),
-        kept_run(run_settings(tmp_path, resume=False)),
+        training_job(run_settings(tmp_path, resume=False)),
     ):
         pass
 
@@ -320,7 +322,7 @@ def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> Non
 def test_what_is_of_the_machine_may_change(trained: Trained, tmp_path: Path) -> None:
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     settings = run_settings(folder, iterations=999, lanes=9)
-    with kept_run(settings) as kept:
+    with training_job(settings) as kept:
         assert (kept.settings.lanes, kept.settings.workers) == (9, 1)
         assert (kept.settings.games, kept.settings.iterations) == (24, 999)
         assert kept.training_dtype == "float32"
@@ -435,7 +437,7 @@ def test_a_full_disk_ends_the_run_in_one_line(small_disk: Path, tmp_path: Path) 
 def test_a_long_training_keeps_the_measurement_of_its_newest_iterations(tmp_path: Path) -> None:
     settings = run_settings(tmp_path, device="cpu", network="32-2-4-64", workers=1)
     network = load_network(settings)
-    course, trace = BuiltInCourse(KeptRun(settings), network, "cpu"), Trace()
+    course, trace = BuiltInIterations(TrainingJob(settings), network, "cpu"), Trace()
     arm = course.arm
     record = IterationResult(None, [], TrainingResult(0, 0, 0.0, []))  # type: ignore[arg-type]
     course._begun.append(100.0)

@@ -19,10 +19,12 @@ import psutil
 import pytest
 
 from blobdiag.cli.options import options
+from blobdiag.model.base import Status
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import Check, Report, Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
-from blobdiag.targets.external.engine import ForeignArm
+from blobdiag.targets.external.engine import ExternalArm
 from blobdiag.targets.external.process import EngineFailed, EngineProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="--engine needs Linux")
@@ -386,7 +388,7 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr("blobdiag.targets.external.engine.WARM_UP_SECONDS", 0.5)
     settings = options(device="cpu", engine="engine.random_play:Pool", min_seconds=0.5)
-    arms = [ForeignArm(settings, "cpu", ["play"]) for _ in range(2)]
+    arms = [ExternalArm(settings, "cpu", ["play"]) for _ in range(2)]
     watched = set[int]()
     try:
         for arm in arms:
@@ -413,7 +415,7 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [pid for pid in watched if psutil.pid_exists(pid) and runs_on(psutil.Process(pid))]
 
 
-def cpu_seconds(arm: ForeignArm) -> float:
+def cpu_seconds(arm: ExternalArm) -> float:
     """Of all processes of an engine, that stands still."""
     assert arm._process is not None
     time.sleep(0.02)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from blobdiag.model.report import ModuleCalls
+from blobdiag.model.program import ModuleCalls
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.records import Inside, read_marks, read_records
 

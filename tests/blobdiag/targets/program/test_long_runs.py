@@ -8,15 +8,17 @@ from statistics import fmean
 import pytest
 from watched import account, calls, watched
 
+import reports
+from blobdiag.diagnosis.program_idle import program_gaps
 from blobdiag.model.activity import MOST_STRETCHES
 from blobdiag.model.limits import MOST_EVENTS
-from blobdiag.model.report import MOST_POINTS, Event
+from blobdiag.model.recorded import MOST_POINTS, Event
 from blobdiag.sampling import long_trace, proc
 from blobdiag.sampling.long_trace import MOST_SERIES, LongTrace
 from blobdiag.sampling.reduction import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
 from blobdiag.targets.program import tree
-from blobdiag.targets.program.phases import BUSY, IDLE, find_phases, idle_gaps
+from blobdiag.targets.program.phases import BUSY, IDLE, find_phases
 from blobdiag.targets.program.process_records import process_records
 from blobdiag.targets.program.tree import MOST_ENDED, Tree
 
@@ -66,7 +68,7 @@ def test_an_hour_thinned_keeps_means_and_every_idle_stretch() -> None:
     # From the first sample of 0 to the last, though points are 3.2 s apart by now.
     lengths = [s.end - s.start for s in phases.spans[:-1] if s.name == IDLE and s.end is not None]
     assert lengths == pytest.approx([3.0 - TICK_SECONDS] * 59)
-    gaps = idle_gaps(trace, ["GPU-1"], phases, HOUR, 1.0)
+    gaps = program_gaps(reports.of_program(trace, phases, ["GPU-1"], HOUR))
     assert len(gaps) == 59, "the last one is not followed by work"
     assert shortest_visible_gap(trace, ["GPU-1"]) == pytest.approx(1.0 + TICK_SECONDS)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from watched import account, calls, watched
 
-from blobdiag.diagnosis.program_checks import program_checks
-from blobdiag.model.report import Status
+from blobdiag.diagnosis.commands.run import program_checks
+from blobdiag.model.base import Status
 from blobdiag.targets.program import process_counts as module
 from blobdiag.targets.program.environment import environment
 from blobdiag.targets.program.process_counts import Accounts

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import ModuleCalls
+from blobdiag.model.program import ModuleCalls
 from blobdiag.sampling import proc
 from blobdiag.targets.program.expected import expected_device
 from blobdiag.targets.program.process_records import (

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+import reports
+from blobdiag.diagnosis.program_idle import program_gaps
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.trace import Span
-from blobdiag.targets.program.phases import BUSY, IDLE, MOST_PHASES, find_phases, idle_gaps, marked
+from blobdiag.targets.program.phases import BUSY, IDLE, MOST_PHASES, find_phases, marked
 from blobdiag.targets.program.progress import add_progress, rates
 from blobdiag.targets.program.records import Mark
 
 
 def trace_of(**utilization: str) -> LongTrace:
     """GPUs by UUID; a letter is 0.2 s: # busy, . idle, ? not known."""
-    trace = LongTrace(1.0)
+    trace = LongTrace()
     trace.start = 0.0
     values = {"#": 90.0, ".": 0.0, "?": None}
     for uuid, letters in utilization.items():
@@ -80,15 +82,14 @@ def test_of_very_many_phases_the_longest_stay() -> None:
 def test_gaps_lie_between_work_or_within_the_marked_phases() -> None:
     trace = trace_of(A="........####........####" + "." * 8)
     phases = find_phases([], trace, ["A"], 6.4)
-    trace.spans = phases.spans
-    (gap,) = idle_gaps(trace, ["A"], phases, 6.4, 1.0)
+    (gap,) = program_gaps(reports.of_program(trace, phases, ["A"], 6.4))
     assert (gap.device, gap.phase) == ("A", f"{BUSY} → {BUSY}") or gap.phase == IDLE
     assert (gap.start_s, gap.end_s) == (pytest.approx(2.4), pytest.approx(3.8))
     phases = find_phases([Mark("self-play", 1, 0.0, 6.4)], trace, ["A"], 6.4)
-    trace.spans = phases.spans
-    gaps = idle_gaps(trace, ["A"], phases, 6.4, 1.0)
-    assert [gap.phase for gap in gaps] == ["self-play"] * 3
-    assert idle_gaps(trace, ["A"], phases, 6.4, 2.0) == []
+    report = reports.of_program(trace, phases, ["A"], 6.4)
+    assert [gap.phase for gap in program_gaps(report)] == ["self-play"] * 3
+    longer = report.model_copy(update={"configuration": {"expect": "idle-gap=..2"}})
+    assert program_gaps(longer) == []
 
 
 def test_counters_become_rates_of_the_run_and_of_a_phase() -> None:

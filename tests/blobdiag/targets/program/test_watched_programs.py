@@ -13,7 +13,7 @@ from watched_runs import PROGRAMS, Run, python, run
 
 from blobdiag.diagnosis.facts import mean
 from blobdiag.diagnosis.findings.host import IDLE_CORES_PERCENT
-from blobdiag.model.report import Status
+from blobdiag.model.base import Status
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 

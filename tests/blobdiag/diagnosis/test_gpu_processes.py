@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from blobdiag.sampling.nvidia.processes import MOST_CONTEXT_MIB, listed, owners
+import reports
+from blobdiag.diagnosis.gpu_processes import MOST_CONTEXT_MIB, listed, owners
 from blobdiag.sampling.trace import Trace
 
 WORKERS = {31: 2000.0, 32: 2000.0, 30: 100.0}
@@ -57,5 +58,6 @@ def test_listed_within_the_windows_also_of_unknown_memory() -> None:
         trace.add(f"gpu/GPU-1/process/{pid}/memory", "MiB", time, memory)
         trace.add(f"gpu/GPU-2/process/{pid + 100}/memory", "MiB", time, memory)
     trace.add("gpu/GPU-1/process/8/sm_utilization", "%", 2, 50.0)
-    assert listed(trace, "GPU-1", [(0, 3)]) == {5: 30.0, 6: None}
-    assert listed(trace, "GPU-1", []) == {}
+    report = reports.of_trace(trace)
+    assert listed(report, "GPU-1", [(0, 3)]) == {5: 30.0, 6: None}
+    assert listed(report, "GPU-1", []) == {}
