@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from blobdiag import __version__
+from blobdiag.model import names
 from blobdiag.model.report import Machine, Software
 from blobdiag.sampling.cgroup import cgroup_cpu_quota, cpu_limit, lines
 from blobdiag.sampling.source import Reading, Tier
@@ -28,14 +29,16 @@ GIB = 2**30
 
 
 class HostReader:
-    """Whole-system CPU and the processes it was told to watch.
+    """CPU load of the whole system, and the load of the processes passed to `watch`.
 
     - HOST: `host/cpu` in % of all cores of the host (a container's quota is not considered);
-      `process/<pid>/cpu` in % of one core since the previous reading, `rss` MiB, `threads`.
+      `process/<pid>/cpu` in % of one core since the previous reading, `rss`, `threads`.
     - SLOW: `process/<pid>/voluntary_switches` and `involuntary_switches`: context switches of all
       threads now alive, counted from their start. `cgroup/throttled_periods`: CPU periods in
-      which this process's control group had used up its quota, and `cgroup/throttled_seconds`
-      it stood still, both counted from the group's start.
+      which this process's control group had used up its quota, and `cgroup/throttled_seconds`:
+      time it was stopped for that, both counted from the group's start.
+
+    Units are those of `names.unit`.
     """
 
     def __init__(self) -> None:
@@ -60,7 +63,7 @@ class HostReader:
     def read(self, tier: Tier) -> Iterator[Reading]:
         """Read one tier; a process that vanished is dropped and becomes an event."""
         if tier is Tier.HOST:
-            yield Reading("host/cpu", "%", psutil.cpu_percent())
+            yield Reading(names.HOST_CPU, psutil.cpu_percent())
             yield from self._read_each(self._load)
         elif tier is Tier.SLOW:
             yield from self._read_each(self._switches)
@@ -75,11 +78,11 @@ class HostReader:
         counters = self._cpu_limit.throttling() if self._cpu_limit else None
         if counters is None:
             reason = "the kernel does not count it" if self._cpu_limit else "no CPU quota is set"
-            names = ("cgroup/throttled_periods", "cgroup/throttled_seconds")
-            self.unsupported |= dict.fromkeys(names, reason)
+            series = (names.THROTTLED_PERIODS, names.THROTTLED_SECONDS)
+            self.unsupported |= dict.fromkeys(series, reason)
             return
-        yield Reading("cgroup/throttled_periods", "periods", counters.periods)
-        yield Reading("cgroup/throttled_seconds", "s", counters.seconds)
+        yield Reading(names.THROTTLED_PERIODS, counters.periods)
+        yield Reading(names.THROTTLED_SECONDS, counters.seconds)
 
     def _read_each(self, read: Callable[[psutil.Process], list[Reading]]) -> Iterator[Reading]:
         for pid, process in list(self._processes.items()):
@@ -90,29 +93,29 @@ class HostReader:
                 self._events.append(f"process {pid} ended")
             except psutil.AccessDenied:
                 del self._processes[pid]
-                self.unsupported[f"process/{pid}"] = "access denied by the operating system"
+                series = (names.process(pid, metric) for metric in names.PROCESS_UNITS)
+                self.unsupported |= dict.fromkeys(series, "access denied by the operating system")
 
     def _load(self, process: psutil.Process) -> list[Reading]:
-        prefix = f"process/{process.pid}"
         with process.oneshot():
             # A zombie still answers, with zeros.
             if process.status() == psutil.STATUS_ZOMBIE:
                 raise psutil.ZombieProcess(process.pid)
             return [
-                Reading(f"{prefix}/cpu", "%", process.cpu_percent()),
-                Reading(f"{prefix}/rss", "MiB", process.memory_info().rss / MIB),
-                Reading(f"{prefix}/threads", "threads", float(process.num_threads())),
+                Reading(names.process(process.pid, "cpu"), process.cpu_percent()),
+                Reading(names.process(process.pid, "rss"), process.memory_info().rss / MIB),
+                Reading(names.process(process.pid, "threads"), float(process.num_threads())),
             ]
 
     def _switches(self, process: psutil.Process) -> list[Reading]:
-        prefix = f"process/{process.pid}"
         voluntary, involuntary = _context_switches(process)
-        readings = [Reading(f"{prefix}/voluntary_switches", "switches", voluntary)]
+        series = names.process(process.pid, "involuntary_switches")
+        readings = [Reading(names.process(process.pid, "voluntary_switches"), voluntary)]
         if psutil.WINDOWS:
-            reason = "Windows does not tell voluntary and involuntary switches apart"
-            self.unsupported[f"{prefix}/involuntary_switches"] = reason
+            reason = "Windows counts voluntary and involuntary switches together"
+            self.unsupported[series] = reason
         else:
-            readings.append(Reading(f"{prefix}/involuntary_switches", "switches", involuntary))
+            readings.append(Reading(series, involuntary))
         return readings
 
 

@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection, wait
 from time import monotonic
 from typing import Any, NamedTuple
 
+from blobdiag.model import names
 from blobdiag.model.report import Gpu
 from blobdiag.sampling.host import HostReader, other_gpu
 from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
@@ -117,7 +118,7 @@ def _sample(connection: Connection, source: Source) -> None:
         due = _due(last, tick)
         samples = [sample for tier in due for sample in _stamped(source.read(tier))]
         if Tier.SLOW in due:
-            samples.append(("sampler/cpu", "%", monotonic(), cost.percent()))
+            samples.append((names.SAMPLER_CPU, names.PERCENT, monotonic(), cost.percent()))
         now, events = source.unsupported, source.take_events()
         news = None if now == told else now
         connection.send(Batch(samples, news, events, *cost.total(), not running))
@@ -130,8 +131,8 @@ def _due(last: int, now: int) -> list[Tier]:
 
 
 def _stamped(readings: Iterator[Reading]) -> Iterator[tuple[str, str, float, float | None]]:
-    for name, unit, value, time in readings:
-        yield name, unit, monotonic() if time is None else time, value
+    for name, value, time in readings:
+        yield name, names.unit(name), monotonic() if time is None else time, value
 
 
 class _Orders:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from blobdiag.model import names
 from blobdiag.sampling.nvidia.devices import Device, list_devices, told
 from blobdiag.sampling.nvidia.errors import LOST, NEVER, NO_NVML, NOTHING
 from blobdiag.sampling.nvidia.queries import Answer, Query, queries
@@ -55,19 +56,18 @@ class NvmlReader:
     """The GPUs of this machine and their MIG instances, their handles fetched once.
 
     `gpus` are in NVML's order, which is not CUDA's (see `visible`), each followed by its MIG
-    instances. Metrics, all under `gpu/<uuid>/`:
+    instances. Metrics, all under `gpu/<uuid>/`, in the units of `names.GPU_UNITS`:
 
-    - FAST: `utilization` % (share of NVML's averaging window in which a kernel ran),
-      `memory_utilization` %, `memory_used` MiB (the driver's own reserve included) and, from
-      Hopper on, `sm_activity`, `sm_occupancy`, `tensor_activity`, `dram_activity` in %, averaged
-      over the time since the previous reading.
-    - SLOW: `utilization_samples` % (the driver's own buffer of finer samples, with their times),
-      `power` W, `sm_clock` and `memory_clock` MHz, `temperature` °C, `clocks_event_reasons` (bit
-      mask), `energy` mJ since the driver was loaded, `pcie_generation` and `pcie_width` (lanes)
-      of the link as it is now.
-    - PROCESSES: `processes` (count), `process/<pid>/memory` MiB, `process/<pid>/sm_utilization`
-      and their sum `process_utilization` %; in a container the PIDs may be the host's (see
-      `processes.owners`). `pcie_sent` and `pcie_received` MiB/s over 20 ms, one GPU at a time.
+    - FAST: `utilization` (share of NVML's averaging window in which a kernel ran),
+      `memory_utilization`, `memory_used` (the driver's own reserve included) and, from Hopper on,
+      `sm_activity`, `sm_occupancy`, `tensor_activity`, `dram_activity`, averaged over the time
+      since the previous reading.
+    - SLOW: `utilization_samples` (the driver's own buffer of finer samples, with their times),
+      `power`, `sm_clock` and `memory_clock`, `temperature`, `clocks_event_reasons`, `energy` since
+      the driver was loaded, `pcie_generation` and `pcie_width` of the link as it is now.
+    - PROCESSES: `processes` (count), `process/<pid>/memory`, `process/<pid>/sm_utilization` and
+      their sum `process_utilization`; in a container the PIDs may be the host's. `pcie_sent` and
+      `pcie_received` over 20 ms, one GPU at a time.
     """
 
     def __init__(self, nvml: Any) -> None:
@@ -115,14 +115,14 @@ class NvmlReader:
         told(self._nvml, self._nvml.nvmlShutdown)
 
     def _ask(self, device: Device, query: Query) -> Iterator[Reading]:
-        prefix = f"gpu/{device.gpu.uuid}/"
-        if all(prefix + metric in self._never for metric, _ in query.metrics):
+        uuid = device.gpu.uuid
+        if all(names.gpu(uuid, metric) in self._never for metric in query.metrics):
             return
         for answer in self._answers(device, query):
-            name = prefix + answer.metric
+            name = names.gpu(uuid, answer.metric)
             value = self._judge(device, name, answer.value)
             if name not in self._never:
-                yield Reading(name, answer.unit, value, answer.time)
+                yield Reading(name, value, answer.time)
 
     def _answers(self, device: Device, query: Query) -> Iterable[Answer]:
         if device.lost is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from blobdiag.model import names
 from blobdiag.sampling import host
 from blobdiag.sampling.cgroup import CpuLimit, Throttling, cgroup_cpu_quota, cpu_limit
 from blobdiag.sampling.host import HostReader, container, usable_cores
@@ -64,12 +65,14 @@ class TestReader:
         seconds = time.monotonic() - start
         used = psutil.Process(child.pid).cpu_times().user - before
         # As busy as its own clock says, which other load on this machine may make less than 100.
-        assert values[f"process/{child.pid}/cpu"] == pytest.approx(100 * used / seconds, abs=25)
-        assert values[f"process/{child.pid}/cpu"] > 5
-        assert values[f"process/{child.pid}/threads"] == 2
+        assert values[names.process(child.pid, "cpu")] == pytest.approx(
+            100 * used / seconds, abs=25
+        )
+        assert values[names.process(child.pid, "cpu")] > 5
+        assert values[names.process(child.pid, "threads")] == 2
         rss = psutil.Process(child.pid).memory_info().rss / 2**20
-        assert values[f"process/{child.pid}/rss"] == pytest.approx(rss, rel=0.2)
-        assert 0 < (values["host/cpu"] or 0) <= 100
+        assert values[names.process(child.pid, "rss")] == pytest.approx(rss, rel=0.2)
+        assert 0 < (values[names.HOST_CPU] or 0) <= 100
 
     def test_first_meaningless_zero_of_psutil_is_not_recorded(
         self, monkeypatch: pytest.MonkeyPatch
@@ -81,20 +84,20 @@ class TestReader:
         reader = HostReader()
         reader.watch([os.getpid()])
         values = read(reader, Tier.HOST)
-        assert values["host/cpu"] == 37.5
-        assert values[f"process/{os.getpid()}/cpu"] == 88.0
+        assert values[names.HOST_CPU] == 37.5
+        assert values[names.process(os.getpid(), "cpu")] == 88.0
 
     def test_process_objects_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
         reader = HostReader()
         reader.watch([os.getpid()])
         monkeypatch.setattr(psutil, "Process", None)
         reader.watch([os.getpid()])
-        assert f"process/{os.getpid()}/rss" in read(reader, Tier.HOST)
+        assert names.process(os.getpid(), "rss") in read(reader, Tier.HOST)
 
     def test_switches_of_all_threads_are_counted(self) -> None:
         reader = HostReader()
         reader.watch([os.getpid()])
-        name = f"process/{os.getpid()}/voluntary_switches"
+        name = names.process(os.getpid(), "voluntary_switches")
         before = read(reader, Tier.SLOW)[name] or 0.0
         done = threading.Event()
 
@@ -110,7 +113,7 @@ class TestReader:
         done.set()
         thread.join()
         assert (after[name] or 0.0) >= before + 40
-        assert (after[f"process/{os.getpid()}/involuntary_switches"] or 0.0) >= 0
+        assert (after[names.process(os.getpid(), "involuntary_switches")] or 0.0) >= 0
 
     def test_vanished_process_is_an_event(self, child: subprocess.Popen[bytes]) -> None:
         reader = HostReader()
@@ -118,8 +121,8 @@ class TestReader:
         child.kill()
         child.wait()
         values = read(reader, Tier.HOST)
-        assert not any(name.startswith(f"process/{child.pid}/") for name in values)
-        assert f"process/{os.getpid()}/cpu" in values
+        assert not any(names.parse(name).pid == child.pid for name in values)
+        assert names.process(os.getpid(), "cpu") in values
         assert reader.take_events() == [f"process {child.pid} ended"]
         read(reader, Tier.HOST)
         assert reader.take_events() == []
@@ -131,7 +134,7 @@ class TestReader:
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert psutil.Process(child.pid).memory_info().rss == 0, "it would read as a zero"
-        assert read(reader, Tier.HOST).keys() == {"host/cpu"}
+        assert read(reader, Tier.HOST).keys() == {names.HOST_CPU}
         assert reader.take_events() == [f"process {child.pid} ended"]
 
     def test_process_gone_before_it_is_watched(self, child: subprocess.Popen[bytes]) -> None:
@@ -148,8 +151,8 @@ class TestReader:
         reader = HostReader()
         reader.watch([os.getpid()])
         monkeypatch.setattr(psutil.Process, "num_threads", deny)
-        assert read(reader, Tier.HOST).keys() == {"host/cpu"}
-        assert "access denied" in reader.unsupported[f"process/{os.getpid()}"]
+        assert read(reader, Tier.HOST).keys() == {names.HOST_CPU}
+        assert "access denied" in reader.unsupported[names.process(os.getpid(), "cpu")]
 
 
 class TestQuota:
@@ -240,14 +243,14 @@ class TestThrottling:
     def test_reader_gives_counts_or_a_reason(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        names = {"cgroup/throttled_periods", "cgroup/throttled_seconds"}
+        series = {names.THROTTLED_PERIODS, names.THROTTLED_SECONDS}
         (tmp_path / "cpu.stat").write_text(self.V2)
         for limit, values in ((CpuLimit(1.5, tmp_path / "cpu.stat"), {7.0, 2.5}), (None, set())):
             monkeypatch.setattr(host, "cpu_limit", lambda limit=limit: limit)
             reader = HostReader()
             seen = read(reader, Tier.SLOW)
-            assert {seen[name] for name in names & seen.keys()} == values
-            assert names & reader.unsupported.keys() == (set() if values else names)
+            assert {seen[name] for name in series & seen.keys()} == values
+            assert series & reader.unsupported.keys() == (set() if values else series)
 
 
 class TestOtherGpu:

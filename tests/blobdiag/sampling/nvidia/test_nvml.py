@@ -10,6 +10,7 @@ import pynvml
 import pytest
 from scripted_nvml import ScriptedNvml, Turns
 
+from blobdiag.model import names
 from blobdiag.sampling.nvidia import errors as nvml_errors
 from blobdiag.sampling.nvidia import gpm as module
 from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml, throttle_reasons
@@ -30,14 +31,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def read(reader: NvmlReader, tier: Tier, gpu: int = 0) -> dict[str, float | None]:
-    prefix = f"gpu/{reader.gpus[gpu].uuid}/"
-    return {
-        r.name.removeprefix(prefix): r.value for r in reader.read(tier) if r.name.startswith(prefix)
-    }
+    readings = ((names.parse(reading.name), reading.value) for reading in reader.read(tier))
+    return {name.metric: value for name, value in readings if name.gpu == reader.gpus[gpu].uuid}
 
 
 def reason(reader: NvmlReader, metric: str) -> str | None:
-    return reader.unsupported.get(f"gpu/{reader.gpus[0].uuid}/{metric}")
+    return reader.unsupported.get(names.gpu(reader.gpus[0].uuid, metric))
 
 
 def test_handles_are_fetched_once() -> None:

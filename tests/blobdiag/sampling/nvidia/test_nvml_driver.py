@@ -16,6 +16,8 @@ import pynvml
 import pytest
 from scripted_driver import LIBRARY, MIG_UUID, NEEDS_DRIVER, UUIDS, driver, gpu, instance
 
+from blobdiag.model import names
+
 pytestmark = NEEDS_DRIVER
 
 # Forks itself for every scenario, so that the imports are paid once.
@@ -81,7 +83,7 @@ FUNCTIONS = {
     "nvmlDeviceGetProcessUtilization": {"process_utilization"},
 }
 PROCESSES = "nvmlDeviceGetComputeRunningProcesses_v3"
-METRICS = set().union(*FUNCTIONS.values()) | {"processes"}
+METRICS = set(names.GPU_UNITS)
 BUSY = {"pid": 4242, "memory": 812, "sm": 40}
 
 
@@ -92,7 +94,7 @@ class Seen:
         self.gpus = answer["gpus"]
         self.versions = answer["versions"]
         self.events = answer["events"]
-        prefix = f"gpu/{uuid}/"
+        prefix = names.gpu(uuid, "")
         self.reasons = {
             name.removeprefix(prefix): reason
             for name, reason in answer["unsupported"].items()
@@ -147,6 +149,10 @@ def one(**changes: Any) -> dict[str, Any]:
 def failing(code: int, function: str = "*", **when: Any) -> dict[str, Any]:
     error = {"function": function, "code": code, **when}
     return one(processes=[BUSY]) | {"errors": [error]}
+
+
+def test_every_metric_is_read_by_a_function() -> None:
+    assert set().union(*FUNCTIONS.values()) | {"processes"} == METRICS
 
 
 def test_what_the_library_says_arrives(tmp_path: Path) -> None:
@@ -211,7 +217,7 @@ def test_transient_error_passes(tmp_path: Path) -> None:
     read = seen(tmp_path, failing(999, "nvmlDeviceGetPowerUsage", **error), 0.0, 0.7, 1.0)
     assert [values["power"] for values in read.rounds] == [350.5, None, 350.5]
     assert read.reasons == {}
-    assert read.events == [f"NVIDIA Scripted H1: Unknown Error (gpu/{UUIDS[0]}/power)"]
+    assert read.events == [f"NVIDIA Scripted H1: Unknown Error ({names.gpu(UUIDS[0], 'power')})"]
 
 
 def test_a_lost_gpu_leaves_the_other_alone(tmp_path: Path) -> None:

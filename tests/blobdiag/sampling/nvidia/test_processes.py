@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blobdiag.model import names
 from blobdiag.sampling.nvidia.processes import MOST_CONTEXT_MIB, listed, owners
 from blobdiag.sampling.trace import Trace
 
@@ -54,8 +55,8 @@ class TestByMemory:
 def test_listed_within_the_windows_also_of_unknown_memory() -> None:
     trace = Trace(start=0)
     for time, pid, memory in [(1, 5, 10.0), (2, 5, 30.0), (9, 5, 99.0), (2, 6, None), (9, 7, 1.0)]:
-        trace.add(f"gpu/GPU-1/process/{pid}/memory", "MiB", time, memory)
-        trace.add(f"gpu/GPU-2/process/{pid + 100}/memory", "MiB", time, memory)
-    trace.add("gpu/GPU-1/process/8/sm_utilization", "%", 2, 50.0)
+        trace.add(names.gpu_process("GPU-1", pid, "memory"), "MiB", time, memory)
+        trace.add(names.gpu_process("GPU-2", pid + 100, "memory"), "MiB", time, memory)
+    trace.add(names.gpu_process("GPU-1", 8, "sm_utilization"), "%", 2, 50.0)
     assert listed(trace, "GPU-1", [(0, 3)]) == {5: 30.0, 6: None}
     assert listed(trace, "GPU-1", []) == {}

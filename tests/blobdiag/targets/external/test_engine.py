@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from blobdiag.cli.options import options
+from blobdiag.model import names
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import Check, Report, Status
 from blobdiag.model.report_files import read_report
@@ -116,7 +117,8 @@ def test_compare_counts_the_games_of_three_workers(runs: dict[str, Run]) -> None
     assert sum(block.games for block in cpu.blocks) == cpu.games
     assert sum(block.seconds for block in cpu.blocks) == pytest.approx(cpu.window_seconds)
     assert cpu.warm_up_seconds >= 2
-    processes = [s.name for s in run.report.series if re.fullmatch(r"process/\d+/cpu", s.name)]
+    series = [names.parse(series.name) for series in run.report.series]
+    processes = [name for name in series if name.pid is not None and name.metric == "cpu"]
     assert len(processes) >= 5, "ours, the engine's and its three workers'"
 
 

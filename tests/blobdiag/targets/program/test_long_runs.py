@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from watched import account, calls, watched
 
+from blobdiag.model import names
 from blobdiag.model.limits import MOST_EVENTS
 from blobdiag.model.report import MOST_POINTS, Event
 from blobdiag.sampling import long_trace, proc
@@ -20,7 +21,7 @@ from blobdiag.targets.program.process_records import process_records
 from blobdiag.targets.program.tree import MOST_ENDED, Tree
 
 HOUR = 3600.0
-UTILIZATION = "gpu/GPU-1/utilization"
+UTILIZATION = names.utilization("GPU-1")
 
 
 def began() -> LongTrace:
@@ -35,7 +36,7 @@ def sample(trace: LongTrace, since: float, until: float, series: int = 20) -> No
         time = tick * TICK_SECONDS
         trace.add(UTILIZATION, "%", time, 0.0 if time % 60 >= 57 else 80.0)
         for number in range(series - 1):
-            trace.add(f"gpu/GPU-1/metric {number}", "W", time, float(tick % 100))
+            trace.add(names.gpu("GPU-1", f"metric {number}"), "W", time, float(tick % 100))
         trace.absorb()
 
 
@@ -88,14 +89,18 @@ def test_of_very_many_idle_stretches_the_longest_are_kept() -> None:
 def test_series_of_processes_that_ended_are_dropped_but_for_those_kept() -> None:
     trace = began()
     for pid in (11, 12):
-        trace.add(f"process/{pid}/cpu", "%", 1.0, 50.0)
-        trace.add(f"gpu/GPU-1/process/{pid}/memory", "MiB", 1.0, 500.0)
-    trace.add("host/cpu", "%", 1.0, 50.0)
+        trace.add(names.process(pid, "cpu"), "%", 1.0, 50.0)
+        trace.add(names.gpu_process("GPU-1", pid, "memory"), "MiB", 1.0, 500.0)
+    trace.add(names.HOST_CPU, "%", 1.0, 50.0)
     trace.absorb()
     trace.forget_processes(10.0, set())
     assert len(trace.samples) == 5, "they may only be late"
     trace.forget_processes(100.0, {12})
-    assert set(trace.samples) == {"process/12/cpu", "gpu/GPU-1/process/12/memory", "host/cpu"}
+    assert set(trace.samples) == {
+        names.process(12, "cpu"),
+        names.gpu_process("GPU-1", 12, "memory"),
+        names.HOST_CPU,
+    }
 
 
 def test_a_report_s_series_are_bounded_together() -> None:
@@ -115,7 +120,7 @@ def test_a_whole_report_is_bounded() -> None:
     trace = began()
     for number in range(MOST_SERIES):
         for tick in range(400):
-            trace.add(f"gpu/GPU-12345678-1234/metric {number}", "W", tick / 3, tick / 7)
+            trace.add(names.gpu("GPU-12345678-1234", f"metric {number}"), "W", tick / 3, tick / 7)
     trace.absorb()
     histogram = {1 << size: 123_456_789 for size in range(20)}
     kinds = [calls(number=n + 1, batch_histogram=histogram) for n in range(128)]

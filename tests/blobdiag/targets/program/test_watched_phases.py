@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blobdiag.model import names
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.trace import Span
 from blobdiag.targets.program.phases import BUSY, IDLE, MOST_PHASES, find_phases, idle_gaps, marked
@@ -18,7 +19,7 @@ def trace_of(**utilization: str) -> LongTrace:
     values = {"#": 90.0, ".": 0.0, "?": None}
     for uuid, letters in utilization.items():
         for number, letter in enumerate(letters):
-            trace.add(f"gpu/{uuid}/utilization", "%", number * 0.2, values[letter])
+            trace.add(names.utilization(uuid), names.PERCENT, number * 0.2, values[letter])
     trace.absorb()
     return trace
 

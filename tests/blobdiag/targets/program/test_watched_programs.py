@@ -13,6 +13,7 @@ from watched_runs import PROGRAMS, Run, python, run
 
 from blobdiag.diagnosis.evidence import mean
 from blobdiag.diagnosis.findings.host import IDLE_CORES_PERCENT
+from blobdiag.model import names
 from blobdiag.model.report import Status
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
@@ -81,7 +82,7 @@ def test_nothing_is_found_in_a_healthy_pool_of_forked_workers(tmp_path: Path) ->
 @pytest.mark.slow  # a neighbour on the cores hides what is looked for
 def test_threads_that_share_a_network_share_a_core(tmp_path: Path) -> None:
     threads = run(tmp_path, python("threads_gil.py", "--seconds", "5", "--threads", "8"))
-    host = mean(threads.report, ["host/cpu"], [(0.0, threads.report.seconds)])
+    host = mean(threads.report, [names.HOST_CPU], [(0.0, threads.report.seconds)])
     if host is not None and host > IDLE_CORES_PERCENT:
         pytest.skip("others keep the cores busy: the lock cannot be told from them")
     assert threads.found == {"gil-bound-threads"}
