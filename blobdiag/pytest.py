@@ -25,8 +25,8 @@ import pytest
 
 from blobdiag.diagnosis import timeline
 from blobdiag.model.report import Gpu, Metric
+from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.nvidia.energy import energy
-from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 

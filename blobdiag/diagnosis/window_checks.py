@@ -21,11 +21,11 @@ from blobdiag.diagnosis.verdict import (
     with_validity,
 )
 from blobdiag.measure.session import Session
+from blobdiag.model.clock_reasons import throttle_reasons
+from blobdiag.model.gpus import find
 from blobdiag.model.report import Check, IdleGap, Metric, Throughput, Validity
 from blobdiag.sampling.host import usable_cores
-from blobdiag.sampling.nvidia.nvml import throttle_reasons
 from blobdiag.sampling.nvidia.processes import listed, owners
-from blobdiag.sampling.nvidia.visible import find
 from blobdiag.targets.protocol import Arm
 from engine.network.devices import memory_reserved
 

@@ -30,6 +30,7 @@ from blobdiag.measure.interrupts import (
     time_limit,
 )
 from blobdiag.model.errors import UserError
+from blobdiag.model.gpus import find
 from blobdiag.model.limits import kept_events, kept_gaps
 from blobdiag.model.report import (
     Check,
@@ -59,7 +60,6 @@ from blobdiag.render.live import LiveView, Reading, console_on_stderr
 from blobdiag.sampling.host import machine, software
 from blobdiag.sampling.nvidia.processes import listed
 from blobdiag.sampling.nvidia.resolution import shortest_visible_gap
-from blobdiag.sampling.nvidia.visible import find
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.summary import energies, ordinals, sampler_cost, why_unordered
 from blobdiag.sampling.trace import Span, Trace

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from blobdiag.model.report import Gpu, Metric
+from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.nvidia.energy import energy
-from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 

@@ -13,14 +13,6 @@ from blobdiag.sampling.nvidia.errors import LOST, NEVER, NO_NVML, NOTHING
 from blobdiag.sampling.nvidia.queries import Answer, Query, queries
 from blobdiag.sampling.source import Reading, Tier
 
-# The software power cap (0x04) is left out: a busy card at its limit is as fast as it gets.
-_THROTTLE = {
-    0x08: "hardware slowdown",
-    0x20: "thermal slowdown (software)",
-    0x40: "thermal slowdown (hardware)",
-    0x80: "power brake",
-}
-
 
 class NvmlUnavailable(Exception):
     """There is no NVIDIA GPU to read here; the message is one line that says why."""
@@ -42,14 +34,6 @@ def open_nvml(binding: Any = None) -> NvmlReader:
     except BaseException:
         told(nvml, nvml.nvmlShutdown)
         raise
-
-
-def throttle_reasons(mask: float) -> list[str]:
-    """The reasons in a clocks event mask that mean the GPU was slowed down.
-
-    Idle, application clocks and sync boost are no throttling (NVML, nvmlClocksEventReasons).
-    """
-    return [text for bit, text in _THROTTLE.items() if int(mask) & bit]
 
 
 class NvmlReader:

@@ -13,7 +13,7 @@ from scripted_nvml import ScriptedNvml, Turns
 from blobdiag.model import names
 from blobdiag.sampling.nvidia import errors as nvml_errors
 from blobdiag.sampling.nvidia import gpm as module
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml, throttle_reasons
+from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import Tier
 
 
@@ -151,20 +151,6 @@ class TestGpm:
         open_nvml(binding).close()
         assert binding.calls["nvmlGpmSampleFree"] == 2
         assert binding.calls["nvmlShutdown"] == 1
-
-
-def test_throttle_reasons_leave_out_idle_and_application_clocks() -> None:
-    normal = (
-        pynvml.nvmlClocksEventReasonGpuIdle
-        | pynvml.nvmlClocksEventReasonApplicationsClocksSetting
-        | pynvml.nvmlClocksEventReasonSwPowerCap  # a busy card at its limit
-    )
-    assert throttle_reasons(normal) == []
-    slow = (
-        pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
-        | pynvml.nvmlClocksEventReasonHwThermalSlowdown
-    )
-    assert throttle_reasons(float(normal | slow)) == ["thermal slowdown (hardware)", "power brake"]
 
 
 def test_codes_are_those_of_the_binding() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from blobdiag.model.gpus import find
 from blobdiag.model.report import Gpu, MigInstance
-from blobdiag.sampling.nvidia.visible import UNORDERED, WHICH_INSTANCE, Visible, find, visible
+from blobdiag.model.visible_gpus import UNORDERED, WHICH_INSTANCE, Visible, visible
 
 # NVML lists a before b; on the PCI bus b comes first.
 A = Gpu(uuid="GPU-aaaaaaaa-1111", name="H", pci_bus_id="00000000:65:00.0", mig_enabled=False)

@@ -14,18 +14,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from blobdiag.model.gpus import instances_of
 from blobdiag.model.report import Gpu
 
 UNORDERED = (
     "CUDA_DEVICE_ORDER is not PCI_BUS_ID: CUDA puts the fastest GPU first and does not "
     "define the order of the others"
 )
-NO_BUS_IDS = "the driver does not tell the PCI bus IDs that CUDA orders GPUs by"
+NO_BUS_IDS = "the driver does not report the PCI bus IDs by which CUDA orders GPUs"
 WHICH_INSTANCE = "CUDA shows one MIG instance, which of several it does not define: name one"
 
 
 class Visible(NamedTuple):
-    """What CUDA sees. `uuids[i]` is cuda:i; None where `reason` says why it cannot be told."""
+    """What CUDA sees. `uuids[i]` is cuda:i; None where `reason` says why it is not known."""
 
     uuids: list[str] | None
     reason: str | None = None
@@ -55,18 +56,6 @@ def visible(environment: Mapping[str, str], gpus: Sequence[Gpu]) -> Visible:
     return _enumerated(named, gpus, None)._replace(fault=fault)
 
 
-def find(uuid: str, gpus: Sequence[Gpu]) -> Gpu | None:
-    """The device NVML lists under the UUID that CUDA gives, whatever prefix either has.
-
-    CUDA before 12 gives a MIG instance the UUID of its whole GPU: where that has one, it is it.
-    """
-    found = next((gpu for gpu in gpus if _digits(gpu.uuid) == _digits(uuid)), None)
-    if found is None or not found.mig_enabled:
-        return found
-    parts = _instances(found, gpus)
-    return parts[0] if len(parts) == 1 else found
-
-
 def _cuda_order(gpus: Sequence[Gpu], order: str | None) -> tuple[list[Gpu], str | None]:
     """(whole GPUs in CUDA's own order, or else why it is not known and they are in NVML's)."""
     whole = [gpu for gpu in gpus if gpu.mig is None]
@@ -83,7 +72,7 @@ def _enumerated(selected: Sequence[Gpu], gpus: Sequence[Gpu], unordered: str | N
     """What CUDA makes of the selected devices: a MIG instance is alone, and stands for its GPU."""
     parts: list[Gpu] = []
     for gpu in selected:
-        parts += [gpu] if gpu.mig else _instances(gpu, gpus)
+        parts += [gpu] if gpu.mig else instances_of(gpu, gpus)
     if parts:
         named = selected[0].mig is not None
         certain = named or len(parts) == 1
@@ -123,7 +112,7 @@ def _kind(value: str) -> str:
 
 
 def _can_be_checked(kind: str, gpus: Sequence[Gpu]) -> bool:
-    """Whether NVML lists what names of this kind stand for: MIG needs a driver that tells."""
+    """Whether NVML lists what names of this kind stand for: MIG needs a driver that reports it."""
     return bool(gpus) and (kind != "MIG-" or all(g.mig or g.mig_enabled is not None for g in gpus))
 
 
@@ -157,11 +146,3 @@ def _is_named(gpu: Gpu, entry: str) -> bool:
     part = gpu.mig
     old = f"MIG-{part.parent_uuid}/{part.gpu_instance}/{part.compute_instance}"
     return entry in (gpu.uuid, old)
-
-
-def _instances(gpu: Gpu, gpus: Sequence[Gpu]) -> list[Gpu]:
-    return [part for part in gpus if part.mig and part.mig.parent_uuid == gpu.uuid]
-
-
-def _digits(uuid: str) -> str:
-    return uuid.removeprefix("MIG-").removeprefix("GPU-").lower()
