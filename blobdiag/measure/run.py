@@ -156,7 +156,7 @@ class _Run:
             with suppress(OSError):  # it was told of where it went wrong first
                 self._watch.read_inside()
             if self._lost_sight:
-                self._watch.accounts.lose_sight()
+                self._watch.accounts.mark_incomplete()
             return self._publish(self._teller.report(ending, self._settings.judge))
 
     def _until_its_end(self, command: Command) -> Ending:

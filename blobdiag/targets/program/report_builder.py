@@ -138,7 +138,7 @@ class Teller:
         told, watch = self._assignment, self._watch
         seen = [] if watch.tree is None else list(watch.tree)
         records, left_out = process_records(
-            seen, watch.accounts.insides, watch.accounts.ended, told.injected, watch.trace.start
+            seen, watch.accounts.processes, watch.accounts.ended, told.injected, watch.trace.start
         )
         code = None if ending is None else ending.returncode
         return Program(

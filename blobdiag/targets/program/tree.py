@@ -24,7 +24,7 @@ YOUNGEST_S = 0.2
 
 
 @dataclass
-class Seen:
+class ProgramProcess:
     """One process of the program, as it was last seen."""
 
     pid: int
@@ -62,8 +62,8 @@ class Tree:
         self.ended_cpu_seconds = 0.0
         """Of all that ended."""
         self._mark = mark
-        self._alive: dict[int, Seen] = {}
-        self._ended: list[Seen] = []
+        self._alive: dict[int, ProgramProcess] = {}
+        self._ended: list[ProgramProcess] = []
         self._others: set[int] = set()
         """PIDs of the last scan that are not the program's: they are not asked again."""
         self._changing: set[int] = set()
@@ -71,10 +71,10 @@ class Tree:
         environment for a moment, and are asked again."""
 
     @property
-    def alive(self) -> list[Seen]:
+    def alive(self) -> list[ProgramProcess]:
         return list(self._alive.values())
 
-    def __iter__(self) -> Iterator[Seen]:
+    def __iter__(self) -> Iterator[ProgramProcess]:
         """All that are told of, in order of their start."""
         yield from sorted([*self._ended, *self._alive.values()], key=lambda p: p.started)
 
@@ -114,7 +114,7 @@ class Tree:
                 self._changing.add(pid)
             if environment is None or environment.get(name) != value:
                 return False
-        process = Seen(
+        process = ProgramProcess(
             pid=pid,
             start_ticks=stat.start_ticks,
             parent_pid=stat.parent_pid,
@@ -125,7 +125,7 @@ class Tree:
         self._update(process, stat, now)
         return True
 
-    def _update(self, process: Seen, stat: proc.Stat, now: float) -> None:
+    def _update(self, process: ProgramProcess, stat: proc.Stat, now: float) -> None:
         process.cpu_seconds = stat.cpu_seconds
         process.rss_mib = stat.rss_mib
         process.peak_rss_mib = max(process.peak_rss_mib, stat.rss_mib)
@@ -134,7 +134,7 @@ class Tree:
             _look_at(process)
             process.looked_at = now
 
-    def _end(self, process: Seen, stat: proc.Stat | None, now: float) -> None:
+    def _end(self, process: ProgramProcess, stat: proc.Stat | None, now: float) -> None:
         """`stat` is that of the zombie, if it still is one: it knows the last CPU time."""
         if stat is not None and stat.start_ticks == process.start_ticks:
             process.cpu_seconds = stat.cpu_seconds
@@ -149,7 +149,7 @@ class Tree:
             del self._ended[MOST_ENDED:]
 
 
-def _look_at(process: Seen) -> None:
+def _look_at(process: ProgramProcess) -> None:
     """Read what may change when it runs another program or loads a library."""
     pid = process.pid
     process.arguments = proc.arguments(pid) or process.arguments

@@ -9,10 +9,10 @@ from blobdiag.model.report import Metric
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.sampler import MachineSource
-from blobdiag.targets.program.process_counts import Accounts
+from blobdiag.targets.program.process_counts import CountsFolder
 from blobdiag.targets.program.progress import add_progress
 from blobdiag.targets.program.signals import be_witness
-from blobdiag.targets.program.tree import Seen, Tree
+from blobdiag.targets.program.tree import ProgramProcess, Tree
 
 MOST_FOLLOWED = 12
 """Processes that have series of their own; all others are in the totals."""
@@ -46,8 +46,8 @@ class Watch:
         self.trace = LongTrace(least_idle_seconds)
         self.recorder = Recorder(self.trace, ProgramSource)
         self.tree: Tree | None = None
-        self.accounts = Accounts(folder)
-        self._followed: dict[int, Seen] = {}
+        self.accounts = CountsFolder(folder)
+        self._followed: dict[int, ProgramProcess] = {}
         self._read_at = self._totals_at = self._totals_cpu = 0.0
         self._cpu_before = 0.0
 
@@ -77,11 +77,11 @@ class Watch:
         self.trace.absorb()
 
     @property
-    def alive(self) -> list[Seen]:
+    def alive(self) -> list[ProgramProcess]:
         """The program's processes, as last looked at."""
         return [] if self.tree is None else self.tree.alive
 
-    def stragglers(self) -> list[Seen]:
+    def stragglers(self) -> list[ProgramProcess]:
         """The processes that outlive the command, which has ended."""
         assert self.tree is not None
         deadline = monotonic() + STRAGGLER_SECONDS
@@ -120,7 +120,7 @@ class Watch:
             self._followed[process.pid] = process
             self.recorder.watch([process.pid])
 
-    def _make_room(self, process: Seen) -> bool:
+    def _make_room(self, process: ProgramProcess) -> bool:
         ended = [p for p in self._followed.values() if not p.alive]
         idlest = min(ended, key=lambda p: p.cpu_seconds, default=None)
         if idlest is None or idlest.cpu_seconds >= process.cpu_seconds:

@@ -19,7 +19,7 @@ import torch
 
 from blobdiag.model.report import ModuleCalls
 from blobdiag.targets.program.environment import INJECTED, environment
-from blobdiag.targets.program.records import Inside, read_marks, read_records
+from blobdiag.targets.program.records import ProcessCounts, read_records
 
 NETWORK = """
 import json, os, signal, sys, threading, weakref
@@ -59,8 +59,7 @@ class Run:
             text=True,
             timeout=60,
         )
-        self.processes = read_records(self.records)
-        self.marks = read_marks(self.records)
+        self.processes, self.marks = read_records(self.records)
 
     @property
     def said(self) -> Any:
@@ -68,8 +67,8 @@ class Run:
         assert self.done.returncode == 0, self.done.stderr
         return json.loads(self.done.stdout.splitlines()[-1])
 
-    def process(self, pid: int) -> Inside:
-        [found] = [inside for inside in self.processes if inside.pid == pid]
+    def process(self, pid: int) -> ProcessCounts:
+        [found] = [counts for counts in self.processes if counts.pid == pid]
         return found
 
 
@@ -83,10 +82,10 @@ def program(tmp_path: Path) -> Callable[..., Run]:
     return run
 
 
-def calls(inside: Inside, **traits: object) -> list[ModuleCalls]:
+def calls(counts: ProcessCounts, **traits: object) -> list[ModuleCalls]:
     return [
         kind
-        for kind in inside.modules
+        for kind in counts.modules
         if all(getattr(kind, name) == value for name, value in traits.items())
     ]
 
@@ -189,9 +188,9 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_outermost_call_is_counted_and_no_other(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    assert not [kind for kind in inside.modules if kind.module.startswith("torch.nn.modules.lin")]
-    training, playing = calls(inside, module="__main__.Net")
+    counts = one.process(one.said["pid"])
+    assert not [kind for kind in counts.modules if kind.module.startswith("torch.nn.modules.lin")]
+    training, playing = calls(counts, module="__main__.Net")
     assert training.calls + playing.calls == one.said["before"]
     assert (training.train_mode, training.grad_enabled) == (True, True)
     assert (training.calls, training.rows) == (1, 3)
@@ -219,8 +218,8 @@ def test_calls_that_raise_are_counted_as_such(one: Run) -> None:
 
 
 def test_rows_of_what_networks_are_given(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    given, nothing = calls(inside, module="__main__.Shapes")
+    counts = one.process(one.said["pid"])
+    given, nothing = calls(counts, module="__main__.Shapes")
     assert (given.input_device, given.parameter_device) == ("cpu", "none")
     assert (given.calls, given.rows) == (6, 1 + 5 + 6 + 9)
     assert given.batch_histogram == {0: 1, 1: 1, 8: 2, 16: 1}
@@ -237,15 +236,15 @@ def test_a_network_that_moves_is_seen_where_it_is(one: Run) -> None:
 
 
 def test_wrapped_networks_are_counted_or_named(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    counted = {kind.module: kind.calls for kind in inside.modules}
+    counts = one.process(one.said["pid"])
+    counted = {kind.module: kind.calls for kind in counts.modules}
     assert counted["Traced (TopLevelTracedModule)"] == 2
     assert counted["__main__.Net (DataParallel)"] == 1
     assert counted["__main__.Compiled (OptimizedModule)"] == 3
     assert (counted["__main__.Checkpointed"], one.said["recomputed"]) == (1, 2)
     assert "__main__.Inline" not in counted
     assert "__main__.Replicated" not in counted
-    assert set(inside.unseen) == {
+    assert set(counts.unseen) == {
         "recomputation during backward",
         "replicas of DataParallel",
         "forwards inside functions of torch.compile",
@@ -253,33 +252,33 @@ def test_wrapped_networks_are_counted_or_named(one: Run) -> None:
 
 
 def test_a_process_says_what_it_is(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    assert inside.reason is None
-    assert inside.python == platform.python_version()
-    assert (inside.torch, inside.cpu_count) == (torch.__version__, os.cpu_count())
-    assert (inside.cuda_visible_devices, inside.cuda_initialised) == ("", False)
-    assert inside.gpu_memory_mib is None
-    assert inside.debug_switches == ["detect_anomaly"]
-    assert inside.start_method is None
-    assert inside.modules_left_out == 0
-    timed = sum(kind.timed_calls for kind in inside.modules)
-    assert 0 < inside.own_seconds < 1e-3 * timed, "counting a call takes microseconds"
+    counts = one.process(one.said["pid"])
+    assert counts.reason is None
+    assert counts.python == platform.python_version()
+    assert (counts.torch, counts.cpu_count) == (torch.__version__, os.cpu_count())
+    assert (counts.cuda_visible_devices, counts.cuda_initialised) == ("", False)
+    assert counts.gpu_memory_mib is None
+    assert counts.debug_switches == ["detect_anomaly"]
+    assert counts.start_method is None
+    assert counts.modules_left_out == 0
+    timed = sum(kind.timed_calls for kind in counts.modules)
+    assert 0 < counts.own_seconds < 1e-3 * timed, "counting a call takes microseconds"
 
 
 @pytest.mark.parametrize("child", ["left", "killed"])
 def test_a_forked_child_has_counts_of_its_own_however_it_ends(one: Run, child: str) -> None:
-    inside = one.process(one.said[child])
-    assert inside.start_method == "fork"
-    assert [(kind.module, kind.calls) for kind in inside.modules] == [("__main__.Net", 7)]
+    counts = one.process(one.said[child])
+    assert counts.start_method == "fork"
+    assert [(kind.module, kind.calls) for kind in counts.modules] == [("__main__.Net", 7)]
 
 
 def test_kinds_past_the_last_row_are_counted_together(one: Run) -> None:
-    inside = one.process(one.said["many"])
+    counts = one.process(one.said["many"])
     made = 300 + sum(1 + number % 7 for number in range(200))
-    assert sum(kind.calls for kind in inside.modules) + inside.modules_left_out == made
-    assert len(inside.modules) == 128
-    assert inside.modules_left_out > 0
-    for kind in calls(inside)[1:]:
+    assert sum(kind.calls for kind in counts.modules) + counts.modules_left_out == made
+    assert len(counts.modules) == 128
+    assert counts.modules_left_out > 0
+    for kind in calls(counts)[1:]:
         assert kind.calls == 1 + int(kind.module.removeprefix("__main__.Kind")) % 7
 
 
@@ -319,13 +318,13 @@ def test_spawned_and_served_children_and_one_call_in_many(
     """
     run = program(NETWORK + dedent(text))
     for method, (pid, counted) in run.said.items():
-        inside = run.process(pid)
-        assert inside.start_method == method
-        assert {kind.module for kind in inside.modules} == {"__main__.Net", "__main__.Every"}
-        for kind in inside.modules:
+        counts = run.process(pid)
+        assert counts.start_method == method
+        assert {kind.module for kind in counts.modules} == {"__main__.Net", "__main__.Every"}
+        for kind in counts.modules:
             # Of two networks in turn, an even stride would never see one.
             assert kind.calls == pytest.approx(counted, rel=0 if method == "forkserver" else 0.25)
-        total = sum(kind.calls for kind in inside.modules)
+        total = sum(kind.calls for kind in counts.modules)
         assert 2 * counted - 2 * 16 < total <= 2 * counted
 
 
@@ -385,10 +384,10 @@ def test_a_broken_torch_stays_what_it_was(tmp_path: Path, kind: str) -> None:
     """
     run = Run(tmp_path, "-c", dedent(attempt), PYTHONPATH=str(tmp_path))
     assert run.said == (["no libcuda"] * 2 if kind == "raises" else ["0"] * 2)
-    [inside] = run.processes
-    assert inside.modules == []
-    assert (inside.reason or "").startswith(reason or "")
-    assert (inside.reason is None) == (reason is None)
+    [counts] = run.processes
+    assert counts.modules == []
+    assert (counts.reason or "").startswith(reason or "")
+    assert (counts.reason is None) == (reason is None)
 
 
 @pytest.mark.parametrize("trouble", ["gone", "full"])
@@ -414,8 +413,8 @@ def test_without_room_for_records_the_program_runs_on(tmp_path: Path, trouble: s
     run = Run(tmp_path, "-c", dedent(text))
     assert (run.said, run.done.stderr) == (0, "")
     if trouble == "full":
-        [inside] = run.processes
-        assert inside.progress == {"games": 1.0}
+        [counts] = run.processes
+        assert counts.progress == {"games": 1.0}
 
 
 def test_marks_need_nothing_but_the_injected_folder(tmp_path: Path) -> None:

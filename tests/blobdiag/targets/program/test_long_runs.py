@@ -124,8 +124,8 @@ def test_a_whole_report_is_bounded() -> None:
     trace.absorb()
     histogram = {1 << size: 123_456_789 for size in range(20)}
     kinds = [calls(number=n + 1, batch_histogram=histogram) for n in range(128)]
-    accounts = [account(pid, kinds) for pid in range(300)]
-    records, left_out = process_records([], accounts, {}, None, 0.0)
+    counts = [account(pid, kinds) for pid in range(300)]
+    records, left_out = process_records([], counts, {}, None, 0.0)
     report = watched(records)
     event = Event(at_s=1.23456789, kind="signal", text="SIGTERM was passed on to the command")
     full = report.model_copy(update={"series": trace.to_series(), "events": [event] * MOST_EVENTS})
