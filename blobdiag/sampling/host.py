@@ -21,7 +21,8 @@ import psutil  # type: ignore[import-untyped]
 from blobdiag import __version__
 from blobdiag.model import names
 from blobdiag.model.report import Machine, Software
-from blobdiag.sampling.cgroup import cgroup_cpu_quota, cpu_limit, lines
+from blobdiag.sampling import proc
+from blobdiag.sampling.cgroup import cgroup_cpu_quota, cpu_limit
 from blobdiag.sampling.source import Reading, Tier
 
 MIB = 2**20
@@ -110,32 +111,22 @@ class HostReader:
     def _switches(self, process: psutil.Process) -> list[Reading]:
         voluntary, involuntary = _context_switches(process)
         series = names.process(process.pid, "involuntary_switches")
-        readings = [Reading(names.process(process.pid, "voluntary_switches"), voluntary)]
+        readings = [Reading(names.process(process.pid, "voluntary_switches"), float(voluntary))]
         if psutil.WINDOWS:
             reason = "Windows counts voluntary and involuntary switches together"
             self.unsupported[series] = reason
         else:
-            readings.append(Reading(series, involuntary))
+            readings.append(Reading(series, float(involuntary)))
         return readings
 
 
-def _context_switches(process: psutil.Process) -> tuple[float, float]:
-    """(voluntary, involuntary); Linux counts them by thread, and a process has only its first's."""
-    tasks = Path(f"/proc/{process.pid}/task")
-    if not psutil.LINUX or not tasks.is_dir():
+def _context_switches(process: psutil.Process) -> tuple[int, int]:
+    """(voluntary, involuntary) of all threads; psutil has only the first thread's on Linux."""
+    counted = proc.context_switches(process.pid) if psutil.LINUX else None
+    if counted is None:
         switches = process.num_ctx_switches()
-        return float(switches.voluntary), float(switches.involuntary)
-    voluntary = involuntary = 0
-    for task in tasks.iterdir():
-        try:
-            status = (task / "status").read_bytes()
-        except OSError:
-            continue
-        # The two counters are the last lines of the file (proc_pid_status(5)).
-        tail = status.rsplit(b"\n", 3)
-        voluntary += int(tail[1].split()[1])
-        involuntary += int(tail[2].split()[1])
-    return float(voluntary), float(involuntary)
+        return switches.voluntary, switches.involuntary
+    return counted
 
 
 def affinity() -> int:
@@ -164,7 +155,7 @@ def container(
     `release` is the kernel's, this machine's where None. By the marks each leaves: kubelet's
     variable, /.dockerenv, /run/.containerenv, group names, and Microsoft's kernel name.
     """
-    groups = " ".join(lines(root / "proc/self/cgroup"))
+    groups = " ".join(proc.cgroup_lines(root))
     if "KUBERNETES_SERVICE_HOST" in environment or "kubepods" in groups:
         return "kubernetes"
     if (root / ".dockerenv").exists() or "/docker" in groups:
@@ -196,11 +187,7 @@ def machine(label: str | None = None) -> Machine:
 
 
 def _cpu_name() -> str:
-    for line in lines(Path("/proc/cpuinfo")):
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            return value.strip()
-    return platform.processor() or platform.machine() or "unknown"
+    return proc.cpu_model() or platform.processor() or platform.machine() or "unknown"
 
 
 def software(driver: str | None = None) -> Software:
@@ -255,7 +242,7 @@ def _torch_version(name: str) -> str | None:
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return None
-    return _assigned(name, "\n".join(lines(Path(spec.origin).parent / "version.py")))
+    return _assigned(name, "\n".join(proc.read_lines(Path(spec.origin).parent / "version.py")))
 
 
 def _assigned(name: str, source: str) -> str | None:

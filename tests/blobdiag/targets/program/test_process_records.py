@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -158,26 +156,6 @@ def test_command_lines_are_masked_and_short() -> None:
     assert text == "python play.py --token *** weights.pt"
     assert len(masked(["python", "-c", "x" * 10_000])) == MOST_CHARACTERS
     assert masked(["caf\udce9"]).isprintable(), "not every argument is Unicode"
-
-
-def test_proc_of_a_real_process() -> None:
-    environment = {**os.environ, "A_MARK": "here"}
-    with subprocess.Popen(["sleep", "30"], env=environment) as child:
-        try:
-            stat = proc.stat(child.pid)
-            assert stat is not None
-            assert (stat.parent_pid, stat.threads, stat.alive) == (os.getpid(), 1, True)
-            assert child.pid in proc.pids()
-            # While it becomes another program it has none for a moment.
-            while not (found := proc.environment(child.pid)):
-                assert found == {}
-            assert found["A_MARK"] == "here"
-            assert proc.arguments(child.pid) == ["sleep", "30"]
-            assert (proc.libraries(child.pid), proc.holds_driver(child.pid)) == ([], False)
-        finally:
-            child.kill()
-    assert proc.stat(child.pid) is None
-    assert proc.holds_driver(child.pid) is None
 
 
 @pytest.mark.parametrize(
