@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from time import monotonic
@@ -18,6 +17,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from blobdiag.model.errors import UserError
+from blobdiag.sampling.signal_mask import blocked
 
 HOST = Path(__file__).with_name("host.py")
 # As `python -c`: what the engine spawns runs no main module again. -P: nothing of the user's is
@@ -188,7 +188,7 @@ class EngineProcess:
             self.let_go()
             self._ask()
         finally:
-            with _undisturbed():
+            with blocked(signal.SIGINT, signal.SIGTERM):
                 self.hold()
                 _signal(self._alive(), signal.SIGKILL)
                 self._process.wait()
@@ -250,13 +250,3 @@ def _signal(processes: Iterable[psutil.Process], number: int) -> None:
             process.send_signal(number)
         except psutil.Error:
             continue
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait meanwhile."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

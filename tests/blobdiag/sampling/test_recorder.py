@@ -1,4 +1,4 @@
-"""The recorder with a real sampler in a real spawned process, on scripted sources."""
+"""The recorder with a real sampler in a real process, on scripted sources."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class TestDeath:
         until(lambda: recorder.latest(UTILIZATION))
         os.kill(sampler_pid(recorder), signal.SIGKILL)
         until(lambda: recorder.death)
-        assert recorder.death == "the sampler ended by itself: killed by SIGKILL"
+        assert recorder.death == "the sampler exited unexpectedly: killed by SIGKILL"
         recorder.watch([1])
         recorder.stop()
         recorder.stop()
