@@ -28,7 +28,7 @@ from blobdiag.render.formats import Format, text_of
 from blobdiag.sampling.paced import Paced
 from blobdiag.targets.program.command import CannotStart, Command
 from blobdiag.targets.program.environment import INJECTED, environment
-from blobdiag.targets.program.expected import expected_device
+from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
 from blobdiag.targets.program.report_builder import COMMAND, Assignment, Ending, Teller
 from blobdiag.targets.program.signals import ENDING, Signals, name_of
@@ -137,12 +137,12 @@ class _Run:
         self._written = False
 
     def run(self, given: dict[str, str]) -> int:
-        with self._signals.taken():
+        with self._signals.handled():
             try:
                 self._watch.recorder.start()
                 self._teller = Teller(self._assignment, self._watch)
-                if self._signals.came:
-                    return 128 + self._signals.came[0]
+                if self._signals.received:
+                    return 128 + self._signals.received[0]
                 self._watch.begin()
                 try:
                     command = Command(self._assignment.command, given)
@@ -166,8 +166,8 @@ class _Run:
         limit = self._settings.timeout or float("inf")
         deadline = monotonic() + limit
         while not command.ended:
-            for number in self._signals.to_pass_on():
-                self._teller.event("signal", f"{name_of(number)} was passed on to the command")
+            for number in self._signals.take_to_forward():
+                self._teller.event("signal", f"{name_of(number)} was forwarded to the command")
                 command.send(number)
             if monotonic() >= deadline:
                 self._end_early(command)
@@ -197,7 +197,7 @@ class _Run:
         """What came from outside to end the command early."""
         if self._timed_out:
             return f"--timeout {self._settings.timeout:g}"
-        return next((name_of(n) for n in self._signals.came if n in ENDING), None)
+        return next((name_of(n) for n in self._signals.received if n in ENDING), None)
 
     def _end_early(self, command: Command) -> None:
         """Its time ran out: first politely, at the second call with all its processes by force."""

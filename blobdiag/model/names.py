@@ -29,7 +29,7 @@ PERCENT = "%"
 BIT_MASK = "bit mask"
 MIB = "MiB"
 
-# Metrics of a GPU; `blobdiag.sampling.nvidia.queries` says by which NVML call each is read.
+# Metrics of a GPU; `blobdiag.sampling.nvidia.nvml_calls` says by which NVML call each is read.
 GPU_UNITS = {
     "utilization": PERCENT,
     "memory_utilization": PERCENT,

@@ -12,7 +12,7 @@ from pathlib import Path
 from blobdiag.model.cuda_facts import WSL_LIBCUDA, CudaFacts
 from blobdiag.sampling import host
 from blobdiag.sampling.cgroup import cgroup_cpu_quota
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
 
 NVIDIA_VENDOR = "0x10de"
 DISPLAY_CLASS = "0x03"

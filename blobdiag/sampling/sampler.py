@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from blobdiag.model import names
 from blobdiag.model.report import Gpu
 from blobdiag.sampling.host import HostReader, other_gpu
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import TICK_SECONDS, Reading, Source, Tier
 
 

@@ -18,8 +18,8 @@ from blobdiag.model.settings import FOR_THE_FACTORY, Settings
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import BLOCK_SECONDS, ThreadLog
 from blobdiag.targets.builtin.run_folder import KeptRun
-from blobdiag.targets.external.counting import ForwardCounts
-from blobdiag.targets.external.process import EngineFailed, EngineProcess
+from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
+from blobdiag.targets.external.forward_counts import ForwardCounts
 from blobdiag.targets.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Stage, Watch
 from blobdiag.targets.training_rate import training_rate
 from engine.network.devices import worker_devices
@@ -104,7 +104,7 @@ class ForeignArm:
             self.settings.engine, self._arguments(), self._needed, self._counts.environment()
         )
         self._receive("was not made")
-        self._process.hold()
+        self._process.suspend()
 
     def _arguments(self) -> dict[str, Any]:
         """What the factory is offered; what an option gives it must take."""
@@ -118,7 +118,7 @@ class ForeignArm:
         """End the engine and all that it has started."""
         self.at_work = False
         if self._process is not None:
-            self._process.end()
+            self._process.close()
         self._counts.close()
         self.events += [Event(monotonic(), "not-counted", why) for why in self._counts.reasons]
 
@@ -170,12 +170,12 @@ class ForeignArm:
         if order is not None:
             self._process.send(order)
         start, self.at_work = monotonic(), True
-        self._process.let_go()
+        self._process.resume()
         try:
             yield start
         finally:
             self.at_work = False
-            self._process.hold()
+            self._process.suspend()
 
     def _play(self, start: float, seconds: float, games: int, on_progress: OnProgress) -> float:
         """Take in what finishes, until both are reached; when that was."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from blobdiag.model.report import ProcessRecord
 from blobdiag.model.report_files import mask_text
 from blobdiag.sampling.proc import started_at
+from blobdiag.targets.program.process_tree import ProgramProcess
 from blobdiag.targets.program.records import Identity, ProcessCounts
-from blobdiag.targets.program.tree import ProgramProcess
 
 MOST_PROCESSES = 200
 """In a report: those with counts of their own, then those that computed longest."""

@@ -10,9 +10,9 @@ from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.sampler import MachineSource
 from blobdiag.targets.program.process_counts import CountsFolder
+from blobdiag.targets.program.process_tree import ProcessTree, ProgramProcess
 from blobdiag.targets.program.progress import add_progress
-from blobdiag.targets.program.signals import be_witness
-from blobdiag.targets.program.tree import ProgramProcess, Tree
+from blobdiag.targets.program.signals import echo_signals
 
 MOST_FOLLOWED = 12
 """Processes that have series of their own; all others are in the totals."""
@@ -25,13 +25,13 @@ STRAGGLER_SECONDS = 0.5
 
 
 class ProgramSource(MachineSource):
-    """This machine, sampled by the witness of our signals.
+    """This machine, sampled by the process that echoes our signals.
 
     That a process of the program ended is no event, but told with the process.
     """
 
     def __init__(self) -> None:
-        be_witness()
+        echo_signals()
         super().__init__()
 
     def take_events(self) -> list[str]:
@@ -45,7 +45,7 @@ class Watch:
         """`folder` is where the program's processes leave their records."""
         self.trace = LongTrace(least_idle_seconds)
         self.recorder = Recorder(self.trace, ProgramSource)
-        self.tree: Tree | None = None
+        self.tree: ProcessTree | None = None
         self.accounts = CountsFolder(folder)
         self._followed: dict[int, ProgramProcess] = {}
         self._read_at = self._totals_at = self._totals_cpu = 0.0
@@ -57,8 +57,8 @@ class Watch:
         self.trace.start = self._totals_at = self._read_at = monotonic()
 
     def follow(self, root: int, mark: tuple[str, str]) -> None:
-        """Follow the processes from the command's on; see Tree."""
-        self.tree = Tree(root, mark)
+        """Follow the processes from the command's on; see ProcessTree."""
+        self.tree = ProcessTree(root, mark)
 
     def look(self) -> None:
         """Look at the processes, and take in what was sampled."""
@@ -101,7 +101,7 @@ class Watch:
             reason=None if seconds > 0 else "nothing was watched",
         )
 
-    def _add_totals(self, tree: Tree) -> None:
+    def _add_totals(self, tree: ProcessTree) -> None:
         now, cpu, alive = monotonic(), tree.cpu_seconds, tree.alive
         percent = 100 * (cpu - self._totals_cpu) / (now - self._totals_at)
         self._totals_at, self._totals_cpu = now, cpu
@@ -109,7 +109,7 @@ class Watch:
         self.trace.add("program/rss", "MiB", now, sum(process.rss_mib for process in alive))
         self.trace.add("program/processes", "processes", now, float(len(alive)))
 
-    def _follow_busiest(self, tree: Tree) -> None:
+    def _follow_busiest(self, tree: ProcessTree) -> None:
         """Sample the busiest: while there is room, then in place of idler ones that ended."""
         busiest = sorted(tree.alive, key=lambda p: p.cpu_seconds, reverse=True)
         for process in busiest:

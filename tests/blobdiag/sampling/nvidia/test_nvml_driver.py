@@ -23,7 +23,7 @@ pytestmark = NEEDS_DRIVER
 # Forks itself for every scenario, so that the imports are paid once.
 PROGRAM = """
 import ctypes, json, os, sys, time, traceback
-from blobdiag.sampling.nvidia.nvml import NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml_reader import NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import Tier
 
 def play(library, script, pauses):

@@ -24,7 +24,7 @@ from blobdiag.model.errors import UserError
 from blobdiag.model.report import Check, Report, Status
 from blobdiag.model.report_files import read_report
 from blobdiag.targets.external.engine import ForeignArm
-from blobdiag.targets.external.process import EngineFailed, EngineProcess
+from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="--engine needs Linux")
 
@@ -301,7 +301,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EngineProc
 
     yield starting
     for process in processes:
-        process.end()
+        process.close()
 
 
 REFUSALS = {
@@ -344,8 +344,8 @@ def test_an_option_that_the_factory_does_not_take_is_refused(
 
 FAILURES = {
     "Raises": ("the engine failed: ZeroDivisionError: the fifth move", "one game was fine"),
-    "Dies": ("the engine's process ended unasked (killed by SIGKILL)", ""),
-    "Exits": ("the engine's process ended unasked (exit code 7)", ""),
+    "Dies": ("the engine's process exited unexpectedly (killed by SIGKILL)", ""),
+    "Exits": ("the engine's process exited unexpectedly (exit code 7)", ""),
     "Hangs": ("the engine finished no game for 0.5 s", ""),
     "Text": ("the engine failed: TypeError: 'str' object cannot be interpreted as an integer", ""),
     "Nothing": ("the engine failed: RuntimeError: play() ended without a finished game", ""),
@@ -365,7 +365,7 @@ def test_what_goes_wrong_in_play_is_a_line(engine: Callable[..., EngineProcess],
     assert str(caught.value) == line
     assert printed in caught.value.details
     assert len(caught.value.details) < 25_000
-    process.end()
+    process.close()
     assert not psutil.pid_exists(process.pid)
 
 

@@ -15,10 +15,10 @@ from blobdiag.sampling import long_trace, proc
 from blobdiag.sampling.long_trace import MOST_SERIES, MOST_STRETCHES, LongTrace
 from blobdiag.sampling.nvidia.resolution import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
-from blobdiag.targets.program import tree
+from blobdiag.targets.program import process_tree
 from blobdiag.targets.program.phases import BUSY, IDLE, find_phases, idle_gaps
 from blobdiag.targets.program.process_records import process_records
-from blobdiag.targets.program.tree import MOST_ENDED, Tree
+from blobdiag.targets.program.process_tree import MOST_EXITED, ProcessTree
 
 HOUR = 3600.0
 UTILIZATION = names.utilization("GPU-1")
@@ -127,7 +127,7 @@ def test_a_whole_report_is_bounded() -> None:
     counts = [account(pid, kinds) for pid in range(300)]
     records, left_out = process_records([], counts, {}, None, 0.0)
     report = watched(records)
-    event = Event(at_s=1.23456789, kind="signal", text="SIGTERM was passed on to the command")
+    event = Event(at_s=1.23456789, kind="signal", text="SIGTERM was forwarded to the command")
     full = report.model_copy(update={"series": trace.to_series(), "events": [event] * MOST_EVENTS})
     assert (len(records), left_out) == (200, 100)
     assert len(full.model_dump_json(indent=1)) <= 5_000_000
@@ -174,16 +174,16 @@ def test_a_tree_of_thousands_of_short_processes_keeps_the_busiest(
     monkeypatch.setattr(proc, "pids", machine.pids)
     monkeypatch.setattr(proc, "stat", machine.stat)
     monkeypatch.setattr(proc, "environment", lambda pid: {})
-    monkeypatch.setattr(tree, "monotonic", lambda: machine.now)
-    program = Tree(Machine.ROOT, ("MARK", "1"))
+    monkeypatch.setattr(process_tree, "monotonic", lambda: machine.now)
+    program = ProcessTree(Machine.ROOT, ("MARK", "1"))
     while machine.now < HOUR:
         program.scan()
         machine.now += 0.5
     told = list(program)
-    assert len(told) < 2 * MOST_ENDED + 10
+    assert len(told) < 2 * MOST_EXITED + 10
     assert len(told) + program.left_out == 3600 + 1, "each was seen once"
     assert program.cpu_seconds == pytest.approx(sum(range(1, 3601)) / 1000)
     assert told[0].pid == Machine.ROOT
     # Of those that ended long ago the busiest.
     ended = sorted(p.pid for p in told if not p.alive)
-    assert ended[0] > 1000 + 3600 - 2 * MOST_ENDED - 10
+    assert ended[0] > 1000 + 3600 - 2 * MOST_EXITED - 10

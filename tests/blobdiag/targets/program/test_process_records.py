@@ -11,15 +11,15 @@ import pytest
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import ModuleCalls
 from blobdiag.sampling import proc
-from blobdiag.targets.program.expected import expected_device
+from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import (
     MOST_CHARACTERS,
     MOST_PROCESSES,
     masked,
     process_records,
 )
+from blobdiag.targets.program.process_tree import ProgramProcess
 from blobdiag.targets.program.records import ProcessCounts
-from blobdiag.targets.program.tree import ProgramProcess
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 INJECTED = Path("/tmp/injected")

@@ -13,7 +13,7 @@ from scripted_nvml import ScriptedNvml, Turns
 from blobdiag.model import names
 from blobdiag.sampling.nvidia import errors as nvml_errors
 from blobdiag.sampling.nvidia import gpm as module
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import Tier
 
 

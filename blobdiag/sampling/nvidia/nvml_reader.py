@@ -10,7 +10,7 @@ from typing import Any
 from blobdiag.model import names
 from blobdiag.sampling.nvidia.devices import Device, list_devices, told
 from blobdiag.sampling.nvidia.errors import LOST, NEVER, NO_NVML, NOTHING
-from blobdiag.sampling.nvidia.queries import Answer, Query, queries
+from blobdiag.sampling.nvidia.nvml_calls import Answer, Query, queries
 from blobdiag.sampling.source import Reading, Tier
 
 

@@ -1,4 +1,4 @@
-"""What the networks of another project's engine were given: counted inside its processes."""
+"""Forward calls of the networks of another project's engine, counted inside its processes."""
 
 from __future__ import annotations
 
