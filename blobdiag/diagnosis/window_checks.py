@@ -24,7 +24,7 @@ from blobdiag.measure.session import Session
 from blobdiag.model.clock_reasons import throttle_reasons
 from blobdiag.model.gpus import find
 from blobdiag.model.report import Check, IdleGap, Metric, Throughput, Validity
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.nvidia.processes import listed, owners
 from blobdiag.targets.protocol import Arm
 from engine.network.devices import memory_reserved

@@ -57,10 +57,11 @@ from blobdiag.model.report_files import (
 from blobdiag.model.settings import Settings
 from blobdiag.render.formats import show
 from blobdiag.render.live import LiveView, Reading, console_on_stderr
-from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.machine import machine
 from blobdiag.sampling.nvidia.processes import listed
 from blobdiag.sampling.nvidia.resolution import shortest_visible_gap
 from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.software import software
 from blobdiag.sampling.summary import energies, ordinals, sampler_cost, why_unordered
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.store.tuned import with_tuned

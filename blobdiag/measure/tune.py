@@ -17,7 +17,7 @@ from blobdiag.diagnosis.timeline import utilization
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 from blobdiag.store.tuned import Tuned, save_tuned

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from blobdiag.model.cuda_facts import WSL_LIBCUDA, CudaFacts
-from blobdiag.sampling import host
+from blobdiag.sampling import machine, software
 from blobdiag.sampling.cgroup import cgroup_cpu_quota
 from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
 
@@ -34,8 +34,8 @@ def collect(kernel_cache: bool | None) -> CudaFacts:
     works, error = _try_cuda()
     return CudaFacts(
         pci_nvidia=nvidia_on_pci(),
-        container=host.container(),
-        wsl=host.is_wsl(),
+        container=machine.container(),
+        wsl=machine.is_wsl(),
         wsl_libcuda=WSL_LIBCUDA.exists(),
         device_nodes=nodes,
         closed_nodes=tuple(node for node in nodes if not os.access(node, os.R_OK | os.W_OK)),
@@ -45,12 +45,12 @@ def collect(kernel_cache: bool | None) -> CudaFacts:
         driver_cuda=driver[1],
         visible_devices=os.environ.get("CUDA_VISIBLE_DEVICES"),
         device_order=os.environ.get("CUDA_DEVICE_ORDER"),
-        torch=host.package_version("torch"),
-        torch_cuda=host.torch_cuda(),
-        torch_rocm=host.torch_rocm(),
+        torch=software.package_version("torch"),
+        torch_cuda=software.torch_cuda(),
+        torch_rocm=software.torch_rocm(),
         cuda_works=works,
         cuda_error=error,
-        cores_usable=host.usable_cores(),
+        cores_usable=machine.usable_cores(),
         cores_total=os.cpu_count() or 1,
         cpu_quota=cgroup_cpu_quota(),
         kernel_cache=kernel_cache,
@@ -84,7 +84,7 @@ def _device_nodes(root: Path = Path("/")) -> Iterator[str]:
     for node in sorted((root / "dev").glob("nvidia*")):
         if re.fullmatch(r"nvidia(\d+|ctl|-uvm)", node.name):
             yield f"/dev/{node.name}"
-    if host.is_wsl() and (root / "dev/dxg").exists():
+    if machine.is_wsl() and (root / "dev/dxg").exists():
         yield "/dev/dxg"
 
 

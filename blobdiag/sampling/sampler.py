@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 from blobdiag.model import names
 from blobdiag.model.report import Gpu
-from blobdiag.sampling.host import HostReader, other_gpu
+from blobdiag.sampling.host import HostReader
 from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.software import other_gpu
 from blobdiag.sampling.source import TICK_SECONDS, Reading, Source, Tier
 
 

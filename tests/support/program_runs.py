@@ -19,8 +19,9 @@ from blobdiag.model.report import (
     Throughput,
     WorkerRecord,
 )
-from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.machine import machine
 from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.software import software
 from blobdiag.sampling.trace import Trace
 
 TESTS = Path(__file__).parents[1]

@@ -32,7 +32,7 @@ from blobdiag.model.report import (
 )
 from blobdiag.model.report_files import mask_text
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.targets.builtin.probing import probe
 from blobdiag.targets.protocol import OnEvent, OnProgress, PhaseMarker, Probes, Watch
 from engine.game.encoding import ActionMasker, StateEncoder

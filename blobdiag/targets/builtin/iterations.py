@@ -17,7 +17,7 @@ from blobdiag.diagnosis.rates import (
 )
 from blobdiag.model.iteration_settings import RunConfiguration, RunSettings, buffer_room
 from blobdiag.model.report import Metric, TrainedIteration, TrainingRun
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.matches import match_record

@@ -18,8 +18,9 @@ from blobdiag.model.limits import kept_events, kept_gaps
 from blobdiag.model.report import Event, Gpu, Phase, Program, Report
 from blobdiag.model.report_files import Value, mask_text
 from blobdiag.model.visible_gpus import visible
-from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.machine import machine
 from blobdiag.sampling.nvidia.resolution import shortest_visible_gap
+from blobdiag.sampling.software import software
 from blobdiag.sampling.summary import energies, ordinals, sampler_cost, why_unordered
 from blobdiag.targets.program import progress
 from blobdiag.targets.program.phases import Phases, find_phases, idle_gaps

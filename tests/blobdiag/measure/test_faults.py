@@ -14,7 +14,7 @@ from blobdiag.model.errors import UserError
 from blobdiag.model.report import Hold, Report
 from blobdiag.model.report_files import read_report
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.targets.builtin.arm import Arm, hold_records, injection_of, load_network
 from engine.network.precision import choose_dtype
 from engine.selfplay import faults
