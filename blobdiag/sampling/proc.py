@@ -47,7 +47,7 @@ class Stat(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """A zombie only waits for its parent to ask how it ended."""
+        """A zombie has exited; its parent has not yet collected its exit code."""
         return self.state not in "ZX"
 
     @property

@@ -66,7 +66,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
 
     def start(self, timeout: float = 20) -> None:
-        """Start the sampler and wait until it says what it sees, at most `timeout` seconds.
+        """Start the sampler and wait until it reports the GPUs it sees, at most `timeout` seconds.
 
         Raises RuntimeError when started again: a recorder is for one recording.
         """
@@ -109,7 +109,7 @@ class Recorder:
         try:
             self._connection.send(order)
         except OSError:
-            # It died: the receiving thread says so.
+            # It died, which the receiving thread reports.
             return
 
     def _end(self, reason: str, patience: float) -> None:

@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     """What was read since the last message: samples as (name, unit, monotonic time, value).
 
     `unsupported` is None where it is as it was. `cpu_seconds` and `wall_seconds` are the sampler's
-    own, since it said it was ready.
+    own, since its `Ready`.
     """
 
     samples: list[tuple[str, str, float, float | None]]
@@ -132,7 +132,7 @@ def _stamped(readings: Iterator[Reading]) -> Iterator[tuple[str, str, float, flo
 
 
 class _Orders:
-    """What the parent asks for, its death included."""
+    """The parent's orders, its death included."""
 
     def __init__(self, connection: Connection, source: Source, parent: int) -> None:
         self.connection = connection

@@ -28,21 +28,21 @@ class Answer(NamedTuple):
     time: float | None = None
 
 
-class Query(NamedTuple):
+class NvmlCall(NamedTuple):
     """One NVML call, and the metrics that fail when it raises NVMLError."""
 
     metrics: tuple[str, ...]
-    call: Callable[[], Iterable[Answer]]
+    read: Callable[[], Iterable[Answer]]
 
     def failed(self, why: Any) -> list[Answer]:
         """The answers of a call that failed."""
         return [Answer(metric, why) for metric in self.metrics]
 
 
-def queries(
+def nvml_calls(
     nvml: Any, handle: Any, monitor: Gpm | None, turn: int, devices: int
-) -> dict[Tier, list[Query]]:
-    """All queries of a device; `turn` is its number among `devices`, for those asked in turn.
+) -> dict[Tier, list[NvmlCall]]:
+    """All calls for a device; `turn` is its number among `devices`, for those read in turn.
 
     The same for a MIG instance: the driver itself says what it does not support there.
     """
@@ -75,7 +75,7 @@ def queries(
             _several(tuple(gpm.METRICS), performance),
         ],
         Tier.SLOW: [
-            Query(("utilization_samples",), lambda: _buffered(buffer)),
+            NvmlCall(("utilization_samples",), lambda: _buffered(buffer)),
             _one("power", lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             _one("sm_clock", clock(nvml.NVML_CLOCK_SM)),
             _one("memory_clock", clock(nvml.NVML_CLOCK_MEM)),
@@ -89,8 +89,8 @@ def queries(
             _one("pcie_width", lambda: nvml.nvmlDeviceGetCurrPcieLinkWidth(handle)),
         ],
         Tier.PROCESSES: [
-            Query(("processes",), lambda: _processes(table)),
-            Query(("process_utilization",), lambda: _process_utilization(table)),
+            NvmlCall(("processes",), lambda: _processes(table)),
+            NvmlCall(("process_utilization",), lambda: _process_utilization(table)),
             _one_in_turn("pcie_sent", pcie(sent), turn, devices),
             _one_in_turn("pcie_received", pcie(received), turn, devices),
         ],
@@ -116,20 +116,20 @@ def _process_utilization(table: ProcessTable) -> list[Answer]:
     return [Answer("process_utilization", sum(shares.values())), *each] if each else []
 
 
-def _one(metric: str, call: Callable[[], float]) -> Query:
-    return Query((metric,), lambda: [Answer(metric, call())])
+def _one(metric: str, call: Callable[[], float]) -> NvmlCall:
+    return NvmlCall((metric,), lambda: [Answer(metric, call())])
 
 
-def _several(metrics: tuple[str, ...], call: Callable[[], list[Any]]) -> Query:
+def _several(metrics: tuple[str, ...], call: Callable[[], list[Any]]) -> NvmlCall:
     """A call that answers all of `metrics` in their order, or has no answer yet: []."""
-    return Query(metrics, lambda: list(map(Answer, metrics, call())))
+    return NvmlCall(metrics, lambda: list(map(Answer, metrics, call())))
 
 
-def _one_in_turn(metric: str, call: Callable[[], float], turn: int, devices: int) -> Query:
-    """A call that does not return for 20 ms (PCIe throughput): one device is asked at a time."""
+def _one_in_turn(metric: str, call: Callable[[], float], turn: int, devices: int) -> NvmlCall:
+    """A call that does not return for 20 ms (PCIe throughput): one device is read at a time."""
     turns = count()
 
     def when_due() -> list[Answer]:
         return [Answer(metric, call())] if next(turns) % devices == turn else []
 
-    return Query((metric,), when_due)
+    return NvmlCall((metric,), when_due)

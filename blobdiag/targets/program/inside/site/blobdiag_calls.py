@@ -281,7 +281,7 @@ def install(torch: Any) -> None:
         if getattr(module, "unpatched_nn_module_call", None) is original:
             module.unpatched_nn_module_call = _wrapped_call_impl
     os.register_at_fork(after_in_child=lambda: local.thread.forget())
-    # A parent that only holds a CUDA context makes no forwards that would tell of it.
+    # A parent that only holds a CUDA context makes no forwards that would show it.
     if hasattr(torch.cuda, "_lazy_call"):
         torch.cuda._lazy_call(_cuda_begins)
     blobdiag_record.refresh()
@@ -290,7 +290,7 @@ def install(torch: Any) -> None:
 def _cuda_begins() -> None:
     record = blobdiag_record.current
     if record is not None:
-        # torch says so itself only when this has returned.
+        # torch itself reports it only when this has returned.
         record.state["cuda_initialised"] = True
         record.publish()
 
@@ -305,7 +305,7 @@ def _dynamo_check(torch: Any) -> "Callable[[], bool]":
     """Whether dynamo is tracing: it must not see what we do."""
     check = getattr(getattr(torch, "compiler", None), "is_dynamo_compiling", None)
     if check is None and hasattr(torch, "compile"):
-        raise RuntimeError("torch 2.0 does not tell of its compiling")
+        raise RuntimeError("torch 2.0 does not report its compiling")
     return check or (lambda: False)
 
 
