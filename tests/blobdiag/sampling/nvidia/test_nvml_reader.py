@@ -70,7 +70,7 @@ def test_no_gpu_shuts_down_again() -> None:
     assert binding.calls["nvmlShutdown"] == 1
 
 
-def test_a_gpu_without_handle_is_skipped_and_told() -> None:
+def test_a_gpu_without_handle_is_skipped_and_an_event() -> None:
     handles = Turns([pynvml.NVMLError_NoPermission, 1])
     reader = open_nvml(ScriptedNvml(gpus=2, nvmlDeviceGetHandleByIndex=handles))
     assert [gpu.nvml_index for gpu in reader.gpus] == [1]

@@ -295,8 +295,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EngineProc
 
     def starting(factory: str, mode: str = "play", **arguments: Any) -> EngineProcess:
         offered = {"device": "cpu"} | arguments
-        told = {name: {"value": value, "must": True} for name, value in offered.items()}
-        processes.append(EngineProcess(factory, told, MODES[mode], dict(os.environ)))
+        given = {name: {"value": value, "must": True} for name, value in offered.items()}
+        processes.append(EngineProcess(factory, given, MODES[mode], dict(os.environ)))
         return processes[-1]
 
     yield starting

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Li
 INJECTED = Path("/tmp/injected")
 
 
-def seen(*arguments: str, **facts: object) -> ProgramProcess:
+def in_tree(*arguments: str, **facts: object) -> ProgramProcess:
     process = ProgramProcess(
         pid=11, start_ticks=5, parent_pid=1, started=100.0, arguments=list(arguments)
     )
@@ -79,7 +79,7 @@ def why(process: ProgramProcess, injected: Path | None = INJECTED) -> str | None
 
 
 def test_what_proc_shows_and_own_counts_are_joined_by_pid_and_start() -> None:
-    process = seen("python", "play.py", cpu_seconds=2.5, peak_rss_mib=300.0, ended=104.0)
+    process = in_tree("python", "play.py", cpu_seconds=2.5, peak_rss_mib=300.0, ended=104.0)
     ((record,), left_out) = process_records([process], [counted()], {}, INJECTED, 98.0)
     assert left_out == 0
     assert record.instrumented
@@ -120,28 +120,28 @@ def test_a_process_that_was_gone_before_the_first_scan_is_known_by_its_own_count
     ],
 )
 def test_why_a_process_with_torch_was_not_counted(arguments: tuple[str, ...], words: str) -> None:
-    assert words in (why(seen(*arguments)) or "")
+    assert words in (why(in_tree(*arguments)) or "")
 
 
 def test_why_by_the_environment_it_was_started_with() -> None:
-    assert "cannot be read" in (why(seen("python", environment=None)) or "")
-    assert "without PYTHONPATH" in (why(seen("python", environment={})) or "")
-    replaced = seen("python", environment={"PYTHONPATH": "/srv/lib"})
+    assert "cannot be read" in (why(in_tree("python", environment=None)) or "")
+    assert "without PYTHONPATH" in (why(in_tree("python", environment={})) or "")
+    replaced = in_tree("python", environment={"PYTHONPATH": "/srv/lib"})
     assert why(replaced) == "it was started with another PYTHONPATH"
-    assert why(seen("python"), injected=None) == "--no-instrument"
+    assert why(in_tree("python"), injected=None) == "--no-instrument"
 
 
 def test_what_loads_no_torch_needs_no_excuse() -> None:
-    assert why(seen("sleep", "5", libraries=set())) is None
-    assert why(seen("python", libraries={"jax"})) == (
+    assert why(in_tree("sleep", "5", libraries=set())) is None
+    assert why(in_tree("python", libraries={"jax"})) == (
         "jax: its calls are not counted inside: only torch's modules are"
     )
 
 
 def test_records_and_kinds_are_bounded() -> None:
     extra = range(MOST_PROCESSES + 30)
-    many = [seen("python", pid=1000 + n, cpu_seconds=float(n)) for n in extra]
-    idle_but_counted = seen("python", cpu_seconds=0.0)
+    many = [in_tree("python", pid=1000 + n, cpu_seconds=float(n)) for n in extra]
+    idle_but_counted = in_tree("python", cpu_seconds=0.0)
     counts = [counted(kinds=50)]
     records, left_out = process_records([*many, idle_but_counted], counts, {}, INJECTED, 0)
     assert (len(records), left_out) == (MOST_PROCESSES, 31)

@@ -162,7 +162,7 @@ def test_full_tables_say_what_they_left_out(tmp_path: Path) -> None:
     assert os.path.getsize(record.path) == layout.FILE_BYTES
 
 
-def test_no_room_for_rows_is_said_and_no_error(tmp_path: Path) -> None:
+def test_no_room_for_rows_is_a_reason_and_no_error(tmp_path: Path) -> None:
     record = Record(str(tmp_path), {})
     os.unlink(record.path)
     assert record.claim_row(KIND) is None

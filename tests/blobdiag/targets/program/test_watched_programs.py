@@ -110,7 +110,7 @@ def test_training_under_torchrun_is_healthy(tmp_path: Path) -> None:
     assert both.device_check.status is Status.PASS
 
 
-def test_a_program_without_torch_is_told_to_have_none(tmp_path: Path) -> None:
+def test_a_program_without_torch_has_none_in_its_report(tmp_path: Path) -> None:
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1)'])"
     other = run(tmp_path, [sys.executable, "-c", child], "--expect-device", "cuda", "--judge")
     assert (other.code, other.output) == (3, "1\n")
