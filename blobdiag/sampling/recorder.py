@@ -178,7 +178,12 @@ def _start_process(theirs: Connection) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "blobdiag.sampling", *numbers]
     # Until the sampler ignores Ctrl-C, none reaches it.
     with blocked(signal.SIGINT):
-        return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, **inherited)
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            **inherited,
+        )
 
 
 def _wait(process: subprocess.Popen[bytes]) -> None:
