@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
-from blobdiag.sampling.cuda_facts import collect
+from blobdiag.sampling.cuda_probe import collect
+from blobdiag.targets.builtin.kernel_cache import kernel_cache_is_writable
 
 
 def doctor() -> int:
@@ -16,7 +17,7 @@ def doctor() -> int:
     Returns 0 where CUDA works or there is no NVIDIA GPU (CPU only), 1 where something keeps a GPU
     from being seen, 3 where it could not be found out.
     """
-    facts = collect()
+    facts = collect(kernel_cache_is_writable())
     lines = diagnose(facts)
     text, code = conclude(facts, lines)
     console = Console()

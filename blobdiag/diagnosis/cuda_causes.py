@@ -6,8 +6,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from blobdiag.sampling.cuda_facts import WSL_LIBCUDA, Facts
-from blobdiag.sampling.nvidia.visible import Visible, visible
+from blobdiag.model.cuda_facts import WSL_LIBCUDA, CudaFacts
+from blobdiag.model.visible_gpus import Visible, visible
 
 PYTORCH_INDEX = "https://download.pytorch.org/whl/cuXXX"
 # What torch's error text holds: what helps.
@@ -17,7 +17,7 @@ CURES = {
     "unknown error": "reload the driver (rmmod nvidia_uvm, then modprobe nvidia_uvm) or reboot",
 }
 BY_THROUGHPUT = "judge by throughput"
-DEFAULT_CURE = "mend the first problem above, then run doctor again"
+DEFAULT_CURE = "fix the first problem above, then run doctor again"
 
 
 class State(StrEnum):
@@ -39,12 +39,12 @@ class Line(NamedTuple):
     """Whether such a problem keeps CUDA from being seen, or is only a nuisance."""
 
 
-def diagnose(facts: Facts) -> list[Line]:
+def diagnose(facts: CudaFacts) -> list[Line]:
     """All lines, in the order of causes: an earlier problem explains the later ones."""
     return [look(facts) for look in LOOKS]
 
 
-def conclude(facts: Facts, lines: list[Line]) -> tuple[str, int]:
+def conclude(facts: CudaFacts, lines: list[Line]) -> tuple[str, int]:
     """The one-line conclusion and the exit code (see `doctor`)."""
     problems = [line for line in lines if line.state is State.PROBLEM]
     # Nothing can hide a GPU on which torch has just computed.
@@ -63,7 +63,7 @@ def conclude(facts: Facts, lines: list[Line]) -> tuple[str, int]:
     return f"INCONCLUSIVE. First unknown: {unknown.subject}: {unknown.seen}.{also}", 3
 
 
-def look_at_hardware(facts: Facts) -> Line:
+def look_at_hardware(facts: CudaFacts) -> Line:
     subject = "NVIDIA hardware"
     if facts.hardware:
         return Line(subject, "an NVIDIA GPU is there", State.OK)
@@ -72,7 +72,7 @@ def look_at_hardware(facts: Facts) -> Line:
     return Line(subject, "the PCI bus cannot be read here", State.UNKNOWN)
 
 
-def look_at_container(facts: Facts) -> Line:
+def look_at_container(facts: CudaFacts) -> Line:
     subject = "container"
     if facts.container is None or facts.container == "wsl":
         return Line(subject, "none", State.OK)
@@ -93,7 +93,7 @@ def look_at_container(facts: Facts) -> Line:
     return Line(subject, seen, State.UNKNOWN, remedy)
 
 
-def look_at_wsl(facts: Facts) -> Line:
+def look_at_wsl(facts: CudaFacts) -> Line:
     subject = "WSL"
     if not facts.wsl:
         return Line(subject, "not running under WSL", State.OK)
@@ -104,7 +104,7 @@ def look_at_wsl(facts: Facts) -> Line:
     return Line(subject, seen, State.PROBLEM if facts.pci_nvidia else State.UNKNOWN, remedy)
 
 
-def look_at_nodes(facts: Facts) -> Line:
+def look_at_nodes(facts: CudaFacts) -> Line:
     subject = "device nodes"
     if facts.device_nodes:
         return Line(subject, ", ".join(facts.device_nodes), State.OK)
@@ -114,7 +114,7 @@ def look_at_nodes(facts: Facts) -> Line:
     return _absent(facts, subject, "no /dev/nvidia* is there", remedy)
 
 
-def look_at_permissions(facts: Facts) -> Line:
+def look_at_permissions(facts: CudaFacts) -> Line:
     subject = "permissions"
     if facts.closed_nodes:
         remedy = "join the group that owns the nodes (often 'video' or 'render'), log in again"
@@ -126,14 +126,14 @@ def look_at_permissions(facts: Facts) -> Line:
     return Line(subject, "no device node to open", State.OK if known else State.UNKNOWN)
 
 
-def look_at_driver(facts: Facts) -> Line:
+def look_at_driver(facts: CudaFacts) -> Line:
     subject = "NVIDIA driver"
     if facts.nvml_reason is None:
         names = ", ".join(gpu.name for gpu in facts.gpus)
         seen = f"{facts.driver or 'version unknown'}, CUDA up to {facts.driver_cuda or '?'}"
         return Line(subject, f"{seen}: {names}", State.OK)
     if facts.cuda_works and facts.torch_rocm is not None:
-        seen = "NVML tells of NVIDIA's GPUs only: an AMD GPU works, and cannot be sampled"
+        seen = "NVML covers NVIDIA GPUs only: an AMD GPU works, and cannot be sampled"
         return Line(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
     if facts.cuda_works:
         # NVML only serves the sampling: its absence hides nothing.
@@ -143,7 +143,7 @@ def look_at_driver(facts: Facts) -> Line:
     return _absent(facts, subject, facts.nvml_reason, "install the NVIDIA driver, then reboot")
 
 
-def look_at_mig(facts: Facts) -> Line:
+def look_at_mig(facts: CudaFacts) -> Line:
     subject = "MIG"
     whole = [gpu for gpu in facts.gpus if gpu.mig is None]
     if not whole and facts.hardware is False:
@@ -166,7 +166,7 @@ def look_at_mig(facts: Facts) -> Line:
     return Line(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
 
 
-def look_at_visible_devices(facts: Facts) -> Line:
+def look_at_visible_devices(facts: CudaFacts) -> Line:
     """CUDA shows devices up to the first entry that is invalid, none where one is repeated."""
     subject = "CUDA_VISIBLE_DEVICES"
     if facts.visible_devices is None:
@@ -186,7 +186,7 @@ def look_at_visible_devices(facts: Facts) -> Line:
     return Line(subject, f"{shown}: {fault}", state, remedy, hides_cuda=hides)
 
 
-def look_at_torch(facts: Facts) -> Line:
+def look_at_torch(facts: CudaFacts) -> Line:
     subject = "torch build"
     if facts.torch == "not installed":
         return Line(subject, "torch is not installed", State.PROBLEM, "pip install torch")
@@ -203,7 +203,7 @@ def look_at_torch(facts: Facts) -> Line:
     return _absent(facts, subject, seen, remedy)
 
 
-def look_at_versions(facts: Facts) -> Line:
+def look_at_versions(facts: CudaFacts) -> Line:
     """Within one major version of CUDA an older driver is enough (CUDA 11 and later).
 
     Source: NVIDIA, CUDA Compatibility, "Minor Version Compatibility".
@@ -223,7 +223,7 @@ def look_at_versions(facts: Facts) -> Line:
     return Line(subject, seen, State.PROBLEM, remedy)
 
 
-def look_at_cuda(facts: Facts) -> Line:
+def look_at_cuda(facts: CudaFacts) -> Line:
     subject = "torch.cuda"
     if facts.cuda_works:
         return Line(subject, "a small computation ran on the GPU", State.OK)
@@ -235,17 +235,18 @@ def look_at_cuda(facts: Facts) -> Line:
     return _absent(facts, subject, seen, remedy)
 
 
-def look_at_cores(facts: Facts) -> Line:
+def look_at_cores(facts: CudaFacts) -> Line:
     subject = "cores"
     seen = f"{facts.cores_usable} usable of {facts.cores_total}"
     if facts.cpu_quota is None or facts.cpu_quota >= facts.cores_total:
         return Line(subject, seen, State.OK, hides_cuda=False)
     seen += f": the cgroup allows {facts.cpu_quota:g}, while os.cpu_count() says more"
-    remedy = f"blobdiag counts right; tell other programs (OMP_NUM_THREADS={facts.cores_usable})"
+    limit = f"OMP_NUM_THREADS={facts.cores_usable}"
+    remedy = f"blobdiag uses the right number; limit other programs ({limit})"
     return Line(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
 
 
-def look_at_kernel_cache(facts: Facts) -> Line:
+def look_at_kernel_cache(facts: CudaFacts) -> Line:
     subject = "kernel cache"
     if facts.kernel_cache is None:
         return Line(subject, "could not be tried", State.UNKNOWN, hides_cuda=False)
@@ -256,7 +257,7 @@ def look_at_kernel_cache(facts: Facts) -> Line:
     return Line(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
 
 
-LOOKS: tuple[Callable[[Facts], Line], ...] = (
+LOOKS: tuple[Callable[[CudaFacts], Line], ...] = (
     look_at_hardware,
     look_at_container,
     look_at_wsl,
@@ -273,7 +274,7 @@ LOOKS: tuple[Callable[[Facts], Line], ...] = (
 )
 
 
-def _absent(facts: Facts, subject: str, seen: str, remedy: str) -> Line:
+def _absent(facts: CudaFacts, subject: str, seen: str, remedy: str) -> Line:
     """Something CUDA needs is missing: how bad that is depends on whether there is a GPU."""
     if facts.cuda_works:
         return Line(subject, f"{seen}, yet CUDA works", State.OK)
@@ -288,7 +289,7 @@ def _major(version: str) -> int:
     return int(version.split(".")[0])
 
 
-def _visible(facts: Facts) -> Visible:
+def _visible(facts: CudaFacts) -> Visible:
     variables = {
         "CUDA_VISIBLE_DEVICES": facts.visible_devices,
         "CUDA_DEVICE_ORDER": facts.device_order,

@@ -14,7 +14,7 @@ from blobdiag.model.program import Program
 from blobdiag.model.program_settings import ProgramSettings
 from blobdiag.model.recorded import EndedEarly, Phase
 from blobdiag.model.report import Report
-from blobdiag.sampling.nvidia.visible import visible
+from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.summary import gpus_listing, ordinals
 from blobdiag.targets.program import progress
 from blobdiag.targets.program.phases import Phases, find_phases
@@ -49,9 +49,9 @@ def program_report(
     now, trace = monotonic(), watch.trace
     gpus = _gpus(watch)
     used = _used(watch, gpus)
-    phases = find_phases(watch.accounts.marks, trace, used, now)
+    phases = find_phases(watch.counts.marks, trace, used, now)
     trace.spans = phases.spans
-    counts = [watch.accounts.cost(watched.settings.count_every)] if watched.injected else []
+    counts = [watch.counts.cost(watched.settings.count_every)] if watched.injected else []
     return recording.report(
         gpus=gpus,
         used=used,
@@ -68,7 +68,7 @@ def program_report(
 def _program(watched: Watched, watch: Watch, phases: Phases, ending: Ending | None) -> Program:
     seen = [] if watch.tree is None else list(watch.tree)
     records, left_out = process_records(
-        seen, watch.accounts.insides, watch.accounts.ended, watched.injected, watch.trace.start
+        seen, watch.counts.processes, watch.counts.ended, watched.injected, watch.trace.start
     )
     code = None if ending is None else ending.returncode
     return Program(

@@ -15,9 +15,10 @@ from blobdiag.model.machine import Gpu, Machine, Software
 from blobdiag.model.recorded import EndedEarly, Event, Phase
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import Value, mask_text
-from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.machine import machine
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.reduction import activities, cuts, shortest_visible_gap
+from blobdiag.sampling.software import software
 from blobdiag.sampling.summary import energies, sampler_cost, why_unordered
 from blobdiag.sampling.trace import Trace
 

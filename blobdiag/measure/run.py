@@ -21,7 +21,7 @@ from blobdiag.model.signals import signal_name
 from blobdiag.sampling.paced import Paced
 from blobdiag.targets.program.command import Command
 from blobdiag.targets.program.environment import INJECTED, environment
-from blobdiag.targets.program.expected import expected_device
+from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
 from blobdiag.targets.program.signals import ENDING, Signals
 from blobdiag.targets.program.watch import Watch
@@ -105,13 +105,13 @@ class _Run:
         """A part of the watching failed: what it has not seen may decide nothing."""
 
     def run(self, given: dict[str, str], finish: Finish) -> int:
-        with self._signals.taken():
+        with self._signals.handled():
             try:
                 self._watch.recorder.start()
                 # Looked at before the command starts: it takes a moment.
                 _ = self._recording.machine, self._recording.software
-                if self._signals.came:
-                    return 128 + self._signals.came[0]
+                if self._signals.received:
+                    return 128 + self._signals.received[0]
                 self._watch.begin()
                 command = Command(self._watched.command, given)
                 self._watch.follow(command.pid, (MARK, given[MARK]))
@@ -121,7 +121,7 @@ class _Run:
             with suppress(OSError):  # the event is there since it first went wrong
                 self._watch.read_inside()
             if self._incomplete:
-                self._watch.accounts.lose_sight()
+                self._watch.counts.mark_incomplete()
             return finish(self._report(ending))
 
     def _report(self, ending: Ending | None) -> Report:
@@ -134,9 +134,9 @@ class _Run:
         limit = self._watched.settings.timeout or float("inf")
         deadline = monotonic() + limit
         while not command.ended:
-            for number in self._signals.to_pass_on():
+            for number in self._signals.take_to_forward():
                 self._recording.event(
-                    "signal", f"{signal_name(number)} was passed on to the command"
+                    "signal", f"{signal_name(number)} was forwarded to the command"
                 )
                 command.send(number)
             if monotonic() >= deadline:
@@ -175,7 +175,7 @@ class _Run:
         """What came from outside to end the command early."""
         if self._timed_out:
             return f"--timeout {self._watched.settings.timeout:g}"
-        return next((signal_name(n) for n in self._signals.came if n in ENDING), None)
+        return next((signal_name(n) for n in self._signals.received if n in ENDING), None)
 
     def _end_early(self, command: Command) -> None:
         """Its time ran out: first politely, at the second call with all its processes by force."""

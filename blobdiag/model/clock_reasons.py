@@ -1,10 +1,12 @@
-"""Why a GPU's clocks are lower than they could be: the driver's bit mask in words."""
+"""Why a GPU's clocks were lowered: NVML's clocks event bit mask, in words.
+
+Source: NVML, nvmlClocksEventReasons.
+"""
 
 from __future__ import annotations
 
-# NVML, nvmlClocksEventReasons. The software power cap (0x04) is left out: a busy card at its limit
-# is as fast as it gets.
-_THROTTLE = {
+# The software power cap (0x04) is left out: a busy card at its limit is as fast as it gets.
+_THROTTLING = {
     0x08: "hardware slowdown",
     0x20: "thermal slowdown (software)",
     0x40: "thermal slowdown (hardware)",
@@ -13,8 +15,8 @@ _THROTTLE = {
 
 
 def throttle_reasons(mask: float) -> list[str]:
-    """The reasons in a clocks event mask that mean the GPU was slowed down.
+    """The reasons in a mask (series `clocks_event_reasons`) that mean the GPU was slowed down.
 
-    Idle, application clocks and sync boost are no throttling (NVML, nvmlClocksEventReasons).
+    Idle, application clocks and sync boost are no throttling.
     """
-    return [text for bit, text in _THROTTLE.items() if int(mask) & bit]
+    return [text for bit, text in _THROTTLING.items() if int(mask) & bit]

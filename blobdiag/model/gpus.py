@@ -1,4 +1,4 @@
-"""GPUs by their UUIDs, however the driver and CUDA write them."""
+"""Which of the GPUs that NVML lists a UUID means."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ def find(uuid: str, gpus: Sequence[Gpu]) -> Gpu | None:
 
     CUDA before 12 gives a MIG instance the UUID of its whole GPU: where that has one, it is it.
     """
-    found = next((gpu for gpu in gpus if digits(gpu.uuid) == digits(uuid)), None)
+    found = next((gpu for gpu in gpus if _digits(gpu.uuid) == _digits(uuid)), None)
     if found is None or not found.mig_enabled:
         return found
-    parts = instances(found, gpus)
+    parts = instances_of(found, gpus)
     return parts[0] if len(parts) == 1 else found
 
 
-def instances(gpu: Gpu, gpus: Sequence[Gpu]) -> list[Gpu]:
+def instances_of(gpu: Gpu, gpus: Sequence[Gpu]) -> list[Gpu]:
     """The MIG instances of a whole GPU."""
     return [part for part in gpus if part.mig and part.mig.parent_uuid == gpu.uuid]
 
 
-def digits(uuid: str) -> str:
-    """A UUID without the prefix that says of what."""
+def _digits(uuid: str) -> str:
     return uuid.removeprefix("MIG-").removeprefix("GPU-").lower()

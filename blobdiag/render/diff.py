@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from blobdiag.diagnosis.comparison import Change, Comparison
+from blobdiag.model.base import Interval
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval
 from blobdiag.render.markdown import escaped, table
 from blobdiag.render.words import UNKNOWN, printable
 

@@ -16,8 +16,11 @@ from markupsafe import Markup
 
 from blobdiag.diagnosis import strength
 from blobdiag.diagnosis.idle_owners import Holder, holders
+from blobdiag.model.base import Role, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import Check, IdleGap, Report, Role, Status, WorkerRecord
+from blobdiag.model.judgement import Check, IdleGap
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import WorkerRecord
 from blobdiag.render import plots, processes, words
 from blobdiag.render.learning_curve import learning_curve
 from blobdiag.render.tracks import Tracks, drawable, summaries, tracks

@@ -13,9 +13,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from blobdiag.model.base import Interval
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import Interval, Match, Report
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import TRACE_SUFFIX, ReportError, read_report
+from blobdiag.model.training import Match
 from blobdiag.render.markdown import escaped
 from blobdiag.render.words import UNKNOWN, printable
 

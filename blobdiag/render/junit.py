@@ -12,7 +12,9 @@ from __future__ import annotations
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from blobdiag.model.report import Check, Finding, Metric, Report, Role, Status
+from blobdiag.model.base import Metric, Role, Status
+from blobdiag.model.judgement import Check, Finding
+from blobdiag.model.report import Report
 
 # What XML 1.0 allows (https://www.w3.org/TR/xml/#charsets).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

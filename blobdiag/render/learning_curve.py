@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from blobdiag.diagnosis.strength import Spent, match_against, opponents, spent, thinned
-from blobdiag.model.report import Interval, TrainingRun
+from blobdiag.model.base import Interval
+from blobdiag.model.training import TrainingRun
 from blobdiag.render.plots import WIDE
 from blobdiag.render.svg import (
     FIRST,

@@ -5,18 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from blobdiag.model.base import Metric, Role, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import (
-    Check,
-    Finding,
-    Match,
-    Metric,
-    Plan,
-    Program,
-    Report,
-    Role,
-    Status,
-)
+from blobdiag.model.judgement import Check, Finding
+from blobdiag.model.plan import Plan
+from blobdiag.model.program import Program
+from blobdiag.model.report import Report
+from blobdiag.model.training import Match
 from blobdiag.render import processes
 from blobdiag.render.words import MATCH_COLUMNS, UNKNOWN, interval, printable, value
 

@@ -17,7 +17,11 @@ from collections.abc import Iterable, Iterator
 from itertools import count, groupby
 from typing import Any, NamedTuple
 
-from blobdiag.model.report import Metric, Phase, ProcessRecord, Report, Series, WorkerRecord
+from blobdiag.model.base import Metric
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import WorkerRecord
 
 Args = dict[str, Any]
 

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from blobdiag.model.base import Interval, Metric
 from blobdiag.model.capacity import CapacityPlan, Fit, MachinePlan, Memory
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval, Metric
 
 UNKNOWN = "not known"
 

@@ -16,7 +16,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from blobdiag.model.figures import figure as figure_text
 from blobdiag.model.figures import figure_range
-from blobdiag.model.report import IdleGap, Phase, Plan
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.plan import Plan
+from blobdiag.model.recorded import Phase
 from blobdiag.render.svg import (
     BAND,
     FIRST,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from blobdiag.model.figures import figure
-from blobdiag.model.report import ModuleCalls, ProcessRecord, Program
+from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
 from blobdiag.render.words import UNKNOWN, count
 
 HEADS = ("pid", "role", "module", "device", "calls", "mean batch", "threads", "CPU s")

@@ -15,17 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from blobdiag.diagnosis import strength
+from blobdiag.model.base import Role, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import (
-    Check,
-    Finding,
-    Plan,
-    Report,
-    Role,
-    Status,
-    TrainingRun,
-    WorkerRecord,
-)
+from blobdiag.model.judgement import Check, Finding
+from blobdiag.model.plan import Plan
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import WorkerRecord
+from blobdiag.model.training import TrainingRun
 from blobdiag.render import processes, words
 from blobdiag.render.unknowns import by_reason
 

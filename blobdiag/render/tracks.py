@@ -8,7 +8,10 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from blobdiag.model.report import Gpu, IdleGap, Phase, Report, Series
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.machine import Gpu
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
 
 CPU = "cpu"
 HOST_CPU = "host/cpu"

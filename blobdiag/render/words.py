@@ -8,19 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from blobdiag.model.base import Metric, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import (
-    Gain,
-    Match,
-    Metric,
-    Plan,
-    Report,
-    Status,
-    Throughput,
-    TrainedIteration,
-    TrainingRun,
-    WorkerRecord,
-)
+from blobdiag.model.judgement import Gain
+from blobdiag.model.plan import Plan
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput, WorkerRecord
+from blobdiag.model.training import Match, TrainedIteration, TrainingRun
 
 UNKNOWN = "–"
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from blobdiag.model import names
 from blobdiag.model.base import Metric
 from blobdiag.model.machine import Gpu
+from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.nvidia.energy import energy
-from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 

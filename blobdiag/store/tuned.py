@@ -12,7 +12,7 @@ import torch
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import machine
+from blobdiag.sampling.machine import machine
 from blobdiag.store.files import keep, kept_file, read_kept
 
 FILE = "tuned.json"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from blobdiag.model.base import Metric
 from blobdiag.model.names import EXAMPLES_PER_SECOND
-from blobdiag.model.report import Metric
 from blobdiag.model.statistics import rate
 
 MOST_BLOCKS = 200

@@ -13,8 +13,9 @@ from typing import Any
 from blobdiag.model.base import Metric, Status
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Block, SearchHealth, Throughput, WorkerRecord
-from blobdiag.sampling.host import machine, software
+from blobdiag.sampling.machine import machine
 from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.software import software
 from blobdiag.sampling.trace import Trace
 
 TESTS = Path(__file__).parents[1]

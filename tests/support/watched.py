@@ -13,7 +13,7 @@ from blobdiag.model.machine import Gpu, Machine
 from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
 from blobdiag.model.recorded import Phase, Series
 from blobdiag.model.report import Report
-from blobdiag.targets.program.records import Inside
+from blobdiag.targets.program.records import ProcessCounts
 
 UUID = reports.UUID
 ROOT = 4_000
@@ -194,11 +194,11 @@ def _series(name: str, unit: str, times: np.ndarray, values: np.ndarray) -> Seri
     return Series(name=name, unit=unit, times_s=times.tolist(), values=values.tolist())
 
 
-def account(pid: int, kinds: list[ModuleCalls]) -> Inside:
+def account(pid: int, kinds: list[ModuleCalls]) -> ProcessCounts:
     """What a process says of itself; `kinds` are its calls."""
-    fields = dict.fromkeys(Inside._fields)
+    fields = dict.fromkeys(ProcessCounts._fields)
     lists = {"debug_switches": [], "unseen": [], "progress": {"games": 1.0}, "modules": kinds}
     arguments = ["python", "x" * 290]
     numbers = {"pid": pid, "start_ticks": 1, "parent_pid": 1, "modules_left_out": 0}
     numbers["own_seconds"] = 0
-    return Inside(**fields | lists | numbers | {"arguments": arguments})  # type: ignore[arg-type]
+    return ProcessCounts(**fields | lists | numbers | {"arguments": arguments})  # type: ignore[arg-type]

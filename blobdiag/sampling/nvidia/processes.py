@@ -6,7 +6,7 @@ from typing import Any
 
 MIB = 2**20
 
-NO_LIST = "without the driver's list of processes its samples cannot be told from old ones"
+NO_LIST = "without the driver's list of processes its samples may be stale"
 NO_SAMPLE = "the driver has no sample of any process that it lists"
 NO_MEMORY = "the driver does not say how much this process uses (Windows: WDDM manages it)"
 
@@ -21,7 +21,7 @@ class ProcessTable:
         self._last_seen = 0
 
     def read(self) -> dict[int, float | str]:
-        """MiB by PID, a text where the driver does not tell; raises NVMLError."""
+        """MiB by PID, a text where the driver does not report it; raises NVMLError."""
         self._listed = None
         # Where the driver lacks it, the name without a version raises what is no NVMLError.
         running = self._nvml.nvmlDeviceGetComputeRunningProcesses_v3(self._handle)
@@ -33,7 +33,7 @@ class ProcessTable:
 
         The driver gives a sample to "each process running, that had some non-zero utilization"
         (nvmlDeviceGetProcessUtilization), but its buffer may hold old ones, ones of processes
-        that have ended, and rubbish: those are left out, and who has none is not known.
+        that have ended, and invalid ones: those are dropped. A process without one is unknown.
         """
         if self._listed is None:
             return NO_LIST

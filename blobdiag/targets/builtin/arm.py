@@ -16,7 +16,7 @@ from blobdiag.model.names import BARE_NETWORK
 from blobdiag.model.selfplay import AnswersDifference, Block, Throughput, WorkerRecord
 from blobdiag.model.settings import Settings
 from blobdiag.model.statistics import evaluations_per_second, games_per_minute
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.targets.builtin.probing import probe
 from blobdiag.targets.builtin.records import search_health, worker_record
 from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog

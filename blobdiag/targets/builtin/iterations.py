@@ -21,7 +21,7 @@ from blobdiag.model.names import (
     WEIGHT_REFRESH,
 )
 from blobdiag.model.training import TrainedIteration, TrainingRun
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.devices import first_gpu

@@ -15,7 +15,7 @@ import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.model import names
 from blobdiag.model.device import Device
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import Arm

@@ -25,8 +25,8 @@ from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.devices import worker_devices
 from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
-from blobdiag.targets.external.counting import ForwardCounts
-from blobdiag.targets.external.process import EngineFailed, EngineProcess
+from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
+from blobdiag.targets.external.forward_counts import ForwardCounts
 from blobdiag.targets.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Stage, Watch
 from blobdiag.targets.training_rate import training_rate
 
@@ -108,7 +108,7 @@ class ExternalArm:
             self.settings.engine, self._arguments(), self._needed, self._counts.environment()
         )
         self._receive("was not made")
-        self._process.hold()
+        self._process.suspend()
 
     def _arguments(self) -> dict[str, Any]:
         """What the factory is offered; what an option gives it must take."""
@@ -122,7 +122,7 @@ class ExternalArm:
         """End the engine and all that it has started."""
         self.at_work = False
         if self._process is not None:
-            self._process.end()
+            self._process.close()
         self._counts.close()
         self.events += [Event(monotonic(), "not-counted", why) for why in self._counts.reasons]
 
@@ -174,12 +174,12 @@ class ExternalArm:
         if order is not None:
             self._process.send(order)
         start, self.at_work = monotonic(), True
-        self._process.let_go()
+        self._process.resume()
         try:
             yield start
         finally:
             self.at_work = False
-            self._process.hold()
+            self._process.suspend()
 
     def _play(self, start: float, seconds: float, games: int, on_progress: OnProgress) -> float:
         """Take in what finishes, until both are reached; when that was."""

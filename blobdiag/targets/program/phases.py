@@ -10,7 +10,7 @@ from blobdiag.model.activity import ActivityLog
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.reduction import finest_metric
 from blobdiag.sampling.trace import Span
-from blobdiag.targets.program.records import Mark
+from blobdiag.targets.program.records import PhaseMark
 
 MOST_PHASES = 200
 
@@ -34,7 +34,7 @@ class Phases(NamedTuple):
 
 
 def find_phases(
-    marks: Sequence[Mark], trace: LongTrace, gpu_uuids: Sequence[str], now: float
+    marks: Sequence[PhaseMark], trace: LongTrace, gpu_uuids: Sequence[str], now: float
 ) -> Phases:
     """From markers where there are any, else from the GPUs' activity; `now` ends what is open."""
     source: str | None = "markers"
@@ -46,7 +46,7 @@ def find_phases(
     return Phases(sorted(kept, key=lambda s: s.start), source, len(spans) - len(kept))
 
 
-def marked(marks: Sequence[Mark], now: float) -> list[Span]:
+def marked(marks: Sequence[PhaseMark], now: float) -> list[Span]:
     """What processes marked; those of one name that overlap, in whatever process, are one phase."""
     spans = []
     for name in dict.fromkeys(mark.name for mark in marks):

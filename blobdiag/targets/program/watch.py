@@ -10,10 +10,10 @@ from blobdiag.model.base import Metric
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.sampler import MachineSource
-from blobdiag.targets.program.process_counts import Accounts
+from blobdiag.targets.program.process_counts import CountsFolder
+from blobdiag.targets.program.process_tree import ProcessTree, ProgramProcess
 from blobdiag.targets.program.progress import add_progress
-from blobdiag.targets.program.signals import be_witness
-from blobdiag.targets.program.tree import Seen, Tree
+from blobdiag.targets.program.signals import echo_signals
 
 MOST_FOLLOWED = 12
 """Processes that have series of their own; all others are in the totals."""
@@ -26,13 +26,13 @@ STRAGGLER_SECONDS = 0.5
 
 
 class ProgramSource(MachineSource):
-    """This machine, sampled by the witness of our signals.
+    """This machine, sampled by the process that echoes our signals.
 
     That a process of the program ended is no event, but told with the process.
     """
 
     def __init__(self) -> None:
-        be_witness()
+        echo_signals()
         super().__init__()
 
     def take_events(self) -> list[str]:
@@ -46,9 +46,9 @@ class Watch:
         """`folder` is where the program's processes leave their records."""
         self.trace = LongTrace()
         self.recorder = Recorder(self.trace, ProgramSource)
-        self.tree: Tree | None = None
-        self.accounts = Accounts(folder)
-        self._followed: dict[int, Seen] = {}
+        self.tree: ProcessTree | None = None
+        self.counts = CountsFolder(folder)
+        self._followed: dict[int, ProgramProcess] = {}
         self._read_at = self._totals_at = self._totals_cpu = 0.0
         self._cpu_before = 0.0
 
@@ -58,8 +58,8 @@ class Watch:
         self.trace.start = self._totals_at = self._read_at = monotonic()
 
     def follow(self, root: int, mark: tuple[str, str]) -> None:
-        """Follow the processes from the command's on; see Tree."""
-        self.tree = Tree(root, mark)
+        """Follow the processes from the command's on; see ProcessTree."""
+        self.tree = ProcessTree(root, mark)
 
     def look(self) -> None:
         """Look at the processes, and take in what was sampled."""
@@ -73,16 +73,16 @@ class Watch:
     def read_inside(self) -> None:
         """Read what the processes counted themselves until now."""
         before, self._read_at = self._read_at, monotonic()
-        self.accounts.read()
-        add_progress(self.trace, self.accounts.progress(), before, self._read_at)
+        self.counts.read()
+        add_progress(self.trace, self.counts.progress(), before, self._read_at)
         self.trace.absorb()
 
     @property
-    def alive(self) -> list[Seen]:
+    def alive(self) -> list[ProgramProcess]:
         """The program's processes, as last looked at."""
         return [] if self.tree is None else self.tree.alive
 
-    def stragglers(self) -> list[Seen]:
+    def stragglers(self) -> list[ProgramProcess]:
         """The processes that outlive the command, which has ended."""
         assert self.tree is not None
         deadline = monotonic() + STRAGGLER_SECONDS
@@ -102,7 +102,7 @@ class Watch:
             reason=None if seconds > 0 else "nothing was watched",
         )
 
-    def _add_totals(self, tree: Tree) -> None:
+    def _add_totals(self, tree: ProcessTree) -> None:
         now, cpu, alive = monotonic(), tree.cpu_seconds, tree.alive
         percent = 100 * (cpu - self._totals_cpu) / (now - self._totals_at)
         self._totals_at, self._totals_cpu = now, cpu
@@ -110,7 +110,7 @@ class Watch:
         self.trace.add(names.PROGRAM_RSS, "MiB", now, sum(process.rss_mib for process in alive))
         self.trace.add(names.PROGRAM_PROCESSES, "processes", now, float(len(alive)))
 
-    def _follow_busiest(self, tree: Tree) -> None:
+    def _follow_busiest(self, tree: ProcessTree) -> None:
         """Sample the busiest: while there is room, then in place of idler ones that ended."""
         busiest = sorted(tree.alive, key=lambda p: p.cpu_seconds, reverse=True)
         for process in busiest:
@@ -121,7 +121,7 @@ class Watch:
             self._followed[process.pid] = process
             self.recorder.watch([process.pid])
 
-    def _make_room(self, process: Seen) -> bool:
+    def _make_room(self, process: ProgramProcess) -> bool:
         ended = [p for p in self._followed.values() if not p.alive]
         idlest = min(ended, key=lambda p: p.cpu_seconds, default=None)
         if idlest is None or idlest.cpu_seconds >= process.cpu_seconds:

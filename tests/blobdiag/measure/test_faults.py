@@ -15,7 +15,7 @@ from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.model.selfplay import Hold
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import usable_cores
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.targets.builtin.arm import Arm, injection_of
 from blobdiag.targets.builtin.stacks import hold_records
 from blobdiag.targets.builtin.weights import load_network

@@ -91,11 +91,10 @@ class Run:
         return sorted(found, key=lambda process: process.create_time())
 
     def sampler_and_workers(self) -> tuple[psutil.Process, list[psutil.Process]]:
-        """The sampler is started before any worker; multiprocessing's own helper is left out."""
-        sampler, *workers = (
-            child for child in self.children() if "spawn_main" in " ".join(child.cmdline())
-        )
-        return sampler, workers
+        """By their command lines; multiprocessing's own helper is left out."""
+        commands = {child: " ".join(child.cmdline()) for child in self.children()}
+        [sampler] = [child for child, text in commands.items() if "blobdiag.sampling" in text]
+        return sampler, [child for child, text in commands.items() if "spawn_main" in text]
 
     def interrupt(self) -> None:
         """Ctrl-C, as a terminal sends it: to every process of the group."""

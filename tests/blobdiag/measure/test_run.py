@@ -274,7 +274,7 @@ def test_each_signal_reaches_the_command_once(run: Callable[..., Run], whole_gro
     assert one.report.interrupted
     (interrupted,) = [e.text for e in one.report.events if e.kind == "interrupted"]
     assert interrupted in ("SIGINT", "SIGTERM", "SIGHUP")
-    passed_on = [e for e in one.report.events if "was passed on" in e.text]
+    passed_on = [e for e in one.report.events if "was forwarded" in e.text]
     assert len(passed_on) == (0 if whole_group else len(signals))
     one.leaves_nothing()
 

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from blobdiag.model import names
 from blobdiag.model.names import BIT_MASK
 from blobdiag.model.recorded import MOST_POINTS
 from blobdiag.sampling.reduction import finest_metric, shortest_visible_gap
 from blobdiag.sampling.trace import Samples, Span, Trace
 
 values = st.lists(st.none() | st.floats(-1e6, 1e6), max_size=300)
+
+UTILIZATION = names.utilization("GPU-1")
+BUFFERED = names.gpu("GPU-1", "utilization_samples")
 
 
 def filled(unit: str, values: list[float | None], step: float = 1.0) -> Samples:
@@ -148,16 +152,16 @@ class TestShortestVisibleGap:
 
     def test_the_drivers_buffer_is_finest_where_it_works(self) -> None:
         trace = Trace()
-        trace.samples["gpu/GPU-1/utilization"] = filled("%", [0.0] * 9, step=0.2)
-        trace.samples["gpu/GPU-1/utilization_samples"] = filled("%", [0.0] * 81, step=0.02)
+        trace.samples[UTILIZATION] = filled("%", [0.0] * 9, step=0.2)
+        trace.samples[BUFFERED] = filled("%", [0.0] * 81, step=0.02)
         assert finest_metric(trace, "GPU-1") == ("utilization_samples", pytest.approx(0.04))
 
     def test_a_buffer_that_ran_dry_does_not_count(self) -> None:
         trace = Trace()
-        trace.samples["gpu/GPU-1/utilization"] = filled("%", [0.0] * 9, step=0.2)
+        trace.samples[UTILIZATION] = filled("%", [0.0] * 9, step=0.2)
         dry = filled("%", [0.0] * 41, step=0.02)
         dry.append(dry.times[-1] + 0.8, None)
-        trace.samples["gpu/GPU-1/utilization_samples"] = dry
+        trace.samples[BUFFERED] = dry
         assert finest_metric(trace, "GPU-1") == ("utilization", pytest.approx(1.2))
 
     def test_one_late_sample_does_not_decide(self) -> None:

@@ -14,19 +14,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from blobdiag.model.gpus import instances
-from blobdiag.model.report import Gpu
+from blobdiag.model.gpus import instances_of
+from blobdiag.model.machine import Gpu
 
 UNORDERED = (
     "CUDA_DEVICE_ORDER is not PCI_BUS_ID: CUDA puts the fastest GPU first and does not "
     "define the order of the others"
 )
-NO_BUS_IDS = "the driver does not tell the PCI bus IDs that CUDA orders GPUs by"
+NO_BUS_IDS = "the driver does not report the PCI bus IDs by which CUDA orders GPUs"
 WHICH_INSTANCE = "CUDA shows one MIG instance, which of several it does not define: name one"
 
 
 class Visible(NamedTuple):
-    """What CUDA sees. `uuids[i]` is cuda:i; None where `reason` says why it cannot be told."""
+    """What CUDA sees. `uuids[i]` is cuda:i; None where `reason` says why it is not known."""
 
     uuids: list[str] | None
     reason: str | None = None
@@ -72,7 +72,7 @@ def _enumerated(selected: Sequence[Gpu], gpus: Sequence[Gpu], unordered: str | N
     """What CUDA makes of the selected devices: a MIG instance is alone, and stands for its GPU."""
     parts: list[Gpu] = []
     for gpu in selected:
-        parts += [gpu] if gpu.mig else instances(gpu, gpus)
+        parts += [gpu] if gpu.mig else instances_of(gpu, gpus)
     if parts:
         named = selected[0].mig is not None
         certain = named or len(parts) == 1
@@ -112,7 +112,7 @@ def _kind(value: str) -> str:
 
 
 def _can_be_checked(kind: str, gpus: Sequence[Gpu]) -> bool:
-    """Whether NVML lists what names of this kind stand for: MIG needs a driver that tells."""
+    """Whether NVML lists what names of this kind stand for: MIG needs a driver that reports it."""
     return bool(gpus) and (kind != "MIG-" or all(g.mig or g.mig_enabled is not None for g in gpus))
 
 

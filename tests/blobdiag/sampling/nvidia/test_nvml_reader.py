@@ -10,10 +10,10 @@ import pynvml
 import pytest
 from scripted_nvml import ScriptedNvml, Turns
 
-from blobdiag.model.clock_reasons import throttle_reasons
+from blobdiag.model import names
 from blobdiag.sampling.nvidia import errors as nvml_errors
 from blobdiag.sampling.nvidia import gpm as module
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import Tier
 
 
@@ -31,14 +31,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def read(reader: NvmlReader, tier: Tier, gpu: int = 0) -> dict[str, float | None]:
-    prefix = f"gpu/{reader.gpus[gpu].uuid}/"
-    return {
-        r.name.removeprefix(prefix): r.value for r in reader.read(tier) if r.name.startswith(prefix)
-    }
+    readings = ((names.parse(reading.name), reading.value) for reading in reader.read(tier))
+    return {name.metric: value for name, value in readings if name.gpu == reader.gpus[gpu].uuid}
 
 
 def reason(reader: NvmlReader, metric: str) -> str | None:
-    return reader.unsupported.get(f"gpu/{reader.gpus[0].uuid}/{metric}")
+    return reader.unsupported.get(names.gpu(reader.gpus[0].uuid, metric))
 
 
 def test_handles_are_fetched_once() -> None:
@@ -72,7 +70,7 @@ def test_no_gpu_shuts_down_again() -> None:
     assert binding.calls["nvmlShutdown"] == 1
 
 
-def test_a_gpu_without_handle_is_skipped_and_told() -> None:
+def test_a_gpu_without_handle_is_skipped_and_an_event() -> None:
     handles = Turns([pynvml.NVMLError_NoPermission, 1])
     reader = open_nvml(ScriptedNvml(gpus=2, nvmlDeviceGetHandleByIndex=handles))
     assert [gpu.nvml_index for gpu in reader.gpus] == [1]
@@ -153,20 +151,6 @@ class TestGpm:
         open_nvml(binding).close()
         assert binding.calls["nvmlGpmSampleFree"] == 2
         assert binding.calls["nvmlShutdown"] == 1
-
-
-def test_throttle_reasons_leave_out_idle_and_application_clocks() -> None:
-    normal = (
-        pynvml.nvmlClocksEventReasonGpuIdle
-        | pynvml.nvmlClocksEventReasonApplicationsClocksSetting
-        | pynvml.nvmlClocksEventReasonSwPowerCap  # a busy card at its limit
-    )
-    assert throttle_reasons(normal) == []
-    slow = (
-        pynvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
-        | pynvml.nvmlClocksEventReasonHwThermalSlowdown
-    )
-    assert throttle_reasons(float(normal | slow)) == ["thermal slowdown (hardware)", "power brake"]
 
 
 def test_codes_are_those_of_the_binding() -> None:

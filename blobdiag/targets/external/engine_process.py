@@ -1,4 +1,4 @@
-"""The process of another project's engine, with all that it starts: held, let go on, and ended."""
+"""The process of another project's engine, with all that it starts: talked to, suspended, ended."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from time import monotonic
@@ -18,30 +17,31 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 
 from blobdiag.model.errors import UserError
+from blobdiag.sampling.signal_mask import blocked
 
-HOST = Path(__file__).with_name("host.py")
+ENGINE_MAIN = Path(__file__).with_name("engine_main.py")
 # As `python -c`: what the engine spawns runs no main module again. -P: nothing of the user's is
-# found before Python's own, until the host has imported what it needs.
-START = (sys.executable, "-P", "-c", "import runpy, sys; runpy.run_path(sys.argv.pop(1), "
-         "run_name='__engine__')", str(HOST))  # fmt: skip
+# found before Python's own, until ENGINE_MAIN has imported what it needs.
+ENGINE_COMMAND = (sys.executable, "-P", "-c", "import runpy, sys; runpy.run_path(sys.argv.pop(1), "
+                  "run_name='__engine__')", str(ENGINE_MAIN))  # fmt: skip
 
-KEEPER = Path(__file__).with_name("orphan_guard.py")
+ORPHAN_GUARD = Path(__file__).with_name("orphan_guard.py")
 # -I -S: none of the user's modules, nothing counted in it.
-KEEP = (sys.executable, "-I", "-S", str(KEEPER))
+GUARD_COMMAND = (sys.executable, "-I", "-S", str(ORPHAN_GUARD))
 
 POLL_SECONDS = 0.1
 SCAN_SECONDS = 0.5
-"""Between two looks at what the engine has started."""
+"""Between two scans for what the engine has started."""
 CLOSE_SECONDS = 5.0
-"""For the engine to end by itself, once asked."""
+"""For the engine to exit by itself, once asked."""
 OUTPUT_SECONDS = 0.2
-"""For the last that a failed engine printed to come through."""
+"""For the last output of a failed engine to come through."""
 MOST_OUTPUT = 20_000
-"""Characters kept of the last that it printed."""
+"""Characters kept of the last output."""
 
 
 class EngineFailed(RuntimeError):
-    """The engine raised, died or stood still; the message is one line."""
+    """The engine raised, died or made no progress; the message is one line."""
 
     def __init__(self, line: str, details: str = "") -> None:
         super().__init__(line)
@@ -67,7 +67,7 @@ class EngineProcess:
             "needed": needed,
         }
         self._process = subprocess.Popen(
-            [*START, json.dumps(options)],
+            [*ENGINE_COMMAND, json.dumps(options)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -80,40 +80,38 @@ class EngineProcess:
         self.seen: dict[int, psutil.Process] = {self.pid: psutil.Process(self.pid)}
         """Every process of the engine there ever was, by PID."""
         try:
-            self._keeper, word = _keeper(self.pid)
+            self._guard: _OrphanGuard | None = _OrphanGuard(self.pid)
         except BaseException:
             self._process.kill()
             raise
-        self._word: int | None = word
-        """Where to tell the keeper that all went well; None once it was told."""
         self._output = b""
-        self._drain = threading.Thread(target=self._keep_output, daemon=True)
+        self._drain = threading.Thread(target=self._drain_output, daemon=True)
         self._drain.start()
         self._scanned = 0.0
         self._answers = True
-        """Whether it is worth asking to end."""
+        """Whether it is worth asking to exit."""
 
-    # -- talking ------------------------------------------------------------------------------
+    # -- messages -----------------------------------------------------------------------------
 
     def send(self, order: str) -> None:
-        """Raises EngineFailed where nobody is there to take it."""
+        """Raises EngineFailed where the process is gone."""
         try:
             self._connection.send(order)
         except OSError:
             raise self._died() from None
 
-    def receive(self, patience: float, what: str) -> tuple[Any, ...]:
-        """The next message; `what` says what it has not done where none comes for so long.
+    def receive(self, timeout: float, what: str) -> tuple[Any, ...]:
+        """The next message; `what` says what the engine has not done where it times out.
 
         Raises EngineFailed, UserError for an engine that cannot be made.
         """
-        deadline = monotonic() + patience
+        deadline = monotonic() + timeout
         while not self._connection.poll(POLL_SECONDS):
             self.scan()
             if self._process.poll() is not None and not self._connection.poll():
                 raise self._died()
             if monotonic() > deadline:
-                raise self._failed(f"the engine {what} for {patience:g} s")
+                raise self._failed(f"the engine {what} for {timeout:g} s")
         try:
             message: tuple[Any, ...] = self._connection.recv()
         except (EOFError, OSError):
@@ -128,18 +126,18 @@ class EngineProcess:
         try:
             code = self._process.wait(CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
-            return self._failed("the engine does not answer any more")
+            return self._failed("the engine closed its connection and still runs")
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        return self._failed(f"the engine's process ended unasked ({how})")
+        return self._failed(f"the engine's process exited unexpectedly ({how})")
 
     def _failed(self, line: str, details: str = "") -> EngineFailed:
-        """With the last that was printed."""
+        """With the last output."""
         self._answers = False
         self._drain.join(OUTPUT_SECONDS)
-        printed = self._output.decode(errors="replace").strip()
-        return EngineFailed(line, details + (f"\nIt last printed:\n{printed}" if printed else ""))
+        output = self._output.decode(errors="replace").strip()
+        return EngineFailed(line, details + (f"\nIts last output:\n{output}" if output else ""))
 
-    def _keep_output(self) -> None:
+    def _drain_output(self) -> None:
         """The thread: an engine may print as much as it likes, and fills no pipe and no memory."""
         assert self._process.stdout is not None
         with self._process.stdout as stream:
@@ -149,11 +147,11 @@ class EngineProcess:
     # -- its processes ------------------------------------------------------------------------
 
     def scan(self) -> None:
-        """Look for what the engine has started, now and then."""
+        """Find what the engine has started, at most every SCAN_SECONDS."""
         if monotonic() - self._scanned >= SCAN_SECONDS:
-            self._look()
+            self._find_new()
 
-    def _look(self) -> list[psutil.Process]:
+    def _find_new(self) -> list[psutil.Process]:
         """The engine's processes that are new: of its sessions, and children of any of them."""
         self._scanned = monotonic()
         new = []
@@ -172,74 +170,74 @@ class EngineProcess:
     def _alive(self) -> list[psutil.Process]:
         return [process for process in self.seen.values() if _runs(process)]
 
-    def hold(self) -> None:
-        """Stop the engine and all it has started, wherever they are; until `let_go`."""
+    def suspend(self) -> None:
+        """Stop the engine and all it has started, wherever they are; until `resume`."""
         _signal(self._alive(), signal.SIGSTOP)
-        while new := self._look():
+        while new := self._find_new():
             _signal(new, signal.SIGSTOP)
 
-    def let_go(self) -> None:
-        """Have it go on."""
+    def resume(self) -> None:
+        """Continue all of them."""
         _signal(self._alive(), signal.SIGCONT)
 
-    def end(self) -> None:
-        """Ask the engine to end, and after some seconds end all that is left of it; repeatable."""
+    def close(self) -> None:
+        """Ask the engine to exit, and after some seconds kill what is left of it; repeatable."""
         try:
-            self.let_go()
-            self._ask()
+            self.resume()
+            self._ask_to_exit()
         finally:
-            with _undisturbed():
-                self.hold()
+            with blocked(signal.SIGINT, signal.SIGTERM):
+                self.suspend()
                 _signal(self._alive(), signal.SIGKILL)
                 self._process.wait()
                 self._connection.close()
-                self._dismiss()
+                if self._guard is not None:
+                    self._guard.dismiss()
+                    self._guard = None
 
-    def _dismiss(self) -> None:
-        """There is nothing left to keep."""
-        if self._word is None:
-            return
-        try:
-            os.write(self._word, b".")
-        except BrokenPipeError:
-            pass  # somebody has ended it
-        finally:
-            os.close(self._word)
-            self._word = None
-            self._keeper.wait()
-
-    def _ask(self) -> None:
-        """It may be at play, and tell of games first."""
+    def _ask_to_exit(self) -> None:
+        """It may be at play, and send finished games first."""
         if not self._answers:
             return
         deadline = monotonic() + CLOSE_SECONDS
         try:
             self.send("close")
-            while self.receive(max(0.0, deadline - monotonic()), "did not end")[0] != "closed":
+            while self.receive(max(0.0, deadline - monotonic()), "did not exit")[0] != "closed":
                 continue
             self._process.wait(max(0.0, deadline - monotonic()))
         except (EngineFailed, UserError, subprocess.TimeoutExpired):
-            return  # it is ended all the same
+            return  # it is killed
 
 
-def _keeper(session: int) -> tuple[subprocess.Popen[bytes], int]:
-    """What ends the session if this process is killed, and where to tell it that all went well."""
-    theirs, ours = os.pipe()
-    keeper = subprocess.Popen(
-        [*KEEP, str(theirs), str(session)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=[theirs],
-        start_new_session=True,
-    )
-    os.close(theirs)
-    return keeper, ours
+class _OrphanGuard:
+    """The process that kills a session if this process is killed; see orphan_guard.py."""
+
+    def __init__(self, session: int) -> None:
+        theirs, self._pipe = os.pipe()
+        self._process = subprocess.Popen(
+            [*GUARD_COMMAND, str(theirs), str(session)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[theirs],
+            start_new_session=True,
+        )
+        os.close(theirs)
+
+    def dismiss(self) -> None:
+        """The session has ended in order: nothing is left to guard."""
+        try:
+            os.write(self._pipe, b".")
+        except BrokenPipeError:
+            pass  # it was killed
+        finally:
+            os.close(self._pipe)
+            self._process.wait()
 
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
@@ -250,13 +248,3 @@ def _signal(processes: Iterable[psutil.Process], number: int) -> None:
             process.send_signal(number)
         except psutil.Error:
             continue
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait meanwhile."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,4 +1,7 @@
-"""Reads NVIDIA GPUs through NVML, with the binding of the `nvidia-ml-py` package."""
+"""Reads all NVIDIA GPUs through NVML: support is probed once, errors become reasons.
+
+The binding is that of the `nvidia-ml-py` package.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from blobdiag.sampling.nvidia.devices import Device, list_devices, told
+from blobdiag.model import names
+from blobdiag.sampling.nvidia.devices import NvmlDevice, answer_or_none, list_devices
 from blobdiag.sampling.nvidia.errors import LOST, NEVER, NO_NVML, NOTHING
-from blobdiag.sampling.nvidia.queries import Answer, Query, queries
+from blobdiag.sampling.nvidia.nvml_calls import Answer, NvmlCall, nvml_calls
 from blobdiag.sampling.source import Reading, Tier
 
 
@@ -31,7 +35,7 @@ def open_nvml(binding: Any = None) -> NvmlReader:
     try:
         return NvmlReader(nvml)
     except BaseException:
-        told(nvml, nvml.nvmlShutdown)
+        answer_or_none(nvml, nvml.nvmlShutdown)
         raise
 
 
@@ -39,19 +43,18 @@ class NvmlReader:
     """The GPUs of this machine and their MIG instances, their handles fetched once.
 
     `gpus` are in NVML's order, which is not CUDA's (see `visible`), each followed by its MIG
-    instances. Metrics, all under `gpu/<uuid>/`:
+    instances. Metrics, all under `gpu/<uuid>/`, in the units of `names.GPU_UNITS`:
 
-    - FAST: `utilization` % (share of NVML's averaging window in which a kernel ran),
-      `memory_utilization` %, `memory_used` MiB (the driver's own reserve included) and, from
-      Hopper on, `sm_activity`, `sm_occupancy`, `tensor_activity`, `dram_activity` in %, averaged
-      over the time since the previous reading.
-    - SLOW: `utilization_samples` % (the driver's own buffer of finer samples, with their times),
-      `power` W, `sm_clock` and `memory_clock` MHz, `temperature` °C, `clocks_event_reasons` (bit
-      mask), `energy` mJ since the driver was loaded, `pcie_generation` and `pcie_width` (lanes)
-      of the link as it is now.
-    - PROCESSES: `processes` (count), `process/<pid>/memory` MiB, `process/<pid>/sm_utilization`
-      and their sum `process_utilization` %; in a container the PIDs may be the host's (see
-      `processes.owners`). `pcie_sent` and `pcie_received` MiB/s over 20 ms, one GPU at a time.
+    - FAST: `utilization` (share of NVML's averaging window in which a kernel ran),
+      `memory_utilization`, `memory_used` (the driver's own reserve included) and, from Hopper on,
+      `sm_activity`, `sm_occupancy`, `tensor_activity`, `dram_activity`, averaged over the time
+      since the previous reading.
+    - SLOW: `utilization_samples` (the driver's own buffer of finer samples, with their times),
+      `power`, `sm_clock` and `memory_clock`, `temperature`, `clocks_event_reasons`, `energy` since
+      the driver was loaded, `pcie_generation` and `pcie_width` of the link as it is now.
+    - PROCESSES: `processes` (count), `process/<pid>/memory`, `process/<pid>/sm_utilization` and
+      their sum `process_utilization`; in a container the PIDs may be the host's. `pcie_sent` and
+      `pcie_received` over 20 ms, one GPU at a time.
     """
 
     def __init__(self, nvml: Any) -> None:
@@ -59,17 +62,17 @@ class NvmlReader:
         self._nvml = nvml
         self._never: dict[str, str] = {}
         self._failing: dict[str, str] = {}
-        self._told: set[tuple[str, int]] = set()
+        self._reported: set[tuple[str, int]] = set()
         self._events: list[str] = []
-        self.driver: str | None = told(nvml, nvml.nvmlSystemGetDriverVersion)
-        self.cuda_driver = _cuda_version(told(nvml, nvml.nvmlSystemGetCudaDriverVersion))
+        self.driver: str | None = answer_or_none(nvml, nvml.nvmlSystemGetDriverVersion)
+        self.cuda_driver = _cuda_version(answer_or_none(nvml, nvml.nvmlSystemGetCudaDriverVersion))
         self._devices = list(list_devices(nvml, self._events))
         self.gpus = [device.gpu for device in self._devices]
         if not self._devices:
             reasons = "; ".join(self._events) or "it lists none"
             raise NvmlUnavailable(f"NVIDIA driver {self.driver} offers no GPU: {reasons}")
-        self._queries = [
-            queries(nvml, device.handle, device.gpm, turn, len(self._devices))
+        self._calls = [
+            nvml_calls(nvml, device.handle, device.gpm, turn, len(self._devices))
             for turn, device in enumerate(self._devices)
         ]
         for tier in Tier:
@@ -82,9 +85,9 @@ class NvmlReader:
 
     def read(self, tier: Tier) -> Iterator[Reading]:
         """Read one tier of every GPU; a transient error gives None, to be tried again."""
-        for device, asked in zip(self._devices, self._queries, strict=True):
-            for query in asked.get(tier, ()):
-                yield from self._ask(device, query)
+        for device, by_tier in zip(self._devices, self._calls, strict=True):
+            for call in by_tier.get(tier, ()):
+                yield from self._read(device, call)
 
     def take_events(self) -> list[str]:
         """Lost or unusable GPUs and first failures since the last call, one line each."""
@@ -96,28 +99,28 @@ class NvmlReader:
         for device in self._devices:
             if device.gpm is not None:
                 device.gpm.free()
-        told(self._nvml, self._nvml.nvmlShutdown)
+        answer_or_none(self._nvml, self._nvml.nvmlShutdown)
 
-    def _ask(self, device: Device, query: Query) -> Iterator[Reading]:
-        prefix = f"gpu/{device.gpu.uuid}/"
-        if all(prefix + metric in self._never for metric, _ in query.metrics):
+    def _read(self, device: NvmlDevice, call: NvmlCall) -> Iterator[Reading]:
+        uuid = device.gpu.uuid
+        if all(names.gpu(uuid, metric) in self._never for metric in call.metrics):
             return
-        for answer in self._answers(device, query):
-            name = prefix + answer.metric
-            value = self._judge(device, name, answer.value)
+        for answer in self._answers(device, call):
+            name = names.gpu(uuid, answer.metric)
+            value = self._value(device, name, answer.value)
             if name not in self._never:
-                yield Reading(name, answer.unit, value, answer.time)
+                yield Reading(name, value, answer.time)
 
-    def _answers(self, device: Device, query: Query) -> Iterable[Answer]:
+    def _answers(self, device: NvmlDevice, call: NvmlCall) -> Iterable[Answer]:
         if device.lost is not None:
-            return query.failed(device.lost)
+            return call.failed(device.lost)
         try:
-            return query.call()
+            return call.read()
         except self._nvml.NVMLError as error:
-            return query.failed(error)
+            return call.failed(error)
 
-    def _judge(self, device: Device, name: str, answer: Any) -> float | None:
-        """The number of an answer; else None, and the reason is kept."""
+    def _value(self, device: NvmlDevice, name: str, answer: Any) -> float | None:
+        """The number of an answer; else None, with the reason in `unsupported`."""
         if isinstance(answer, self._nvml.NVMLError):
             self._take_error(device, name, answer)
         elif isinstance(answer, str):
@@ -129,7 +132,7 @@ class NvmlReader:
             return float(answer)
         return None
 
-    def _take_error(self, device: Device, name: str, error: Any) -> None:
+    def _take_error(self, device: NvmlDevice, name: str, error: Any) -> None:
         code = error.value
         if code in NEVER:
             self._never[name] = f"NVML: {NEVER[code]}"
@@ -139,8 +142,8 @@ class NvmlReader:
         if code in LOST:
             device.lost = self._failing[name]
         # An empty answer is no event, and a broken driver fails at every turn: once is enough.
-        if code not in NOTHING and (device.gpu.uuid, code) not in self._told:
-            self._told.add((device.gpu.uuid, code))
+        if code not in NOTHING and (device.gpu.uuid, code) not in self._reported:
+            self._reported.add((device.gpu.uuid, code))
             self._events.append(f"{device.gpu.name}: {text} ({name})")
 
 

@@ -1,14 +1,14 @@
-"""Which device a program's networks should be on, as its own command line says."""
+"""Which device a program's networks should be on, by its own command line."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
+from blobdiag.model.device import Device
 from blobdiag.model.errors import UserError
 
 _KINDS = ("cuda", "cpu", "mps", "xpu")
-_DEVICE = re.compile(rf"({'|'.join(_KINDS)})(:\d+)?")
 _OPTION = "--device"
 # --device=cuda, device=cuda, +trainer.device=cuda: as argparse and Hydra take it.
 _ASSIGNMENT = re.compile(r"(?:--|\+{0,2}(?:[\w-]+\.)*)device=(.+)")
@@ -16,8 +16,8 @@ _ASSIGNMENT = re.compile(r"(?:--|\+{0,2}(?:[\w-]+\.)*)device=(.+)")
 
 def device_kind(text: str) -> str | None:
     """'cuda' of 'cuda' and 'cuda:1'; None: that is no device."""
-    match = _DEVICE.fullmatch(text)
-    return match[1] if match else None
+    device = Device.of(text)
+    return device.kind if device.kind in _KINDS and str(device) == text else None
 
 
 def expected_device(asked: str | None, command: Sequence[str]) -> tuple[str | None, str | None]:

@@ -1,4 +1,4 @@
-"""Runs in the process of another project's engine: makes it, and has it play and train.
+"""The main program of another project's engine's process: makes the engine, has it play and train.
 
 Started as a file, and not as a module: nothing of blobdiag is imported here, nor need it be there
 to import. What goes over the connection are tuples of plain values, an event's name first.
@@ -23,7 +23,7 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Refused(Exception):
-    """What cannot be had of this module or factory, in a line."""
+    """Why this module or factory cannot be used, in a line."""
 
 
 def main(descriptor: int, reference: str, arguments: dict[str, Any], needed: list[str]) -> None:
@@ -50,7 +50,7 @@ def main(descriptor: int, reference: str, arguments: dict[str, Any], needed: lis
             engine.close()
         connection.send(("closed",))
     except (EOFError, BrokenPipeError):
-        return  # nobody asks any more
+        return  # blobdiag is gone
     except BaseException as error:
         sys.stdout.flush()
         connection.send(("failed", last_line(error), traceback.format_exc()))
@@ -86,19 +86,19 @@ def taken(factory: Any, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     every = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     names = [n for n, p in parameters.items() if p.kind in kinds]
-    for argument, told in arguments.items():
-        if told["must"] and not every and argument not in names:
+    for argument, given in arguments.items():
+        if given["must"] and not every and argument not in names:
             raise Refused(f"{name}() takes no {argument!r}")
     for parameter in parameters.values():
         required = parameter.default is parameter.empty and parameter.kind in kinds
         if required and parameter.name not in arguments:
             raise Refused(f"{name}() needs {parameter.name!r}, and no option gives it")
-    return {n: told["value"] for n, told in arguments.items() if every or n in names}
+    return {n: given["value"] for n, given in arguments.items() if every or n in names}
 
 
 def play(engine: Any, connection: Connection) -> str:
-    """Play until an order comes, and tell each time games finish; the order."""
-    told = False
+    """Play until an order comes, and report each time games finish; the order."""
+    reported = False
     while True:
         finished = 0
         games = engine.play()
@@ -107,8 +107,8 @@ def play(engine: Any, connection: Connection) -> str:
                 now, number = monotonic(), operator.index(count)
                 finished += number
                 connection.send(("finished", now, number, evaluations(engine)))
-                if finished and not told:
-                    told = True
+                if finished and not reported:
+                    reported = True
                     connection.send(("workers", workers(engine)))
                 if connection.poll():
                     order: str = connection.recv()
@@ -121,7 +121,7 @@ def play(engine: Any, connection: Connection) -> str:
 
 
 def train(engine: Any, connection: Connection) -> None:
-    """Train once, and tell of each step."""
+    """Train once, and report each step."""
     for examples in engine.train():
         connection.send(("trained", monotonic(), operator.index(examples)))
     connection.send(("done",))
@@ -167,7 +167,7 @@ def article(thing: object) -> str:
 
 if __name__ == "__engine__":
     options = json.loads(sys.argv[1])
-    # Nothing plays on for a blobdiag that was killed.
+    # A blobdiag that is killed takes this process with it.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # What the engine starts must not hold our end open.
     os.set_inheritable(options["descriptor"], False)

@@ -1,4 +1,4 @@
-"""What the networks of another project's engine were given: counted inside its processes."""
+"""Forward calls of the networks of another project's engine, counted inside its processes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from blobdiag.model.report import ModuleCalls, WorkerRecord
+from blobdiag.model.program import ModuleCalls
+from blobdiag.model.selfplay import WorkerRecord
 from blobdiag.targets.program.environment import environment
-from blobdiag.targets.program.records import Identity, Inside, read_records
+from blobdiag.targets.program.records import Identity, ProcessCounts, read_records
 
 COUNT_EVERY = 8
 """One call in so many is looked at, so that counting does not slow what is measured."""
@@ -46,7 +47,7 @@ class ForwardCounts:
 
     def __init__(self) -> None:
         self._folder = TemporaryDirectory(prefix="blobdiag-")
-        self._said: dict[Identity, Inside] = {}
+        self._processes: dict[Identity, ProcessCounts] = {}
         self._before: Count = Counter()
         self._done: Count = Counter()
 
@@ -80,7 +81,11 @@ class ForwardCounts:
     @property
     def reasons(self) -> list[str]:
         """Why counting ended before its time, a line for each process in which it did."""
-        return [f"pid {said.pid}: {said.reason}" for said in self._said.values() if said.reason]
+        return [
+            f"pid {counts.pid}: {counts.reason}"
+            for counts in self._processes.values()
+            if counts.reason
+        ]
 
     def workers(self, device_asked: str) -> list[WorkerRecord]:
         """Each process that called a network: where that was, and with what."""
@@ -88,17 +93,17 @@ class ForwardCounts:
         for (kind, what), count in self._done.items():
             by_process.setdefault(kind.process, Counter())[kind, what] = count
         return [
-            _record(number, device_asked, self._said[process], by_process[process])
+            _record(number, device_asked, self._processes[process], by_process[process])
             for number, process in enumerate(sorted(by_process))
         ]
 
     def _read(self) -> Count:
         counted: Count = Counter()
-        for said in read_records(Path(self._folder.name)):
-            self._said[said.identity] = said
-            for calls in said.modules:
+        for counts in read_records(Path(self._folder.name)).processes:
+            self._processes[counts.identity] = counts
+            for calls in counts.modules:
                 if calls.parameter_device != "none":
-                    kind = _kind(said.identity, calls)
+                    kind = _kind(counts.identity, calls)
                     counted[kind, "calls"] += calls.calls
                     counted[kind, "rows"] += calls.rows or 0
                     for rows, count in calls.batch_histogram.items():
@@ -122,16 +127,16 @@ def _sum(counted: Count, wanted: str) -> int:
     return sum(count for (_, what), count in counted.items() if what == wanted)
 
 
-def _record(number: int, device_asked: str, said: Inside, counted: Count) -> WorkerRecord:
+def _record(number: int, device_asked: str, counts: ProcessCounts, counted: Count) -> WorkerRecord:
     kinds = {kind for kind, _ in counted}
     sizes: Counter[int] = Counter()
     for (_, what), count in counted.items():
         if isinstance(what, Size):
             sizes[what.rows] += count
-    threads = [calls for calls in said.modules if _kind(said.identity, calls) in kinds]
+    threads = [calls for calls in counts.modules if _kind(counts.identity, calls) in kinds]
     return WorkerRecord(
         worker=number,
-        pid=said.pid,
+        pid=counts.pid,
         device_asked=device_asked,
         parameter_devices=sorted({kind.parameter_device for kind in kinds}),
         output_device=None,
@@ -145,5 +150,5 @@ def _record(number: int, device_asked: str, said: Inside, counted: Count) -> Wor
         batch_histogram=dict(sorted(sizes.items())),
         grad_enabled=any(kind.grad_enabled for kind in kinds),
         train_mode=any(kind.train_mode for kind in kinds),
-        gpu_memory_mib=said.gpu_memory_mib,
+        gpu_memory_mib=counts.gpu_memory_mib,
     )

@@ -6,7 +6,7 @@ import pytest
 
 from blobdiag.model.gpus import find
 from blobdiag.model.machine import Gpu, MigInstance
-from blobdiag.sampling.nvidia.visible import UNORDERED, WHICH_INSTANCE, Visible, visible
+from blobdiag.model.visible_gpus import UNORDERED, WHICH_INSTANCE, Visible, visible
 
 # NVML lists a before b; on the PCI bus b comes first.
 A = Gpu(uuid="GPU-aaaaaaaa-1111", name="H", pci_bus_id="00000000:65:00.0", mig_enabled=False)
@@ -22,13 +22,13 @@ def part(uuid: str, gpu_instance: int, of: Gpu = SPLIT) -> Gpu:
 ONE, TWO = part("MIG-11111111-aaaa", 9), part("MIG-22222222-bbbb", 10)
 
 
-def seen(
+def visible_names(
     value: str | None, *gpus: Gpu, order: str | None = "PCI_BUS_ID"
 ) -> tuple[list[str] | None, Visible]:
     variables = {"CUDA_VISIBLE_DEVICES": value, "CUDA_DEVICE_ORDER": order}
-    told = visible({name: text for name, text in variables.items() if text is not None}, gpus)
+    visibility = visible({name: text for name, text in variables.items() if text is not None}, gpus)
     names = {gpu.uuid: letter for gpu, letter in zip((A, B, ONE, TWO), "ab12", strict=True)}
-    return told.uuids and [names[uuid] for uuid in told.uuids], told
+    return visibility.uuids and [names[uuid] for uuid in visibility.uuids], visibility
 
 
 @pytest.mark.parametrize(
@@ -62,42 +62,42 @@ def seen(
     ],
 )
 def test_two_gpus(value: str | None, devices: str) -> None:
-    names, told = seen(value, A, B)
+    names, visibility = visible_names(value, A, B)
     assert names == list(devices)
-    assert told.hides_all == (not devices)
+    assert visibility.hides_all == (not devices)
     entries = 2 if value is None else len(value.split(","))
-    assert bool(told.fault) == (len(devices) < entries)
+    assert bool(visibility.fault) == (len(devices) < entries)
 
 
 @pytest.mark.parametrize("order", [None, "FASTEST_FIRST"])
 @pytest.mark.parametrize("value", [None, "0", "1,0"])
 def test_indices_mean_nothing_without_the_order(value: str | None, order: str | None) -> None:
-    names, told = seen(value, A, B, order=order)
-    assert (names, told.reason) == (None, UNORDERED)
+    names, visibility = visible_names(value, A, B, order=order)
+    assert (names, visibility.reason) == (None, UNORDERED)
 
 
 def test_uuids_need_no_order() -> None:
-    assert seen("GPU-ab", A, B, order=None)[0] == ["b"]
+    assert visible_names("GPU-ab", A, B, order=None)[0] == ["b"]
 
 
 def test_one_gpu_has_only_one_order() -> None:
-    assert seen(None, A, order=None)[0] == ["a"]
-    assert seen("0", A, order=None)[0] == ["a"]
-    assert seen("0,1", A, order=None)[0] == ["a"]
+    assert visible_names(None, A, order=None)[0] == ["a"]
+    assert visible_names("0", A, order=None)[0] == ["a"]
+    assert visible_names("0,1", A, order=None)[0] == ["a"]
 
 
-def test_bus_ids_that_are_not_told() -> None:
-    names, told = seen(None, A, B.model_copy(update={"pci_bus_id": None}))
+def test_unknown_bus_ids() -> None:
+    names, visibility = visible_names(None, A, B.model_copy(update={"pci_bus_id": None}))
     assert names is None
-    assert "PCI bus" in (told.reason or "")
+    assert "PCI bus" in (visibility.reason or "")
 
 
 def test_without_nvml_only_the_form_is_checked() -> None:
-    assert seen("7", order=None)[1].fault is None
-    assert seen("7", order=None)[0] is None
-    assert seen("x", order=None)[1].hides_all
-    assert seen("3,3")[1].hides_all
-    assert seen(None)[0] == []
+    assert visible_names("7", order=None)[1].fault is None
+    assert visible_names("7", order=None)[0] is None
+    assert visible_names("x", order=None)[1].hides_all
+    assert visible_names("3,3")[1].hides_all
+    assert visible_names(None)[0] == []
 
 
 class TestMig:
@@ -114,27 +114,27 @@ class TestMig:
         ],
     )
     def test_named(self, value: str, devices: str) -> None:
-        names, told = seen(value, SPLIT, ONE, TWO, B)
+        names, visibility = visible_names(value, SPLIT, ONE, TWO, B)
         assert names == list(devices)
-        assert told.hides_all == (not devices)
+        assert visibility.hides_all == (not devices)
 
     @pytest.mark.parametrize("value", [None, "1", "GPU-aa"])
     def test_the_only_instance_stands_for_its_gpu(self, value: str | None) -> None:
-        assert seen(value, SPLIT, ONE, B)[0] == ["1"]
+        assert visible_names(value, SPLIT, ONE, B)[0] == ["1"]
 
     def test_which_of_several_is_not_defined(self) -> None:
-        names, told = seen("GPU-aa", SPLIT, ONE, TWO, B)
-        assert (names, told.reason) == (None, WHICH_INSTANCE)
+        names, visibility = visible_names("GPU-aa", SPLIT, ONE, TWO, B)
+        assert (names, visibility.reason) == (None, WHICH_INSTANCE)
 
     def test_split_without_an_instance_offers_nothing(self) -> None:
-        assert seen(None, SPLIT, B)[0] == ["b"]
-        assert seen("GPU-aa", SPLIT, B)[0] == []
+        assert visible_names(None, SPLIT, B)[0] == ["b"]
+        assert visible_names("GPU-aa", SPLIT, B)[0] == []
 
-    def test_driver_that_does_not_tell(self) -> None:
+    def test_driver_that_does_not_report_mig(self) -> None:
         silent = A.model_copy(update={"mig_enabled": None})
-        names, told = seen("MIG-33333333", silent)
-        assert (names, told.fault) == (None, None)
-        assert told.reason
+        names, visibility = visible_names("MIG-33333333", silent)
+        assert (names, visibility.fault) == (None, None)
+        assert visibility.reason
 
 
 class TestFind:
