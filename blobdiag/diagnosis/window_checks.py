@@ -12,6 +12,7 @@ import torch
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.checks import advisory, gpu_utilisation, search_health
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING, Window
+from blobdiag.diagnosis.expectations import with_overrides
 from blobdiag.diagnosis.idle import CPU, cpu_idle_gaps, idle_gaps
 from blobdiag.diagnosis.verdict import (
     RATE_RULES,
@@ -135,7 +136,7 @@ def idle_gaps_of(session: Session, gpu_uuids: list[str]) -> list[IdleGap]:
     Arms take turns, so that each is only looked at in its own phases; the first second of a turn
     still shows the one before.
     """
-    threshold = session.settings.expectations["idle-gap"].high
+    threshold = with_overrides(session.settings.expect)["idle-gap"].high
     spans = [s for s in session.trace.spans if s.name in (SELF_PLAY, TRAINING)]
     if threshold is None or not spans:
         return []
@@ -155,7 +156,9 @@ def idle_gaps_of(session: Session, gpu_uuids: list[str]) -> list[IdleGap]:
 
 def health_checks(session: Session, throughputs: list[Throughput]) -> list[Check]:
     """Search health of every arm that was measured; the distinct share decides."""
-    return search_health(throughputs, session.settings.expectations, session.engine.unseen)
+    return search_health(
+        throughputs, with_overrides(session.settings.expect), session.engine.unseen
+    )
 
 
 def utilisation(session: Session, phase: str, rules: list[Validity], gpu_uuids: list[str]) -> Check:
@@ -168,7 +171,7 @@ def utilisation(session: Session, phase: str, rules: list[Validity], gpu_uuids: 
         gpu_uuids if session.device.startswith("cuda") else [],
         phase,
         session.trace.spans,
-        session.settings.expectations[f"{phase}-gpu"],
+        with_overrides(session.settings.expect)[f"{phase}-gpu"],
         not_on_gpu(session),
     )
     return with_validity(check, [rule for rule in rules if rule.rule not in RATE_RULES])
@@ -181,7 +184,7 @@ def not_on_gpu(session: Session) -> str | None:
 
 def machine_checks(session: Session, throughput: Throughput) -> list[Check]:
     """The report's advisory ranges: CPU, VRAM and games/min during self-play."""
-    expectations = session.settings.expectations
+    expectations = with_overrides(session.settings.expect)
     on_gpu = throughput.device.startswith("cuda")
     device = throughput.device
     cpu = _mean(session, device, "CPU utilisation", [timeline.HOST_CPU], "%")

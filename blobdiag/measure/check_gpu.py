@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blobdiag.diagnosis.checks import device_reaches_workers, starved, unknown
 from blobdiag.diagnosis.evidence import SELF_PLAY
+from blobdiag.diagnosis.expectations import with_overrides
 from blobdiag.diagnosis.verdict import with_validity
 from blobdiag.diagnosis.window_checks import (
     health_checks,
@@ -62,7 +63,7 @@ def prove_elsewhere(session: Session) -> None:
 
 def judge(session: Session) -> Judgement:
     """Test 1: the device in every worker, and a GPU that is busy with what it should do."""
-    expectations = session.settings.expectations
+    expectations = with_overrides(session.settings.expect)
     workers = [record for arm in session.arms for record in arm.workers()]
     on_meta = proven_elsewhere(session)
     device = session.arms[0].device if session.arms else session.device

@@ -13,11 +13,11 @@ from blobdiag.measure.session import Judgement, Session
 from blobdiag.model.errors import UserError
 from blobdiag.model.evaluation_settings import EvaluationSettings
 from blobdiag.model.figures import figure
-from blobdiag.model.iteration_settings import RunConfiguration
 from blobdiag.model.report import Check, Match, Role, Status
 from blobdiag.render.words import signed
 from blobdiag.targets.builtin.arm import network_of
 from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.run_configuration import RunConfiguration
 from engine.matches.evaluation import Evaluation
 from engine.matches.players import (
     Player,

@@ -9,6 +9,7 @@ from typing import cast
 
 from blobdiag.diagnosis.checks import device_reaches_workers, no_idle_gaps
 from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
+from blobdiag.diagnosis.expectations import with_overrides
 from blobdiag.diagnosis.planning import plan_with
 from blobdiag.diagnosis.rates import EVALUATION, Rates, rates_of
 from blobdiag.diagnosis.window_checks import (
@@ -23,7 +24,7 @@ from blobdiag.diagnosis.window_checks import (
 from blobdiag.measure import session as sessions
 from blobdiag.measure.session import Judgement, Session
 from blobdiag.model.figures import figure
-from blobdiag.model.iteration_settings import RunSettings
+from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.report import Metric, Plan
 from blobdiag.targets.builtin.run_folder import kept_run
 from blobdiag.targets.protocol import Course, Played
@@ -32,7 +33,7 @@ from engine.network.devices import resolve_auto
 COMMAND = "iteration"
 
 
-def iteration(settings: RunSettings) -> int:
+def iteration(settings: IterationSettings) -> int:
     """Run iterations of self-play and training under the sampler; the exit code.
 
     Raises UserError, in one line, for a folder that is in use, holds a run already, or cannot be
@@ -44,7 +45,7 @@ def iteration(settings: RunSettings) -> int:
 
         def measure(session: Session) -> None:
             # The session's are the same settings, with the tuned ones filled in.
-            tuned = kept._replace(settings=cast(RunSettings, session.settings))
+            tuned = kept._replace(settings=cast(IterationSettings, session.settings))
             with session.phase("set-up"):
                 course = session.engine.course(tuned, device)
                 courses.append(course)
@@ -58,7 +59,7 @@ def iteration(settings: RunSettings) -> int:
 
 def judge(session: Session, courses: list[Course]) -> Judgement:
     """Test 3: a GPU that works in both phases and never idles between, and the days it takes."""
-    expectations = session.settings.expectations
+    expectations = with_overrides(session.settings.expect)
     workers = [record for arm in session.arms for record in arm.workers()]
     checks = [device_reaches_workers(workers, session.device)]
     rules = [

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from uuid import uuid4
 
-from blobdiag.cli.output_path import html_path, report_file
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
+from blobdiag.measure.output_path import html_path, report_file
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import (

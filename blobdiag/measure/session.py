@@ -16,7 +16,6 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from blobdiag.cli.output_path import html_path, report_file
 from blobdiag.diagnosis import timeline
 from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.verdict import verdict
@@ -29,6 +28,7 @@ from blobdiag.measure.interrupts import (
     sigterm_raises,
     time_limit,
 )
+from blobdiag.measure.output_path import html_path, report_file
 from blobdiag.model.errors import UserError
 from blobdiag.model.limits import kept_events, kept_gaps
 from blobdiag.model.report import (

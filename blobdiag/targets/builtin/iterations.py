@@ -15,12 +15,17 @@ from blobdiag.diagnosis.rates import (
     ITERATIONS,
     WEIGHT_REFRESH,
 )
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings, buffer_room
+from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.report import Metric, TrainedIteration, TrainingRun
 from blobdiag.sampling.host import usable_cores
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.run_configuration import (
+    RunConfiguration,
+    buffer_room,
+    training_settings,
+)
 from blobdiag.targets.builtin.run_folder import KeptRun
 from blobdiag.targets.protocol import Played, Stage
 from blobdiag.targets.training_rate import training_rate
@@ -84,7 +89,7 @@ class BuiltInCourse:
 
     def __init__(self, kept: KeptRun, network: BlobNet, device: str) -> None:
         """Raises what SelfPlayEngine raises for the device, and CheckpointError."""
-        settings, training = kept.settings, kept.settings.training
+        settings, training = kept.settings, training_settings(kept.settings)
         self.arm = Arm(settings, network, device)
         engine = self.arm.engine
         if settings.lanes is None and (settings.several or device == "cpu"):
@@ -119,7 +124,7 @@ class BuiltInCourse:
         self._forgotten = 0
         """Iterations whose measurement was dropped."""
 
-    def _chosen(self, settings: RunSettings, device: str) -> RunSettings:
+    def _chosen(self, settings: IterationSettings, device: str) -> IterationSettings:
         engine = self.arm.engine
         return replace(
             settings,

@@ -14,7 +14,7 @@ from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.rates import EXAMPLES_TRAINED, GAMES_PLAYED
 from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
 from blobdiag.model.report import Block, Metric, SearchHealth, Throughput, WorkerRecord
-from blobdiag.model.settings import FOR_THE_FACTORY, Settings
+from blobdiag.model.settings import Settings
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import BLOCK_SECONDS, ThreadLog
 from blobdiag.targets.builtin.run_folder import KeptRun
@@ -110,7 +110,7 @@ class ForeignArm:
         """What the factory is offered; what an option gives it must take."""
         settings = self.settings
         offered = {"device": self.device, "seed": settings.seed}
-        offered |= {n: getattr(settings, n) for n in FOR_THE_FACTORY if n in settings.given}
+        offered |= settings.for_factory
         needed = {"device", *settings.given}
         return {n: {"value": value, "must": n in needed} for n, value in offered.items()}
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from blobdiag.cli import doctor as module
 from blobdiag.cli.doctor import doctor
 from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
 from blobdiag.model.report import Gpu, MigInstance
@@ -364,7 +363,7 @@ def test_command_prints_every_line_and_ends_with_the_conclusion(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     odd = replace(facts, visible_devices="[bold]0[/]")
-    monkeypatch.setattr(module, "collect", lambda: odd)
+    monkeypatch.setattr(cuda_facts, "collect", lambda: odd)
     assert doctor() == code
     printed = capsys.readouterr().out.rstrip().splitlines()
     assert printed[-1] == verdict(odd)[0]

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from command_line import in_process
 
-from blobdiag.cli.options import options
 from blobdiag.diagnosis.findings import CATALOGUE
 from blobdiag.model import faults as injections
 from blobdiag.model.errors import UserError
@@ -27,7 +26,7 @@ SMALL = (
 
 
 def settings(inject: str | None, **changes: object) -> Settings:
-    made = options(device="cpu", workers=1, inject=inject, **changes)
+    made = Settings(device="cpu", workers=1, inject=inject, **changes)
     made.check()
     return made
 

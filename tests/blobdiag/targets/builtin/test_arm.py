@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blobdiag.cli.options import options
 from blobdiag.measure.session import Session
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import SearchHealth
@@ -33,7 +32,7 @@ START = 5_000.0
 
 
 def settings(**changes: Any) -> Settings:
-    return options(device="cpu", network="32-2-4-64", dtype="float32", workers=2, **changes)
+    return Settings(device="cpu", network="32-2-4-64", dtype="float32", workers=2, **changes)
 
 
 @pytest.fixture
@@ -340,7 +339,7 @@ def test_an_iteration_that_is_never_steady_has_no_window() -> None:
     ],
 )
 def test_what_cannot_be_played_is_one_line(changes: dict[str, Any], words: str) -> None:
-    wrong = options(**{"device": "cpu"} | changes)
+    wrong = Settings(**{"device": "cpu"} | changes)
     with pytest.raises(UserError, match=words) as caught:
         check_workload(wrong)
     assert "\n" not in str(caught.value)

@@ -20,16 +20,17 @@ import numpy as np
 import pytest
 
 import reports
-from blobdiag.cli.options import options
 from blobdiag.diagnosis.rates import rates_of
 from blobdiag.model.errors import UserError
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings
+from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.report import Metric, Phase, Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.settings import Settings
 from blobdiag.render.html import page
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.targets.builtin.arm import load_network
 from blobdiag.targets.builtin.iterations import LONGEST_MEASURED, MOST_MEASURED, BuiltInCourse
+from blobdiag.targets.builtin.run_configuration import RunConfiguration
 from blobdiag.targets.builtin.run_folder import KeptRun, kept_run
 from engine.network.blobnet import weights_hash, weights_of
 from engine.search.lanes import TALLY, SearchConfig
@@ -46,12 +47,9 @@ SMALL = (
 SECONDS = 120
 
 
-def run_settings(folder: Path, **changes: Any) -> RunSettings:
-    given = frozenset(changes)
-    own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "root_noise": 0.25}
-    own |= {"schedule": (), "evaluate_every": None, "deals": 6}
-    own |= {name: changes.pop(name) for name in own.keys() & changes.keys()}
-    made = RunSettings(**vars(options(**changes)) | {"given": given}, run_dir=folder, **own)
+def run_settings(folder: Path, **changes: Any) -> IterationSettings:
+    values = {"resume": True, "deals": 6, "given": frozenset(changes), **changes}
+    made = IterationSettings(run_dir=folder, **values)
     made.check()
     return made
 
@@ -174,10 +172,10 @@ def test_a_network_of_the_run_can_be_played_with(trained: Trained) -> None:
     assert run is not None
     last = run.iterations[-1]
     path = trained.folder / "networks" / f"{last.iteration:06}.safetensors"
-    network = load_network(options(checkpoint=path, network="32-2-4-64"))
+    network = load_network(Settings(checkpoint=path, network="32-2-4-64"))
     assert weights_hash(weights_of(network)) == last.weights_hash
     with pytest.raises(UserError, match="do not fit --network 32-3-4-64"):
-        load_network(options(checkpoint=path, network="32-3-4-64"))
+        load_network(Settings(checkpoint=path, network="32-3-4-64"))
 
 
 def test_what_an_iteration_costs_is_its_share_of_all_of_them() -> None:
