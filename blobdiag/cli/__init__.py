@@ -43,7 +43,7 @@ class Commands(Group):
             "doctor:doctor",
             "Why is CUDA not seen? Driver, torch build, environment, container, permissions.",
         ),
-        "report": Listed("report:report_app", "Draw, check or compare saved reports."),
+        "report": Listed("report:report_app", "Draw, check, judge or compare saved reports."),
     }
 
 

@@ -22,6 +22,10 @@ class ReportCommands(Group):
             "report_validate:validate",
             "Say whether a file is a valid report, and of which schema version.",
         ),
+        "judge": Listed(
+            "report_judge:judge",
+            "Judge a saved report by today's rules, and say what that changes.",
+        ),
         "trace": Listed(
             "report_trace:trace",
             "Turn a saved report into a timeline for ui.perfetto.dev or chrome://tracing.",
@@ -52,4 +56,4 @@ report_app = typer.Typer(
 
 @report_app.callback()
 def report() -> None:
-    """Draw, check or compare saved reports."""
+    """Draw, check, judge or compare saved reports."""
