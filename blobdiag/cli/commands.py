@@ -156,7 +156,8 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
         heading = getattr(parameter, "rich_help_panel", None) or "Options"
         if parameter.param_type_name == "argument":
             name, heading = parameter.metavar or name, "Arguments"
-        row = name, text.replace("-", NON_BREAKING_HYPHEN)
+        # Some versions of typer escape brackets for rich.
+        row = name, text.replace("\\[", "[").replace("-", NON_BREAKING_HYPHEN)
         sections.setdefault(heading, []).append(row)
     width = min(FIRST_COLUMN, int(FIRST_COLUMN_SHARE * formatter.width))
     # Arguments first, and last what every command has: --help, completion.

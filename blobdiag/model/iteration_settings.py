@@ -19,7 +19,7 @@ class IterationSettings(Training, Settings):
         """Raise UserError, in one line, for the first value that cannot be."""
         super().check()
         if "deals" in self.given and self.evaluate_every is None and not self.resume:
-            raise UserError("--deals are those of matches: ask for these with --evaluate-every")
+            raise UserError("--deals needs --evaluate-every: without it no matches are played")
         if self.resume and self.run_dir is None:
             raise UserError("--resume needs --run-dir, the folder of the run to resume")
         simulations = parse_schedule(self.schedule).get("simulations")

@@ -1,4 +1,4 @@
-"""What `blobdiag plan` was asked for."""
+"""What `blobdiag plan` was asked to compute."""
 
 from __future__ import annotations
 

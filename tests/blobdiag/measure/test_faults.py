@@ -56,8 +56,8 @@ def test_a_dose_is_read_or_has_its_default(text: str | None, name: str | None, d
 @pytest.mark.parametrize(
     ("text", "words"),
     {
-        "gremlins": "'gremlins' is none of: device-not-propagated, tiny-batches",
-        "": "'' is none of",
+        "gremlins": "--inject must be one of device-not-propagated, tiny-batches",
+        "": "not ''",
         "tiny-batches:": "must be a whole number from 1, not ''",
         "tiny-batches:0": "must be a whole number from 1, not '0'",
         "tiny-batches:2": "at least one decision's trees, --determinizations 3",

@@ -30,7 +30,7 @@ from blobdiag.render.html import page
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.targets.builtin.arm import load_network
 from blobdiag.targets.builtin.iterations import LONGEST_MEASURED, MOST_MEASURED, BuiltInCourse
-from blobdiag.targets.builtin.run_configuration import RunConfiguration
+from blobdiag.targets.builtin.run_configuration import RunConfiguration, training_settings
 from blobdiag.targets.builtin.run_folder import KeptRun, kept_run
 from engine.network.blobnet import weights_hash, weights_of
 from engine.search.lanes import TALLY, SearchConfig
@@ -346,14 +346,14 @@ def test_bad_options_are_one_line(tmp_path: Path, case: str) -> None:
 
 def test_a_schedule_reaches_the_engine(tmp_path: Path) -> None:
     made = run_settings(tmp_path, schedule=("games=10..90", "window=5..500000"), iterations=9)
-    assert made.training.games == (10, 90)
-    assert made.training.window == (5, 500_000)
-    assert made.training.simulations is None
+    assert training_settings(made).games == (10, 90)
+    assert training_settings(made).window == (5, 500_000)
+    assert training_settings(made).simulations is None
 
 
 def test_root_noise_reaches_the_engine_and_its_folder(tmp_path: Path) -> None:
     made = run_settings(tmp_path, root_noise=0.1)
-    assert made.training.root_noise == 0.1
+    assert training_settings(made).root_noise == 0.1
     kept = RunConfiguration.of(made, "float32").model_dump(exclude={"root_noise"})
     assert RunConfiguration.of(made, "float32").root_noise == 0.1
     older = RunConfiguration(**kept)
@@ -362,12 +362,13 @@ def test_root_noise_reaches_the_engine_and_its_folder(tmp_path: Path) -> None:
 
 def test_matches_reach_the_engine_and_may_be_asked_for_later(tmp_path: Path) -> None:
     made = run_settings(tmp_path, evaluate_every=5, deals=40)
-    assert (made.training.evaluate_every, made.training.deals) == (5, 40)
+    training = training_settings(made)
+    assert (training.evaluate_every, training.deals) == (5, 40)
     assert made.plays_matches
     kept = RunConfiguration.of(made, "float32")
-    assert kept.resumed(run_settings(tmp_path)).training.evaluate_every == 5
+    assert training_settings(kept.resumed(run_settings(tmp_path))).evaluate_every == 5
     later = kept.resumed(run_settings(tmp_path, evaluate_every=2))
-    assert (later.training.evaluate_every, later.training.deals) == (2, 40)
+    assert (training_settings(later).evaluate_every, training_settings(later).deals) == (2, 40)
     without = kept.model_dump(exclude={"evaluate_every", "deals"})
     assert RunConfiguration(**without).evaluate_every is None, "as runs of before have it"
 
