@@ -374,7 +374,7 @@ def test_matches_reach_the_engine_and_may_be_asked_for_later(tmp_path: Path) -> 
 
 
 def test_deals_without_matches_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="ask for these with --evaluate-every"):
+    with pytest.raises(UserError, match="--deals needs --evaluate-every"):
         run_settings(tmp_path, deals=9, resume=False)
 
 
