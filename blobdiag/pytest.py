@@ -25,7 +25,8 @@ import pytest
 from blobdiag.diagnosis.facts import NO_SAMPLE, after_look_back, mean_metric
 from blobdiag.measure.recording import Recording
 from blobdiag.model import names
-from blobdiag.model.report import Gpu, Metric
+from blobdiag.model.base import Metric
+from blobdiag.model.machine import Gpu
 from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.nvidia.energy import energy
 from blobdiag.sampling.recorder import Recorder

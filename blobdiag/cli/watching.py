@@ -7,13 +7,13 @@ from pathlib import Path
 
 from blobdiag.cli.output_path import report_file
 from blobdiag.cli.publish import ReportFile, closing_lines, on_stderr, publish
-from blobdiag.diagnosis.expectations import with_overrides
 from blobdiag.diagnosis.judge import judge
 from blobdiag.measure.run import COMMAND, device_of, run
-from blobdiag.model.errors import CannotStart, UserError
+from blobdiag.model.errors import CannotStart
+from blobdiag.model.output_format import Format
 from blobdiag.model.program_settings import ProgramSettings
 from blobdiag.model.report import Report
-from blobdiag.render.formats import Format, text_of
+from blobdiag.render.formats import text_of
 
 
 def watch(
@@ -29,11 +29,6 @@ def watch(
 
     Raises UserError, before anything starts.
     """
-    settings.check()
-    try:
-        with_overrides(settings.expect)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     path = report_file(COMMAND, device_of(command, settings), output, html)
     file = ReportFile(path, numbered=output is None)
 

@@ -10,9 +10,9 @@ from blobdiag.measure.measurement import Measurement
 from blobdiag.measure.session import Session
 from blobdiag.model.errors import UserError
 from blobdiag.model.evaluation_settings import EvaluationSettings
-from blobdiag.model.iteration_settings import RunConfiguration
 from blobdiag.targets.builtin.devices import first_gpu, resolve_auto
 from blobdiag.targets.builtin.match_players import MatchPlayers, OngoingMatch
+from blobdiag.targets.builtin.run_configuration import RunConfiguration
 
 
 def evaluate(settings: EvaluationSettings) -> Measurement:

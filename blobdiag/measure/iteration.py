@@ -8,14 +8,14 @@ from typing import cast
 
 from blobdiag.measure.measurement import Measurement
 from blobdiag.measure.session import Session
-from blobdiag.model.iteration_settings import RunSettings
+from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.names import SET_UP
 from blobdiag.targets.builtin.devices import resolve_auto
 from blobdiag.targets.builtin.run_folder import training_job
 
 
 @contextmanager
-def iteration(settings: RunSettings) -> Iterator[Measurement]:
+def iteration(settings: IterationSettings) -> Iterator[Measurement]:
     """Run iterations under the sampler, while the run's folder is held.
 
     Raises UserError, in one line, for a folder that is in use, holds a run already, or cannot be
@@ -26,7 +26,7 @@ def iteration(settings: RunSettings) -> Iterator[Measurement]:
 
         def measure(session: Session) -> None:
             # The session's are the same settings, with the tuned ones filled in.
-            tuned = job._replace(settings=cast(RunSettings, session.settings))
+            tuned = job._replace(settings=cast(IterationSettings, session.settings))
             with session.phase(SET_UP):
                 session.runner = runner = session.engine.iterations(tuned, device)
                 session.at_work.append(runner)

@@ -26,7 +26,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from blobdiag.cli.plan import broken_rules
+from blobdiag.diagnosis.machine_plans import broken_rules
 from blobdiag.diagnosis.planning import plan_with
 from blobdiag.diagnosis.rates import rates_of
 from blobdiag.model.names import START_UP

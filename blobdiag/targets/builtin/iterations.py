@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from blobdiag.model.base import Metric
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings, buffer_room
+from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.names import (
     EVALUATE_EVERY,
     EXAMPLE_USES,
@@ -26,6 +26,11 @@ from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.devices import first_gpu
 from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.run_configuration import (
+    RunConfiguration,
+    buffer_room,
+    training_settings,
+)
 from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.protocol import Stage
 from blobdiag.targets.training_rate import training_rate
@@ -89,7 +94,7 @@ class BuiltInIterations:
 
     def __init__(self, job: TrainingJob, network: BlobNet, device: str) -> None:
         """Raises what SelfPlayEngine raises for the device, and CheckpointError."""
-        settings, training = job.settings, job.settings.training
+        settings, training = job.settings, training_settings(job.settings)
         self.arm = Arm(settings, network, device)
         engine = self.arm.engine
         if settings.lanes is None and (settings.several or device == "cpu"):
@@ -124,7 +129,7 @@ class BuiltInIterations:
         self._forgotten = 0
         """Iterations whose measurement was dropped."""
 
-    def _chosen(self, settings: RunSettings, device: str) -> RunSettings:
+    def _chosen(self, settings: IterationSettings, device: str) -> IterationSettings:
         engine = self.arm.engine
         return replace(
             settings,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blobdiag.model.errors import UserError
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings
+from blobdiag.model.iteration_settings import IterationSettings
+from blobdiag.targets.builtin.run_configuration import RunConfiguration
 from engine.network.blobnet import NetworkConfig, build_network
 from engine.training.checkpoint import CheckpointError, read_about, read_arrays
 from engine.training.run_folder import RunFolder
@@ -22,7 +23,7 @@ from engine.training.trainer import fitting_weights
 class TrainingJob(NamedTuple):
     """What a run goes by, and where it is kept."""
 
-    settings: RunSettings
+    settings: IterationSettings
     folder: RunFolder | None = None
     """None: nowhere."""
     training_dtype: str | None = None
@@ -30,7 +31,7 @@ class TrainingJob(NamedTuple):
 
 
 @contextmanager
-def training_job(settings: RunSettings) -> Iterator[TrainingJob]:
+def training_job(settings: IterationSettings) -> Iterator[TrainingJob]:
     """Hold the run's folder, where it has one.
 
     Raises UserError when it is in use, holds a run that is not to be resumed or none that is, or
@@ -52,7 +53,7 @@ def training_job(settings: RunSettings) -> Iterator[TrainingJob]:
         folder.__exit__(None, None, None)
 
 
-def _found(settings: RunSettings, folder: RunFolder) -> TrainingJob:
+def _found(settings: IterationSettings, folder: RunFolder) -> TrainingJob:
     if not settings.resume:
         if folder.holds_run:
             raise UserError(
@@ -72,7 +73,7 @@ def _found(settings: RunSettings, folder: RunFolder) -> TrainingJob:
     return TrainingJob(settings, folder, configuration.training_dtype)
 
 
-def _at(newest: Path, settings: RunSettings, folder: RunFolder) -> RunSettings:
+def _at(newest: Path, settings: IterationSettings, folder: RunFolder) -> IterationSettings:
     """The settings with the network that the iteration at hand is played with."""
     done = read_about(newest).get("iteration")
     if not isinstance(done, int):

@@ -19,7 +19,7 @@ from blobdiag.model.selfplay import (
     Throughput,
     WorkerRecord,
 )
-from blobdiag.model.settings import FOR_THE_FACTORY, Settings
+from blobdiag.model.settings import Settings
 from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.devices import worker_devices
@@ -114,7 +114,7 @@ class ExternalArm:
         """What the factory is offered; what an option gives it must take."""
         settings = self.settings
         offered = {"device": self.device, "seed": settings.seed}
-        offered |= {n: getattr(settings, n) for n in FOR_THE_FACTORY if n in settings.given}
+        offered |= settings.for_factory
         needed = {"device", *settings.given}
         return {n: {"value": value, "must": n in needed} for n, value in offered.items()}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from blobdiag.cli.doctor import doctor
 from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
+from blobdiag.measure import cuda_facts
 from blobdiag.model.cuda_facts import CudaFacts
 from blobdiag.model.machine import Gpu, MigInstance
 from blobdiag.sampling import cuda_probe
@@ -367,9 +367,7 @@ def test_command_prints_every_line_and_ends_with_the_conclusion(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     odd = replace(facts, visible_devices="[bold]0[/]")
-    # `blobdiag.cli.doctor` as an attribute is the command of that name.
-    module = import_module("blobdiag.cli.doctor")
-    monkeypatch.setattr(module, "collect", lambda kernel_cache: odd)
+    monkeypatch.setattr(cuda_facts, "collect_cuda_facts", lambda: odd)
     assert doctor() == code
     printed = capsys.readouterr().out.rstrip().splitlines()
     assert printed[-1] == verdict(odd)[0]

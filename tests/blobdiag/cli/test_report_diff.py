@@ -189,7 +189,7 @@ REFUSED = {
     ),
     "spread of an interrupted run": (
         ["spread", "old0.json", "old1.json", "ended0.json"],
-        "ended0.json does not count: it was interrupted",
+        "ended0.json cannot be used: it was interrupted",
     ),
 }
 

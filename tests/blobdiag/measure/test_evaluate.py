@@ -16,10 +16,10 @@ import torch
 from command_line import in_process
 
 import reports
-from blobdiag.cli import evaluate as command
+from blobdiag.cli.evaluate import evaluate as command
 from blobdiag.diagnosis.commands.evaluate import judge
 from blobdiag.model.base import Status
-from blobdiag.model.evaluation_settings import USED
+from blobdiag.model.evaluation_settings import EvaluationSettings
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.html import page
@@ -208,8 +208,8 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, case: str) -> None:
 
 
 def test_the_report_tells_of_the_options_that_matter() -> None:
-    offered = set(inspect.signature(command).parameters) - {"context", "checkpoint"}
-    assert offered | {"player"} == set(USED)
+    offered = set(inspect.signature(command).parameters) - {"context"}
+    assert offered == EvaluationSettings(player="rules").for_report().keys()
 
 
 def test_a_single_deal_has_no_interval() -> None:

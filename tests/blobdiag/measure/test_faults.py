@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from command_line import in_process
 
-from blobdiag.cli.options import options
 from blobdiag.diagnosis.findings import CATALOGUE
 from blobdiag.model import faults as injections
 from blobdiag.model.errors import UserError
@@ -30,7 +29,7 @@ SMALL = (
 
 
 def settings(inject: str | None, **changes: object) -> Settings:
-    made = options(device="cpu", workers=1, inject=inject, **changes)
+    made = Settings(device="cpu", workers=1, inject=inject, **changes)
     made.check()
     return made
 
@@ -60,8 +59,8 @@ def test_a_dose_is_read_or_has_its_default(text: str | None, name: str | None, d
 @pytest.mark.parametrize(
     ("text", "words"),
     {
-        "gremlins": "'gremlins' is none of: device-not-propagated, tiny-batches",
-        "": "'' is none of",
+        "gremlins": "--inject must be one of device-not-propagated, tiny-batches",
+        "": "not ''",
         "tiny-batches:": "must be a whole number from 1, not ''",
         "tiny-batches:0": "must be a whole number from 1, not '0'",
         "tiny-batches:2": "at least one decision's trees, --determinizations 3",

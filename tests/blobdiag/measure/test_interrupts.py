@@ -20,11 +20,11 @@ import psutil
 import pytest
 from sessions import new_session
 
-from blobdiag.cli.options import options
 from blobdiag.measure.interrupts import TimedOut, lift_time_limit, time_limit
 from blobdiag.model.base import Status
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.settings import Settings
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
@@ -213,13 +213,13 @@ def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
 
 def test_what_is_left_of_the_time_holds_after_an_arm_has_ended() -> None:
     """As for a remedy that is measured: the arm's end lifts the limit."""
-    session = new_session(options(device="cpu", timeout=5.2))
+    session = new_session(Settings(device="cpu", timeout=5.2))
     session.trace.start -= 5
     with time_limit(5.2):
         lift_time_limit()
         with pytest.raises(TimedOut), session.time_left():
             time.sleep(5)
-    unlimited = new_session(options(device="cpu"))
+    unlimited = new_session(Settings(device="cpu"))
     with unlimited.time_left():
         pass
 

@@ -388,7 +388,7 @@ def test_a_report_is_left_when_blobdiag_is_killed(run: Callable[..., Run]) -> No
 def test_elsewhere_it_is_refused_before_anything_of_linux_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blobdiag.cli.sys.platform", "win32")
+    monkeypatch.setattr("blobdiag.cli.run.sys.platform", "win32")
     for module in ("blobdiag.measure.run", "blobdiag.targets.program.signals"):
         monkeypatch.setitem(sys.modules, module, None)  # importing it fails
     done = in_process(tmp_path, "run", "--", "true")

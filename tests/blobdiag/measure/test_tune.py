@@ -36,9 +36,7 @@ SMALL = [
 
 @pytest.fixture
 def settings() -> Settings:
-    from blobdiag.cli.options import options
-
-    return options(network="32-2-4-64", simulations=6, determinizations=2, tuned=True)
+    return Settings(network="32-2-4-64", simulations=6, determinizations=2, tuned=True)
 
 
 @pytest.fixture
@@ -49,10 +47,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sweep(**changes: Any) -> Sweep:
     """One that has measured nothing."""
-    from blobdiag.cli.options import options
-
     network = build_network(NetworkConfig(32, 2, 4, 64), "cpu")
-    made = SimpleNamespace(settings=options(**changes), network=network, device="cpu")
+    made = SimpleNamespace(settings=Settings(**changes), network=network, device="cpu")
     return cast(Sweep, made)
 
 

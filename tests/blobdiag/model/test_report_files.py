@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import reports
-from blobdiag.cli.report_show import show, validate
+from blobdiag.cli.report_show import show
+from blobdiag.cli.report_validate import validate
 from blobdiag.model.base import Interval, Metric
 from blobdiag.model.judgement import IdleGap
 from blobdiag.model.recorded import MOST_POINTS, Phase, Series

@@ -15,9 +15,10 @@ import reports
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.model.base import Metric, Role, Status
 from blobdiag.model.judgement import Check
+from blobdiag.model.output_format import Format
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
-from blobdiag.render.formats import Format, text_of
+from blobdiag.render.formats import text_of
 
 HOSTILE = "a|b <script>&amp; *x* _y_ `z` $w$ [l](u) \x1b[31m\x00\ufffe"
 REFERENCES = sorted(Path(__file__).parents[3].glob("reports/reference/*.json"))

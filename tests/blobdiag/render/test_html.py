@@ -16,7 +16,7 @@ from scripted_runs import Run
 from sick_runs import SICK
 
 import reports
-from blobdiag.cli.report_show import html
+from blobdiag.cli.report_html import html
 from blobdiag.model.base import Status
 from blobdiag.model.judgement import IdleGap
 from blobdiag.model.machine import Gpu, MigInstance

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sessions import new_session
 
-from blobdiag.cli.options import options
 from blobdiag.model.errors import UserError
 from blobdiag.model.selfplay import SearchHealth
 from blobdiag.model.settings import Settings
@@ -28,7 +27,7 @@ START = 5_000.0
 
 
 def settings(**changes: Any) -> Settings:
-    return options(device="cpu", network="32-2-4-64", dtype="float32", workers=2, **changes)
+    return Settings(device="cpu", network="32-2-4-64", dtype="float32", workers=2, **changes)
 
 
 @pytest.fixture
@@ -335,7 +334,7 @@ def test_an_iteration_that_is_never_steady_has_no_window() -> None:
     ],
 )
 def test_what_cannot_be_played_is_one_line(changes: dict[str, Any], words: str) -> None:
-    wrong = options(**{"device": "cpu"} | changes)
+    wrong = Settings(**{"device": "cpu"} | changes)
     with pytest.raises(UserError, match=words) as caught:
         check_workload(wrong)
     assert "\n" not in str(caught.value)

@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from blobdiag.cli.options import options
 from blobdiag.model import names
 from blobdiag.model.base import Status
 from blobdiag.model.errors import UserError
 from blobdiag.model.judgement import Check
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.settings import Settings
 from blobdiag.targets.external.engine import ExternalArm
 from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
 
@@ -389,7 +389,7 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one plays while the other is measured is nothing, its workers' play included."""
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr("blobdiag.targets.external.engine.WARM_UP_SECONDS", 0.5)
-    settings = options(device="cpu", engine="engine.random_play:Pool", min_seconds=0.5)
+    settings = Settings(device="cpu", engine="engine.random_play:Pool", min_seconds=0.5)
     arms = [ExternalArm(settings, "cpu", ["play"]) for _ in range(2)]
     watched = set[int]()
     try:
@@ -436,9 +436,8 @@ def cpu_seconds(arm: ExternalArm) -> float:
         ({"engine": "a/b.py:make"}, "--engine must read MODULE:FACTORY"),
         ({"engine": "a:b", "given": frozenset({"lanes"})}, "--lanes is for the built-in engine"),
         ({"engine": "a:b", "given": frozenset({"inject"})}, "--inject is for the built-in engine"),
-        ({"engine": "a:b", "given": frozenset({"verify_fix"})}, "--verify-fix is for the built-in"),
     ],
 )
 def test_options_that_cannot_be(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
-        replace(options(device="cpu"), **changes).check()
+        replace(Settings(device="cpu"), **changes).check()
