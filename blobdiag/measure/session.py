@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from blobdiag.cli.output_path import html_path, report_file
 from blobdiag.diagnosis import timeline
-from blobdiag.diagnosis.findings import find_all
+from blobdiag.diagnosis.causes import find_all
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.measure.interrupts import (
     SIGINT_EXIT,

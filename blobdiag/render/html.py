@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from blobdiag.diagnosis import strength
-from blobdiag.diagnosis.idle_owners import Holder, holders
 from blobdiag.model.figures import figure, figure_range
+from blobdiag.model.idle_owners import all_idle_owners, idle_owners
 from blobdiag.model.report import Check, IdleGap, Report, Role, Status, WorkerRecord
 from blobdiag.render import plots, processes, words
 from blobdiag.render.learning_curve import learning_curve
@@ -30,7 +30,8 @@ _SYMBOLS = {
     Status.INCONCLUSIVE: "?",
     Status.NOT_APPLICABLE: "–",
 }
-MOST_HOLDS = 3
+MOST_OWNERS = 3
+"""Lines of each process."""
 
 
 def page(report: Report) -> str:
@@ -70,7 +71,7 @@ def page(report: Report) -> str:
         minutes=_both(plots.minutes, report.plan) if report.plan else None,
         days=_both(plots.days, report.plan) if report.plan else None,
         learning=_both(learning_curve, report.training) if _learned(report) else None,
-        held=_longest_holds(report),
+        idle_owners=all_idle_owners(report, MOST_OWNERS),
         unknowns=unknowns(report),
     )
 
@@ -122,20 +123,12 @@ def _series(drawn: Tracks) -> dict[str, Any]:
 
 
 def _owner(report: Report, gap: IdleGap) -> str | None:
-    """Whose a gap is: the longest hold of its phase; None where none was seen."""
-    held = holders(report, [gap])
-    if not held:
+    """The code that kept the device waiting longest in a gap's phase; None where none was seen."""
+    owners = idle_owners(report, [gap])
+    if not owners:
         return None
-    who, hold = held[0]
-    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {who}"
-
-
-def _longest_holds(report: Report) -> list[Holder]:
-    """The longest holds of each process."""
-    by_process = [Holder("the parent", hold) for hold in report.holds[:MOST_HOLDS]]
-    for worker in report.workers:
-        by_process += [Holder(f"worker {worker.worker}", h) for h in worker.holds[:MOST_HOLDS]]
-    return by_process
+    process, hold = owners[0]
+    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {process}"
 
 
 def _status(check: Check) -> str:

@@ -10,8 +10,8 @@ from time import monotonic
 from typing import NamedTuple
 
 from blobdiag.diagnosis import timeline
+from blobdiag.diagnosis.causes import find_all
 from blobdiag.diagnosis.expectations import Expectation
-from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.program_checks import program_checks
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.model.limits import kept_events, kept_gaps

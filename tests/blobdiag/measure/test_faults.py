@@ -8,7 +8,7 @@ import pytest
 from command_line import in_process
 
 from blobdiag.cli.options import options
-from blobdiag.diagnosis.findings import CATALOGUE
+from blobdiag.diagnosis.causes import CATALOGUE
 from blobdiag.model import faults as injections
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import Hold, Report

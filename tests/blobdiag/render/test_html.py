@@ -188,9 +188,9 @@ def test_an_idle_gap_names_its_owner() -> None:
     owner = "pipeline.py:75 save, 97 % of the waiting of the parent"
     assert len(GAP.idle_gaps) == 1
     shown = Parsed(page(GAP.model_copy(update={"holds": holds}))).shown()
-    assert f"Held up at {owner}" in shown
+    assert f"Kept waiting by {owner}" in shown
     assert f"1 · idle 2.80 s · {owner}" in shown
-    assert "Not known who held it up" in Parsed(page(GAP)).shown()
+    assert "Not known what kept it waiting" in Parsed(page(GAP)).shown()
 
 
 def test_what_is_not_known_has_a_reason_and_is_not_0() -> None:
