@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from blobdiag.cli.report_diff import read_side
-from blobdiag.diagnosis.between_runs import Spread, spread_of
+from blobdiag.diagnosis.between_runs import spread_of
 from blobdiag.diagnosis.comparison import broken, machine_key, spread_key, workload
 from blobdiag.diagnosis.report_figures import figures
+from blobdiag.model.comparison import Spread
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import Report
 from blobdiag.store.spread import keep_spreads

@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from blobdiag.diagnosis.comparison import Change, Comparison
+from blobdiag.model.comparison import Change, Comparison
 from blobdiag.model.figures import figure
 from blobdiag.model.report import Interval
 from blobdiag.render.markdown import escaped, table

@@ -14,11 +14,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from blobdiag.diagnosis import strength
 from blobdiag.model.figures import figure, figure_range
 from blobdiag.model.idle_owners import all_idle_owners, idle_owners
 from blobdiag.model.report import Check, IdleGap, Report, Role, Status, WorkerRecord
-from blobdiag.render import plots, processes, words
+from blobdiag.model.strength import opponents
+from blobdiag.render import plots, processes, strength, words
+from blobdiag.render.findings import parts
 from blobdiag.render.learning_curve import learning_curve
 from blobdiag.render.tracks import Tracks, drawable, summaries, tracks
 from blobdiag.render.unknowns import unknowns
@@ -48,7 +49,9 @@ def page(report: Report) -> str:
         words=words,
         processes=processes,
         strength=strength,
+        opponents=opponents,
         figure=figure,
+        parts=parts,
         figure_range=figure_range,
         zip=zip,
         Role=Role,

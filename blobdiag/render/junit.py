@@ -13,6 +13,7 @@ import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from blobdiag.model.report import Check, Finding, Metric, Report, Role, Status
+from blobdiag.render.findings import parts
 
 # What XML 1.0 allows (https://www.w3.org/TR/xml/#charsets).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -121,8 +122,8 @@ def _undecided(report: Report) -> Element:
 
 
 def _finding(finding: Finding) -> str:
-    seen = "\n".join(f"seen: {line}" for line in finding.evidence)
-    return f"{finding.title}\ncause: {finding.cause}\n{seen}\nremedy: {finding.remedy}"
+    lines = [f"{part.label}: {line}" for part in parts(finding) for line in part.lines]
+    return "\n".join([finding.title, *lines])
 
 
 def _element(tag: str, **attributes: str) -> Element:

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from blobdiag.diagnosis.strength import Spent, match_against, opponents, spent, thinned
 from blobdiag.model.report import Interval, TrainingRun
+from blobdiag.model.strength import Spent, match_against, opponents, spent
 from blobdiag.render.plots import WIDE
+from blobdiag.render.strength import thinned
 from blobdiag.render.svg import (
     FIRST,
     MUTED,
@@ -54,8 +55,7 @@ class CurvePanel(NamedTuple):
 
 def curve_panels(run: TrainingRun) -> list[CurvePanel]:
     """What there is to draw of a training, panel by panel."""
-    games = np.cumsum([one.games for one in run.iterations]).tolist()
-    done = list(zip(games, run.iterations, strict=True))
+    done = list(zip(spent(run).games, run.iterations, strict=True))
     some = thinned(done)
     losses = [
         Curve("policy", *_columns([(g, one.policy_loss) for g, one in some])),

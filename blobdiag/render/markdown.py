@@ -18,6 +18,7 @@ from blobdiag.model.report import (
     Status,
 )
 from blobdiag.render import processes
+from blobdiag.render.findings import parts
 from blobdiag.render.words import MATCH_COLUMNS, UNKNOWN, interval, printable, value
 
 _MARKS = {
@@ -112,14 +113,11 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         yield "### Findings"
     for finding in findings:
         lines = [
-            f"**{escaped(finding.title)}**",
-            f"- cause: {escaped(finding.cause)}",
-            *(f"- seen: {escaped(line)}" for line in finding.evidence),
-            f"- remedy: **{escaped(finding.remedy)}**",
+            f"- {part.label}: {f'**{escaped(line)}**' if part.strong else escaped(line)}"
+            for part in parts(finding)
+            for line in part.lines
         ]
-        if finding.gain is not None:
-            lines.append(f"- gain: {escaped(finding.gain.basis)}")
-        yield "\n".join([lines[0], "", *lines[1:]])
+        yield "\n".join([f"**{escaped(finding.title)}**", "", *lines])
 
 
 def _plan(plan: Plan | None) -> Iterator[str]:

@@ -17,7 +17,17 @@ from collections.abc import Iterable, Iterator
 from itertools import count, groupby
 from typing import Any, NamedTuple
 
-from blobdiag.model.report import Metric, Phase, ProcessRecord, Report, Series, WorkerRecord
+from blobdiag.model import names
+from blobdiag.model.report import (
+    Finding,
+    Metric,
+    Phase,
+    ProcessRecord,
+    Report,
+    Series,
+    WorkerRecord,
+)
+from blobdiag.render.findings import parts
 
 Args = dict[str, Any]
 
@@ -38,10 +48,10 @@ def trace_text(report: Report) -> bytes:
 
 
 def chrome_trace(report: Report) -> dict[str, Any]:
-    """The trace-event object: phases, workers, idle gaps, samples and events; times in µs.
+    """The trace-event object: phases, findings, workers, idle gaps, samples, events; times in µs.
 
-    Processes and threads bear numbers of their own, since a GPU is no process and the system may
-    give a PID twice; a worker's real PID is in its name.
+    Processes and threads have numbers of their own, since a GPU is no process and the system may
+    use a PID twice; a worker's real PID is in its name.
     """
     tracks = _Tracks()
     run = tracks.process(f"blobdiag {report.command} on {report.device}")
@@ -49,6 +59,8 @@ def chrome_trace(report: Report) -> dict[str, Any]:
     processes = {pid: tracks.process(name) for pid, name in _process_names(report).items()}
 
     tracks.slices(run, "phases", map(_phase, report.phases))
+    for finding in report.findings:
+        tracks.instant(run, "findings", finding.title or finding.name, 0, _finding(finding))
     for event in report.events:
         first_line = event.text.partition("\n")[0]
         tracks.instant(
@@ -70,17 +82,26 @@ def chrome_trace(report: Report) -> dict[str, Any]:
     for process in report.program.processes if report.program else ():
         tracks.slices(processes[process.pid], "life", [_life(process, report)])
 
-    owners = {f"gpu/{uuid}/": number for uuid, number in gpus.items()}
-    owners |= {f"process/{pid}/": number for pid, number in processes.items()}
     for series in report.series:
-        prefix = next((p for p in owners if series.name.startswith(p)), "")
-        _counter(tracks, owners.get(prefix, run), series.name.removeprefix(prefix), series, report)
+        number, name = _owner(series.name, gpus, processes)
+        _counter(tracks, run if number is None else number, name, series, report)
 
     return {
         "displayTimeUnit": "ms",
         "otherData": _other_data(report),
         "traceEvents": tracks.events(),
     }
+
+
+def _owner(series: str, gpus: dict[str, int], processes: dict[int, int]) -> tuple[int | None, str]:
+    """(number of the GPU or process that a series is drawn under, its name there)."""
+    name = names.parse(series)
+    if name.gpu in gpus:
+        within = name.metric if name.pid is None else names.process(name.pid, name.metric)
+        return gpus[name.gpu], within
+    if name.gpu is None and name.pid in processes:
+        return processes[name.pid], name.metric
+    return None, series
 
 
 class _Tracks:
@@ -195,13 +216,16 @@ def _phase(phase: Phase) -> Slice:
     return Slice(phase.name, _us(phase.start_s), _us(phase.end_s), args)
 
 
+def _finding(finding: Finding) -> Args:
+    return {"name": finding.name} | {p.label: "\n".join(p.lines) for p in parts(finding)}
+
+
 def _lives(worker: WorkerRecord, report: Report) -> Iterator[Slice]:
     """A worker from the first sample of its process to the last; nothing where it has none."""
-    prefix = f"process/{worker.pid}/"
     times = [
         time
         for series in report.series
-        if series.name.startswith(prefix)
+        if _process(series) == worker.pid
         for time, value in zip(series.times_s, series.values, strict=True)
         if value is not None and time >= 0
     ]
@@ -243,16 +267,20 @@ def _device(worker: WorkerRecord) -> str:
 
 def _process_names(report: Report) -> dict[int, str]:
     """By PID: every process that was sampled or is a worker, the measuring one first."""
-    names = {} if report.pid is None else {report.pid: f"measuring process (pid {report.pid})"}
-    names |= {w.pid: f"worker {w.worker} on {_device(w)} (pid {w.pid})" for w in report.workers}
+    known = {} if report.pid is None else {report.pid: f"measuring process (pid {report.pid})"}
+    known |= {w.pid: f"worker {w.worker} on {_device(w)} (pid {w.pid})" for w in report.workers}
     if report.program:
-        names |= {p.pid: f"{p.command} (pid {p.pid})" for p in report.program.processes}
+        known |= {p.pid: f"{p.command} (pid {p.pid})" for p in report.program.processes}
     for series in report.series:
-        first, _, rest = series.name.partition("/")
-        pid = rest.partition("/")[0]
-        if first == "process" and pid.isdecimal():
-            names.setdefault(int(pid), f"process (pid {pid})")
-    return names
+        if (pid := _process(series)) is not None:
+            known.setdefault(pid, f"process (pid {pid})")
+    return known
+
+
+def _process(series: Series) -> int | None:
+    """The process that a series is of; None for one of a GPU, its processes included."""
+    name = names.parse(series.name)
+    return name.pid if name.gpu is None else None
 
 
 def _gpu_name(index: int | None, name: str) -> str:

@@ -8,10 +8,10 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from blobdiag.model import names
 from blobdiag.model.report import Gpu, IdleGap, Phase, Report, Series
 
 CPU = "cpu"
-HOST_CPU = "host/cpu"
 MIB_PER_GIB = 1024.0
 
 # All lines of a page together: a page stays far below its 1.5 MB, and each line finer than a pixel
@@ -82,7 +82,7 @@ def tracks(report: Report) -> Tracks:
         panels += _gpu_panels(report, gpu, number, missing)
     if not report.gpus:
         missing.append(("GPU", report.gpu_reason or "none was looked for"))
-    cpu = _line(report, HOST_CPU, "CPU", missing)
+    cpu = _line(report, names.HOST_CPU, "CPU", missing)
     if cpu is not None:
         panels.append(Panel("CPU of all cores, %", "%", 100.0, [cpu], _gaps(report, CPU)))
     lines = [line for panel in panels for line in panel.lines]
@@ -110,11 +110,11 @@ def _gpu_panels(
     lines = [
         line
         for metric, label in (("utilization", "utilisation"), ("sm_activity", "SM activity"))
-        if (line := _line(report, f"gpu/{gpu.uuid}/{metric}", f"{name} {label}", missing))
+        if (line := _line(report, names.gpu(gpu.uuid, metric), f"{name} {label}", missing))
     ]
     if lines:
         yield Panel(f"{name}, % · {gpu.name}", "%", 100.0, lines, _gaps(report, gpu.uuid))
-    used = _line(report, f"gpu/{gpu.uuid}/memory_used", f"{name} VRAM", missing)
+    used = _line(report, names.gpu(gpu.uuid, "memory_used"), f"{name} VRAM", missing)
     if used is None:
         return
     used = Line(

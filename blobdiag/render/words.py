@@ -96,7 +96,7 @@ def gain(gain: Gain) -> str:
     """What a remedy is predicted to bring, and how that is known or why it is not."""
     predicted = []
     if gain.minutes_per_iteration is not None:
-        predicted.append(f"{figure(gain.minutes_per_iteration)} min an iteration")
+        predicted.append(f"{figure(gain.minutes_per_iteration)} min per iteration")
     if gain.self_play_factor is not None:
         predicted.append(f"self-play {figure(gain.self_play_factor)} × as fast")
     return ": ".join([", ".join(predicted), gain.basis] if predicted else [gain.basis])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from blobdiag.diagnosis.between_runs import Spread
+from blobdiag.model.comparison import Spread
 from blobdiag.model.errors import UserError
 from blobdiag.store.files import keep, kept_file, read_kept
 

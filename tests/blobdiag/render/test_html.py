@@ -77,7 +77,7 @@ def test_the_figures_are_those_of_the_terminal() -> None:
         "– (random weights)",
         "needs Hopper or newer",
         "network.to(device) after load_state_dict",
-        "3.20 min an iteration, self-play 1.90 × as fast: measured in this run",
+        "3.20 min per iteration, self-play 1.90 × as fast: measured in this run",
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
         "30 min of training, the bug report's assumption",

@@ -54,7 +54,7 @@ def test_every_section_and_its_key_figures() -> None:
         "expected 70 to 100 % · bug report, Test 1",
         "not valid: throttling: power cap, needed none",
         "network.to(device) after load_state_dict",
-        "3.20 min an iteration, self-play 1.90 × as fast: measured in this run",
+        "3.20 min per iteration, self-play 1.90 × as fast: measured in this run",
         "61,000 at 256",
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
