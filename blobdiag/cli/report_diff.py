@@ -14,7 +14,7 @@ from blobdiag.model.errors import UserError
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.diff import markdown, render
-from blobdiag.store.spread import kept_spreads
+from blobdiag.store.spread import load_spreads
 
 FORMATS = ("text", "json", "markdown")
 
@@ -28,7 +28,7 @@ def diff(files: Sequence[str], fail_on: Sequence[str], form: str) -> int:
         raise UserError(f"--format must be one of {', '.join(FORMATS)}, not {form!r}")
     wanted = [gates.parse(text) for text in fail_on]
     old, new = (read_side(paths) for paths in sides(files))
-    comparison = compare(old, new, kept_spreads(spread_key(new[0])), wanted)
+    comparison = compare(old, new, load_spreads(spread_key(new[0])), wanted)
     if form == "json":
         print(comparison.model_dump_json(indent=1))
     elif form == "markdown":

@@ -15,7 +15,7 @@ from blobdiag.diagnosis.report_figures import figures
 from blobdiag.model.comparison import Spread
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import Report
-from blobdiag.store.spread import keep_spreads
+from blobdiag.store.spread import save_spreads
 
 LEAST_REPORTS = 3
 
@@ -25,7 +25,7 @@ def spread(paths: Sequence[Path]) -> int:
     reports = read_side(paths)
     check_repeated(paths, reports)
     spreads = spreads_of(reports)
-    kept_in = keep_spreads(spread_key(reports[0]), spreads)
+    kept_in = save_spreads(spread_key(reports[0]), spreads)
     console = Console(highlight=False)
     console.print(table(spreads, len(reports)))
     print(f"kept for `blobdiag report diff` in {kept_in}")

@@ -11,8 +11,8 @@ from pathlib import Path
 from blobdiag.diagnosis.expectations import Expectation, with_overrides
 from blobdiag.model.errors import UserError
 from blobdiag.model.faults import parse
+from blobdiag.model.output_format import Format
 from blobdiag.model.report_files import REPORTS
-from blobdiag.render.formats import Format
 
 MAX_SIMULATIONS = 32_000
 """The engine's own limit, known here without importing it; a test holds the two together."""

@@ -229,7 +229,7 @@ def _gap_labels(words: _Row, panel: Panel, end: float, owners: Sequence[str | No
 
 
 class _Days(NamedTuple):
-    """One row of the days: what was measured, or what somebody assumed."""
+    """One row of the days: measured, or at an assumed rate."""
 
     name: str
     low: float
@@ -240,7 +240,7 @@ class _Days(NamedTuple):
 
 
 def days(plan: Plan, width: float) -> str:
-    """Days of the plan as measured, above the bug report's scenarios; on a logarithmic axis."""
+    """Days of the plan as measured, above those at assumed rates; on a logarithmic axis."""
     interval = plan.days_interval
     rows = [
         _Days(
