@@ -10,12 +10,12 @@ from blobdiag.render import words
 
 
 class Part(NamedTuple):
-    """What stands below a finding's title."""
+    """One of the paragraphs below a finding's title."""
 
     label: str
     lines: list[str]
     strong: bool = False
-    """Whether it is what the reader should act on."""
+    """Whether to emphasise it: the part to act on."""
 
 
 def parts(finding: Finding) -> Iterator[Part]:

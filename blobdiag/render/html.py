@@ -1,6 +1,6 @@
-"""A report as one HTML page: it needs no network, and its script is only for reading values off.
+"""A report as one HTML page that needs no network; its script only reads values off the timeline.
 
-Every text of a report is escaped by the template; nothing is taken from it as markup.
+The template escapes every text of a report: none of it is markup.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from blobdiag.render.learning_curve import learning_curve
 from blobdiag.render.tracks import Tracks, drawable, summaries, tracks
 from blobdiag.render.unknowns import unknowns
 
-# With the word, so that a status does not rest on its colour.
+# Beside the word, so that a status does not depend on colour.
 _SYMBOLS = {
     Status.PASS: "✓",
     Status.FAIL: "✕",
@@ -85,24 +85,24 @@ def _learned(report: Report) -> bool:
 
 
 def _both(plot: Any, *arguments: Any) -> list[tuple[str, Markup]]:
-    """A plot for a desk and for a phone, with their CSS classes; a plot is markup of our own."""
+    """A plot for a desktop and for a phone, each with its CSS class; its SVG is safe markup."""
     widths = {"wide": plots.WIDE, "narrow": plots.NARROW}
     return [(name, Markup(plot(*arguments, width))) for name, width in widths.items()]
 
 
 def _asset(name: str) -> Markup:
-    """A file of the package, to stand in the page as it is."""
+    """A file of the package, to be inserted as it is."""
     return Markup(resources.files("blobdiag.render").joinpath("page", name).read_text("utf-8"))
 
 
 def _printable(value: Any) -> Any:
-    """Undefined control characters of a report's words have no place in HTML."""
+    """Replace control characters, which HTML does not allow, in a report's texts."""
     plain = isinstance(value, str) and not isinstance(value, Markup)
     return words.printable(value) if plain else value
 
 
 def _series(drawn: Tracks) -> dict[str, Any]:
-    """What the script reads values off: columns of seconds and values.
+    """Columns of seconds and values for the script.
 
     With more digits than are shown, so that rounding twice does not change the last one.
     """
@@ -135,7 +135,7 @@ def _owner(report: Report, gap: IdleGap) -> str | None:
 
 
 def _status(check: Check) -> str:
-    """A check's result in words; a remark is not worded like a verdict."""
+    """A check's result in words; an advisory check is not worded like a verdict."""
     return words.ADVISORY_WORDS[check.status] if check.role is Role.ADVISORY else check.status.value
 
 

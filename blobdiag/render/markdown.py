@@ -27,7 +27,7 @@ _MARKS = {
     Status.INCONCLUSIVE: "⚠️",
     Status.NOT_APPLICABLE: "➖",
 }
-# What GitHub's Markdown would read as markup inside a line, formulas and HTML included.
+# Characters that GitHub's Markdown reads as markup inside a line, formulas and HTML included.
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&])")
 
 
@@ -133,7 +133,7 @@ def _plan(plan: Plan | None) -> Iterator[str]:
 
 
 def _where(report: Report) -> str:
-    """When, on what and with what, in a line."""
+    """Time, machine and versions, in a line."""
     machine, software = report.machine, report.software
     gpus = ", ".join(gpu.name for gpu in report.gpus) or f"no GPU known ({report.gpu_reason})"
     facts = (
@@ -146,7 +146,7 @@ def _where(report: Report) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
-    """Cells in which nothing is markup; with `numbers`, all but the first stand at the right."""
+    """A table with escaped cells; with `numbers`, all columns but the first are right-aligned."""
     rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
     lines = [head, rule, *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -157,6 +157,6 @@ def _share(value: float | None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Words of which Markdown makes nothing; line breaks stay."""
+    """Text without markup; line breaks stay."""
     shown = printable(text)
     return _MARKUP.sub(r"\\\1", shown).replace("\n", "<br>")

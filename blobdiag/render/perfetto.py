@@ -1,11 +1,11 @@
 """A report as a timeline for ui.perfetto.dev or chrome://tracing: trace-event JSON.
 
-The format is the public "Trace Event Format" of Chromium; what viewers make of it was read in
+The format is the public "Trace Event Format" of Chromium; how viewers read it is known from
 Perfetto's importer:
 
 - A counter is drawn under its name and the key of its value, so the unit is that key.
-- A counter holds its last value until the next one, and a null is an error. So a sample that is not
-  known is left out, and a slice "not known" lies under the stretch whose drawn value means nothing.
+- A counter holds its last value until the next one, and a null is an error. So an unknown sample is
+  left out, and a slice "not known" marks the stretch whose drawn value means nothing.
 - Slices of a thread must nest; those that do not get a second thread of the same name.
 - `\\u` escapes of surrogate pairs are refused, so the text is UTF-8 as it is.
 """
@@ -33,7 +33,7 @@ Args = dict[str, Any]
 
 
 class Slice(NamedTuple):
-    """What lasted from one moment to another, in µs of the run's clock."""
+    """A stretch of time, in µs of the run's clock."""
 
     name: str
     start: int
@@ -108,7 +108,7 @@ class _Tracks:
     """Events as they are added, with the names of their processes and threads."""
 
     def __init__(self) -> None:
-        # One row of numbers for both: a viewer takes a thread's number for unique, too.
+        # One sequence of numbers for both: viewers take a thread's number for unique, too.
         self._numbers = count(1)
         self._threads: dict[tuple[int, str], int] = {}
         self._metadata: list[dict[str, Any]] = []
@@ -159,7 +159,7 @@ class _Tracks:
 
 
 def _lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
-    """The slices in as few lists as it takes for those of one list to nest or lie apart."""
+    """The slices in as few lists as possible; those of one list nest or do not overlap."""
     lanes: list[list[Slice]] = []
     open_ends: list[list[int]] = []
     for one in sorted(slices, key=lambda s: (s.start, -s.end)):
@@ -173,7 +173,7 @@ def _lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
 
 
 def _fits(one: Slice, ends: list[int]) -> bool:
-    """Whether a slice may follow where slices with these ends are open; drops what it is behind."""
+    """Whether a slice fits where slices with these ends are open; removes the ended ones."""
     while ends and ends[-1] <= one.start:
         ends.pop()
     return not ends or one.end <= ends[-1]
@@ -261,7 +261,7 @@ def _known(value: str | int | None) -> str | int:
 
 
 def _device(worker: WorkerRecord) -> str:
-    """Where its network computes, as far as it said."""
+    """Where its network computes, as far as it reported."""
     return worker.output_device or " ".join(worker.parameter_devices) or "a device not known"
 
 

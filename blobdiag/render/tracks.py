@@ -1,4 +1,4 @@
-"""What a timeline shows of a report: panels of sampled lines, and their figures by phase."""
+"""The content of a timeline: panels of sampled lines, and their figures by phase."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FEWEST_POINTS = 48
 # As many phases, and figures of lines by phase.
 MOST_PHASES = 200
 MOST_FIGURES = 2_000
-# A step so many times as long as usual is a hole, in which nothing was sampled.
+# A step this many times the median is a hole: nothing was sampled in it.
 HOLE_STEPS = 4.0
 
 
@@ -157,7 +157,7 @@ def _summary(line: Line, phase: Phase) -> Summary:
 
 
 def drawable(panels: Sequence[Panel]) -> list[Panel]:
-    """The panels with holes marked by None and as many points as a page can bear."""
+    """The panels with holes marked by None, thinned to what a page can hold."""
     lines = sum(len(panel.lines) for panel in panels)
     most = max(FEWEST_POINTS, MOST_POINTS // max(lines, 1))
     return [
@@ -185,12 +185,12 @@ def _thinned(line: Line, most: int) -> Line:
     if len(line.times) <= most:
         return line
     size = -(-3 * len(line.times) // most)
-    kept: list[int] = []
+    chosen: list[int] = []
     for start in range(0, len(line.times), size):
         stretch = range(start, min(start + size, len(line.times)))
         known = [(value, i) for i in stretch if (value := line.values[i]) is not None]
-        chosen = {min(known)[1], max(known)[1]} if known else set()
-        chosen |= set([i for i in stretch if line.values[i] is None][:1])
-        kept += sorted(chosen)
-    times, values = [line.times[i] for i in kept], [line.values[i] for i in kept]
+        some = {min(known)[1], max(known)[1]} if known else set()
+        some |= set([i for i in stretch if line.values[i] is None][:1])
+        chosen += sorted(some)
+    times, values = [line.times[i] for i in chosen], [line.values[i] for i in chosen]
     return Line(line.label, line.unit, times, values)

@@ -1,7 +1,7 @@
-"""A report drawn for the terminal: the verdict first, then what it rests on.
+"""A report drawn for the terminal: the verdict first, then its evidence.
 
-Pure drawing: nothing is computed here but the form of a figure. What is not known is drawn as
-"–" with its reason, never as 0; colour only repeats what a word says.
+Pure drawing: nothing is computed here but the form of a figure. An unknown value is drawn as "–"
+with its reason, never as 0; colour only repeats what a word says.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def environment(report: Report) -> RenderableType:
 
 
 def _not_known(report: Report) -> list[str]:
-    """A line a reason, with the metrics' names, those of several GPUs or processes named once."""
+    """A line for each reason, with metric names; those of several GPUs or processes once."""
     short = ((_short(name), reason) for name, reason in report.unsupported.items())
     return [f"{_listed(names)}: {reason}" for reason, names in by_reason(short).items()]
 

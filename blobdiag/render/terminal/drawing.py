@@ -35,7 +35,7 @@ def heading(title: str) -> Text:
 
 
 def plain(value: str, style: str = "") -> Text:
-    """A report's own words, in which neither markup nor a control character has an effect."""
+    """A report's text, in which neither markup nor control characters have an effect."""
     return Text(words.printable(value), style=style)
 
 

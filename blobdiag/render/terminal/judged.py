@@ -66,8 +66,8 @@ def validity(report: Report) -> RenderableType | None:
     for head in ("rule", "observed", "needed"):
         table.add_column(head, overflow="fold")
     for rule in report.validity:
-        kept = dim("kept") if rule.ok else Text("broken", style="bold yellow")
-        table.add_row(kept, plain(rule.rule), plain(rule.observed), plain(rule.needed))
+        state = dim("met") if rule.ok else Text("broken", style="bold yellow")
+        table.add_row(state, plain(rule.rule), plain(rule.observed), plain(rule.needed))
     return table
 
 

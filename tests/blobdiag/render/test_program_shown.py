@@ -72,7 +72,7 @@ def test_rows_are_of_those_that_called_first_and_bounded() -> None:
     ]
     assert [row.pid for row in shown[: MOST_MODULES + 1]] == ["4099", *[""] * MOST_MODULES]
     assert len([row for row in shown if row.pid]) == MOST_SHOWN
-    assert closing(report.program) == "6 idler processes are in the report"
+    assert closing(report.program) == "6 less busy processes are in the report only"
     assert closing(report.program.model_copy(update={"processes": many[:1]})) is None
 
 

@@ -105,7 +105,7 @@ def test_validity_is_drawn_where_a_rule_is_broken_and_then_in_full() -> None:
     kept, broken = reports.full().validity
     assert "Validity" not in _drawn(reports.minimal(validity=[kept]))
     text = _drawn(reports.minimal(validity=[kept, broken]))
-    assert _line(text, "kept").split()[1:3] == ["steady", "rate"]
+    assert _line(text, "met").split()[1:3] == ["steady", "rate"]
     assert "others: 1.9 cores" in _line(text, "broken")
 
 
