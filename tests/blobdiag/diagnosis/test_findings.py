@@ -353,7 +353,7 @@ def test_the_least_slope_stays_below_the_true_one(seed: int, slope: float) -> No
     rng = np.random.default_rng(seed)
     times = np.arange(40) * 0.4
     points = list(zip(times, 450 + slope * times + rng.normal(0, 1.0, 40), strict=True))
-    # Ten standard errors of a least-squares slope of 40 such points.
+    # Ten standard errors of a least-squares slope of 40 of these points.
     assert least_slope(points) < slope + 10 / np.sqrt(np.sum((times - times.mean()) ** 2))
 
 

@@ -36,7 +36,7 @@ GAP = SICK["idle-gap-between-phases"]["between self-play and training"].report()
 
 
 class Parsed(HTMLParser):
-    """Tags with their attributes, and the text by the tag it stands in."""
+    """Tags with their attributes, and the text by its tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Parsed(HTMLParser):
         return " ".join(text.split())
 
 
-def test_every_section_stands_in_its_order() -> None:
+def test_sections_are_in_order() -> None:
     report = GAP.model_copy(update={n: getattr(reports.full(), n) for n in ("checks", "findings")})
     report = report.model_copy(update={"events": [Event(at_s=1.0, kind="warning", text="so")]})
     parsed = Parsed(page(report))
@@ -87,7 +87,7 @@ def test_the_figures_are_those_of_the_terminal() -> None:
         assert words in shown
 
 
-def test_a_failure_on_evidence_that_does_not_count_says_so() -> None:
+def test_a_failure_on_invalid_evidence_is_marked() -> None:
     shown = Parsed(page(reports.minimal(checks=[reports.check(Status.FAIL, valid=False)]))).shown()
     assert "✕ FAIL not valid" in shown
     assert "throttling: power cap (needed none)" in shown

@@ -113,7 +113,7 @@ def test_the_checker_finds_what_is_wrong() -> None:
     assert broken("M", name="process_label")
 
 
-def test_what_a_run_and_its_verdict_were_stands_beside_the_events() -> None:
+def test_the_run_and_its_verdict_are_beside_the_events() -> None:
     data = parsed(reports.full())["otherData"]
     assert data["command"] == "iteration"
     assert data["verdict"] == "FAIL"

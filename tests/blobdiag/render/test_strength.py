@@ -1,4 +1,4 @@
-"""The strength of a training as it is told: what was spent, how far ahead, when it was level."""
+"""The strength of a training: what was spent, how far ahead, when it was level."""
 
 from __future__ import annotations
 
