@@ -8,6 +8,7 @@ from blobdiag.diagnosis.causes._cause import Cause, Seen
 from blobdiag.diagnosis.causes._gpu import (
     ANY_KERNEL_COUNTS,
     BUSY_PERCENT,
+    STARVED_SHARE,
     STARVED_SM_PERCENT,
     gain_of_full_gpu,
     gpu_lines,
@@ -74,8 +75,9 @@ CAUSE = Cause(
     rank=20,
     summary="The GPU runs small kernels one after the other: it is busy, but nearly empty",
     seen_as=(
-        "utilisation of 70 % or more, with less than 0.35 of the bare network's rate or, where "
-        "that was not measured, less than 25 % SM activity"
+        f"utilisation of {BUSY_PERCENT:g} % or more, with less than {STARVED_SHARE:g} of the bare "
+        f"network's rate or, where that was not measured, less than {STARVED_SM_PERCENT:g} % SM "
+        "activity"
     ),
     in_engine=_in_engine,
     in_program=_in_program,

@@ -113,8 +113,8 @@ CAUSE = Cause(
     rank=45,
     summary="CUDA contexts of worker processes are not used, or fill the GPU's memory",
     seen_as=(
-        "a worker that holds a CUDA context and calls its networks on the CPU; or 3 contexts or "
-        "more that take a tenth of a GPU's memory"
+        "a worker that holds a CUDA context and calls its networks on the CPU; or "
+        f"{MIN_SHARING} contexts or more that take {100 * CONTEXTS_SHARE:.0f} % of a GPU's memory"
     ),
     in_program=_in_program,
 )

@@ -125,8 +125,8 @@ CAUSE = Cause(
     summary="More threads compute than there are cores, and take turns on them",
     seen_as=(
         "more computing threads than usable cores in processes that run at the same time, with "
-        "1,000 involuntary context switches a second or more in one of them, or in an engine that "
-        "one thread a core would make 1.1 × as fast or more"
+        f"{MANY_SWITCHES:,.0f} involuntary context switches a second or more in one of them, or in "
+        f"an engine that one thread a core would make {COSTLY:g} × as fast or more"
     ),
     in_engine=_in_engine,
     in_program=_in_program,

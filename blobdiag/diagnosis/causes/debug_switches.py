@@ -37,6 +37,6 @@ CAUSE = Cause(
     name="debug-switches",
     rank=145,
     summary="Debug switches are on, which slow every call down",
-    seen_as=("`detect_anomaly`, `CUDA_LAUNCH_BLOCKING` or `PYTORCH_NO_CUDA_MEMORY_CACHING` is on"),
+    seen_as="`detect_anomaly`, `CUDA_LAUNCH_BLOCKING` or `PYTORCH_NO_CUDA_MEMORY_CACHING` is on",
     in_program=_in_program,
 )

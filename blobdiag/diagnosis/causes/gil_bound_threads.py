@@ -199,8 +199,9 @@ CAUSE = Cause(
     rank=50,
     summary="Many threads of one Python process share its interpreter lock, and so one core",
     seen_as=(
-        "4 threads or more in one process, more than one of them inside a call or mostly waiting, "
-        "that together use 60 to 160 % of a core while cores are idle and the GPU is not the limit"
+        f"{GIL_THREADS} threads or more in one process, more than one of them inside a call or "
+        f"mostly waiting, that together use {GIL_PERCENT[0]:g} to {GIL_PERCENT[1]:g} % of a core "
+        "while cores are idle and the GPU is not the limit"
     ),
     in_engine=_in_engine,
     in_program=_in_program,

@@ -93,8 +93,8 @@ CAUSE = Cause(
     rank=150,
     summary="A worker's memory rises with the games it plays, and does not stop rising",
     seen_as=(
-        "4 MiB or more in the later three quarters of self-play, by the lower 97.5 % bound of the "
-        "slope"
+        f"{MIN_GROWTH_MIB:g} MiB or more in the later three quarters of self-play, by the lower "
+        "97.5 % bound of the slope"
     ),
     in_engine=_in_engine,
 )

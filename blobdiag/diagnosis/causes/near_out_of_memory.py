@@ -50,7 +50,7 @@ CAUSE = Cause(
     name="near-out-of-memory",
     rank=180,
     summary="The GPU's memory is nearly full: the next larger batch ends the run",
-    seen_as="95 % or more of a GPU's memory in use",
+    seen_as=f"{100 * FULL_MEMORY:.0f} % or more of a GPU's memory in use",
     in_engine=_in_engine,
     in_program=_in_program,
 )

@@ -54,6 +54,9 @@ CAUSE = Cause(
     name="overfitted-by-reuse",
     rank=120,
     summary="Each example is trained on many times its share: the network memorises it",
-    seen_as="each example trained on more than 16 times, or twice as often as asked for",
+    seen_as=(
+        f"each example trained on more than {MOST_REUSE:g} times, or more than {REUSE_EXCESS:g} × "
+        "as often as asked for"
+    ),
     in_engine=_in_engine,
 )

@@ -58,6 +58,6 @@ CAUSE = Cause(
     name="precision-not-used",
     rank=160,
     summary="The network runs in float32 where bfloat16 is faster and agrees",
-    seen_as="a probe of this run: bfloat16 at least 1.2 × as fast, within the tolerance",
+    seen_as=f"a probe of bfloat16 that is {PRECISION_GAIN:g} × as fast or more, and agrees",
     in_engine=_in_engine,
 )

@@ -120,8 +120,9 @@ CAUSE = Cause(
     rank=60,
     summary="Workers wait for one process that calls the network for all, a few rows at a time",
     seen_as=(
-        "one process that calls networks, 20 rows or fewer at a time, beside workers that wait for "
-        "half of their time or, in a program, use 2 to 50 % of a core each"
+        f"one process that calls networks, {TINY_ROWS_CUDA:g} rows or fewer at a time, beside "
+        f"workers that wait {100 * WAITING_SHARE:.0f} % of their time or, in a program, use "
+        f"{CLIENT_PERCENT[0]:g} to {CLIENT_PERCENT[1]:g} % of a core each"
     ),
     in_engine=_in_engine,
     in_program=_in_program,

@@ -60,6 +60,6 @@ CAUSE = Cause(
     name="same-games",
     rank=100,
     summary="Workers play the same games: they draw from one seed",
-    seen_as="two workers that share half of their first deals or more",
+    seen_as=f"two workers that share {100 * SAME_DEALS_SHARE:.0f} % of their first deals or more",
     in_engine=_in_engine,
 )

@@ -249,9 +249,10 @@ CAUSE = Cause(
     rank=30,
     summary="Batches too small for the device: each call does hardly any work",
     seen_as=(
-        "a mean batch of 20 rows or fewer on a GPU whose processors are mostly idle; elsewhere a "
-        "small batch (48 rows on a CPU, 512 on a GPU) where the same network was measured to be "
-        "at least 1.5 × as fast in large ones (3 × in a program)"
+        f"a mean batch of {TINY_ROWS_CUDA:g} rows or fewer on a GPU whose processors are mostly "
+        f"idle; else a small batch ({SMALL_ROWS['cpu']:g} rows on a CPU, {SMALL_ROWS['cuda']:g} on "
+        "a GPU) where the same network was measured to be at least "
+        f"{LOSS_IN_ENGINE:g} × as fast in large ones ({LOSS_IN_PROGRAM:g} × in a program)"
     ),
     in_engine=_in_engine,
     in_program=_in_program,

@@ -111,8 +111,8 @@ CAUSE = Cause(
     rank=40,
     summary="Processes that share one GPU take turns, and lose time on context switches",
     seen_as=(
-        "more than 8 processes a GPU, where fewer workers played faster in the same run, or the "
-        "GPU is 90 % busy and starved (see `busy-but-starved`)"
+        f"more than {MANY_CONTEXTS} processes a GPU, where fewer workers played faster in the same "
+        f"run, or the GPU is {SATURATED_PERCENT:g} % busy and starved (see `busy-but-starved`)"
     ),
     in_engine=_in_engine,
     in_program=_in_program,

@@ -48,6 +48,6 @@ CAUSE = Cause(
     name="transfer-bound",
     rank=170,
     summary="Copies between host and GPU take most of the workers' time",
-    seen_as="40 % or more of the workers' time in copies",
+    seen_as=f"{100 * COPY_SHARE:.0f} % or more of the workers' time in copies",
     in_engine=_in_engine,
 )
