@@ -48,6 +48,11 @@ def total_threads(processes: Sequence[Computing]) -> int:
     return sum(one.threads for one in processes)
 
 
+def intra_op_words(threads: int) -> str:
+    """'1 intra-op thread', '8 intra-op threads'."""
+    return f"{threads} intra-op thread{'' if threads == 1 else 's'}"
+
+
 def switches_per_second(report: Report, pid: int, within: Sequence[Window]) -> float | None:
     """How often a process's threads were taken off a core, a second; None: not sampled."""
     counts = samples(report, names.process(pid, "involuntary_switches"), within)

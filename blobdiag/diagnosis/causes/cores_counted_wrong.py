@@ -5,7 +5,12 @@ from __future__ import annotations
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.causes._cause import Cause, Seen
 from blobdiag.diagnosis.causes._options import options
-from blobdiag.diagnosis.causes._threads import crowd, gain_of_own_cores, total_threads
+from blobdiag.diagnosis.causes._threads import (
+    crowd,
+    gain_of_own_cores,
+    intra_op_words,
+    total_threads,
+)
 from blobdiag.diagnosis.evidence import arms, computing_threads
 from blobdiag.diagnosis.program import shortened
 from blobdiag.model.report import Machine, Program, Report
@@ -54,7 +59,7 @@ def _in_program(report: Report, program: Program) -> Seen | None:
         cause=QUOTA_NOT_COUNTED,
         evidence=[
             _quota_line(quota, machine),
-            *shortened([f"pid {c.process.pid}: {c.threads} intra-op threads" for c in crowded]),
+            *shortened([f"pid {c.process.pid}: {intra_op_words(c.threads)}" for c in crowded]),
         ],
         remedy=(
             f"torch.set_num_threads({each}) in each of {min(len(crowded), cores)} processes; "

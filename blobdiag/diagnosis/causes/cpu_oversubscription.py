@@ -11,6 +11,7 @@ from blobdiag.diagnosis.causes._threads import (
     WAITING_SHARE,
     crowd,
     gain_of_own_cores,
+    intra_op_words,
     switches_per_second,
     total_threads,
 )
@@ -110,7 +111,7 @@ def _in_program(report: Report, program: Program) -> Seen | None:
         ),
         evidence=shortened(
             [
-                f"{family.label(c.process)}: {c.threads} intra-op threads{_line(rate)}"
+                f"{family.label(c.process)}: {intra_op_words(c.threads)}{_line(rate)}"
                 for c, rate in zip(crowded, rates, strict=True)
             ]
         ),

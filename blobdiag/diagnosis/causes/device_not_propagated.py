@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.causes._cause import Cause, Seen
+from blobdiag.diagnosis.causes._threads import intra_op_words
 from blobdiag.diagnosis.program import (
     CPU,
     CUDA,
@@ -104,7 +105,7 @@ def _in_program(report: Report, program: Program) -> Seen | None:
 
 def _line(family: Family, off: Off) -> str:
     threads, seconds = intra_op(off.calls), host_seconds(off.calls)
-    more = "" if threads is None else f", {threads} intra-op threads"
+    more = "" if threads is None else f", {intra_op_words(threads)}"
     more += "" if seconds is None else f", {1e3 * seconds / total(off.calls):.2g} ms each"
     return f"{family.label(off.process)}: {quoted(off.calls)}{more}"
 

@@ -42,6 +42,6 @@ CAUSE = Cause(
     name="search-collapsed",
     rank=90,
     summary="The search evaluates the same few nodes again and again: fast, but useless games",
-    seen_as=f"less than {100 * COLLAPSED_DISTINCT_SHARE:.0f} % of evaluations are of distinct nodes",
+    seen_as=f"less than {100 * COLLAPSED_DISTINCT_SHARE:.0f} % of evaluations of distinct nodes",
     in_engine=_in_engine,
 )

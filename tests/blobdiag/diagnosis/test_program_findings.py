@@ -124,9 +124,9 @@ def test_device_not_propagated_shows_the_workers_and_their_parent() -> None:
     assert finding.evidence == [
         "cuda is expected: parent (pid 4000) holds a CUDA context",
         "worker (pid 4001): game.net.PolicyValueNet on cpu, 20,000 calls of 1.0 rows, "
-        "1 intra-op threads, 0.5 ms each",
+        "1 intra-op thread, 0.5 ms each",
         "worker (pid 4002): game.net.PolicyValueNet on cpu, 20,000 calls of 1.0 rows, "
-        "1 intra-op threads, 0.5 ms each",
+        "1 intra-op thread, 0.5 ms each",
         "parent (pid 4000): game.net.PolicyValueNet on cuda:0, 500 calls of 512.0 rows, "
         "holds a CUDA context",
     ]
