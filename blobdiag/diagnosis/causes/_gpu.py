@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from blobdiag.diagnosis import gains
 from blobdiag.diagnosis.evidence import bare_rate, bare_share, gpu_mean
 from blobdiag.diagnosis.expectations import EXPECTATIONS
@@ -11,7 +9,6 @@ from blobdiag.diagnosis.program import (
     CUDA,
     Family,
     calling,
-    gpu_level,
     network_calls,
     on,
     quoted,
@@ -74,11 +71,10 @@ def callers_on_gpu(program: Program) -> list[ProcessRecord]:
     return [p for p in calling(program) if on(CUDA, network_calls(p))]
 
 
-def gpu_lines(report: Report, program: Program) -> list[str]:
-    """How busy the GPUs of a program are, and which processes call networks there."""
-    busy, activity = gpu_level(report, "utilization"), gpu_level(report, "sm_activity")
+def gpu_lines(program: Program, busy: float, activity: float) -> list[str]:
+    """How busy the GPUs of a program are, in %, and which processes call networks there."""
     family = Family(program)
-    callers: Sequence[str] = [
+    callers = [
         f"{family.label(p)}: {quoted(on(CUDA, network_calls(p)))}" for p in callers_on_gpu(program)
     ]
     return [f"utilisation {busy:.0f} %, SM activity {activity:.0f} %", *shortened(callers)]

@@ -60,7 +60,7 @@ def _in_program(report: Report, program: Program) -> Seen | None:
     return Seen(
         title=_title(busy),
         cause=ANY_KERNEL_COUNTS,
-        evidence=gpu_lines(report, program),
+        evidence=gpu_lines(program, busy, activity),
         remedy=f"Give each call more rows: {ONE_CALL}",
         gain=gains.unknown("the network alone was not measured"),
     )

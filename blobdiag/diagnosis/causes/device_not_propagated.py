@@ -58,8 +58,8 @@ def _in_engine(report: Report) -> Seen | None:
         ),
         evidence=evidence,
         remedy=(
-            f"{PASS_THE_DEVICE} network.load_state_dict(network_state), add: network.to(device)  "
-            "(or build the network on the worker's device from the start)"
+            f"{PASS_THE_DEVICE} network.load_state_dict(network_state), add: network.to(device); "
+            "or build the network on the worker's device from the start"
         ),
         gain=gains.unknown(
             f"self-play on {report.device} was not measured; "

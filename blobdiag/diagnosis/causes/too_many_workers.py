@@ -93,14 +93,14 @@ def _saturated(report: Report, throughput: Throughput) -> bool:
 def _in_program(report: Report, program: Program) -> Seen | None:
     busy, activity = gpu_level(report, "utilization"), gpu_level(report, "sm_activity")
     each = len(callers_on_gpu(program)) / max(1, len(gpus_used(report)))
-    saturated = busy is not None and busy >= SATURATED_PERCENT
-    empty = activity is not None and activity < STARVED_SM_PERCENT
-    if each <= MANY_CONTEXTS or not (saturated and empty):
+    if each <= MANY_CONTEXTS or busy is None or activity is None:
+        return None
+    if busy < SATURATED_PERCENT or activity >= STARVED_SM_PERCENT:
         return None
     return Seen(
         title=f"{each:.0f} processes share a GPU and delay each other",
         cause=CONTEXTS_TAKE_TURNS,
-        evidence=gpu_lines(report, program),
+        evidence=gpu_lines(program, busy, activity),
         remedy=f"Start one process a GPU that calls the network with more rows: {ONE_CALL}",
         gain=gains.unknown("the program was not measured with fewer workers"),
     )
