@@ -60,10 +60,10 @@ def diff(
 
     from blobdiag.diagnosis.comparison import compare, spread_key
     from blobdiag.render.diff import markdown, render
-    from blobdiag.store.spread import kept_spreads
+    from blobdiag.store.spread import load_spreads
 
     old, new = (read_side(paths) for paths in two_sides(files))
-    comparison = compare(old, new, kept_spreads(spread_key(new[0])), wanted)
+    comparison = compare(old, new, load_spreads(spread_key(new[0])), wanted)
     if form == "json":
         print(comparison.model_dump_json(indent=1))
     elif form == "markdown":

@@ -15,7 +15,7 @@ from blobdiag.model.errors import UserError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from blobdiag.diagnosis.between_runs import Spread
+    from blobdiag.model.comparison import Spread
     from blobdiag.model.report import Report
 
 LEAST_REPORTS = 3
@@ -32,12 +32,12 @@ def spread(
     from rich.console import Console
 
     from blobdiag.diagnosis.comparison import spread_key
-    from blobdiag.store.spread import keep_spreads
+    from blobdiag.store.spread import save_spreads
 
     reports = read_side(files)
     check_repeated(files, reports)
     spreads = spreads_of(reports)
-    stored_in = keep_spreads(spread_key(reports[0]), spreads)
+    stored_in = save_spreads(spread_key(reports[0]), spreads)
     Console(highlight=False).print(_table(spreads, len(reports)))
     print(f"stored for `blobdiag report diff` in {stored_in}")
 

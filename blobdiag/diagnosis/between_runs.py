@@ -18,6 +18,7 @@ from statistics import fmean, variance
 from typing import NamedTuple
 
 from blobdiag.model.base import Interval
+from blobdiag.model.comparison import Spread
 from blobdiag.model.statistics import student
 
 
@@ -28,15 +29,6 @@ class Figure(NamedTuple):
     unit: str
     log_error: float = 0.0
     """Standard error of the value's logarithm within the run; 0 where the run does not say."""
-
-
-class Spread(NamedTuple):
-    """How much runs of the same code differ."""
-
-    log_sd: float
-    """Standard deviation of the logarithms: 0.02 is 2 %."""
-    freedom: int
-    """Degrees of freedom it was estimated with: of n runs n - 1."""
 
 
 class Ratio(NamedTuple):

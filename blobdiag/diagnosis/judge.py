@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from blobdiag.diagnosis.causes import find_all
 from blobdiag.diagnosis.commands import check_gpu, compare, evaluate, iteration, run
 from blobdiag.diagnosis.facts import gpus_in_use, with_means
-from blobdiag.diagnosis.findings import find_all
 from blobdiag.diagnosis.idle import idle_gaps
 from blobdiag.diagnosis.judgement import Judgement
 from blobdiag.diagnosis.program_idle import program_gaps

@@ -38,13 +38,16 @@ def facts(program: Program) -> list[tuple[str, str]]:
         ended = f"with exit code {program.exit_code}"
     else:
         ended = f"{UNKNOWN} (it was still running)"
-    by = f", says {program.expected_by}" if program.expected_by else ""
+    by = f", by {program.expected_by}" if program.expected_by else ""
     expected = f"{program.expected_device}{by}" if program.expected_device else ""
     return [
         ("command", program.command),
         ("ended", ended),
-        ("its device", expected or f"{UNKNOWN} (neither it nor --expect-device says one)"),
-        ("phases", f"from {program.phases_from}" if program.phases_from else "none were found"),
+        (
+            "expected device",
+            expected or f"{UNKNOWN} (neither the command nor --expect-device names one)",
+        ),
+        ("phases", f"from {program.phases_from}" if program.phases_from else "none found"),
     ]
 
 
@@ -55,16 +58,16 @@ def rows(program: Program) -> list[Row]:
 
 
 def closing(program: Program) -> str | None:
-    """How many processes have no row, in words."""
+    """How many processes have no row."""
     more = len(program.processes) - MOST_SHOWN
-    said = [f"{more} idler processes are in the report"] if more > 0 else []
+    left_out = [f"{more} less busy processes are in the report only"] if more > 0 else []
     if program.processes_left_out:
-        said.append(f"{program.processes_left_out:,} short-lived ones are left out")
-    return "; ".join(said) or None
+        left_out.append(f"{program.processes_left_out:,} short-lived ones were not recorded")
+    return "; ".join(left_out) or None
 
 
 def role(process: ProcessRecord, program: Program) -> str:
-    """What a process is to the program."""
+    """The role of a process in the program."""
     if process is program.processes[0]:
         return "command"
     if "multiprocessing.resource_tracker" in process.command:
@@ -111,7 +114,7 @@ def _calls(module: ModuleCalls) -> tuple[str, str, str, str, str]:
 
 
 def _silence(process: ProcessRecord) -> str:
-    """What stands in the place of a module: why none is known, or that there is none."""
+    """In place of a module: why none is known, or that none was called."""
     if process.reason:
         return f"{UNKNOWN} ({process.reason})"
     return "none called" if process.instrumented else "no torch"

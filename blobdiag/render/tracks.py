@@ -1,4 +1,4 @@
-"""What a timeline shows of a report: panels of sampled lines, and their figures by phase."""
+"""The content of a timeline: panels of sampled lines, and their figures by phase."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
+from blobdiag.model import names
 from blobdiag.model.judgement import IdleGap
 from blobdiag.model.machine import Gpu
 from blobdiag.model.recorded import Phase, Series
 from blobdiag.model.report import Report
 
 CPU = "cpu"
-HOST_CPU = "host/cpu"
 MIB_PER_GIB = 1024.0
 
 # All lines of a page together: a page stays far below its 1.5 MB, and each line finer than a pixel
@@ -24,7 +24,7 @@ FEWEST_POINTS = 48
 # As many phases, and figures of lines by phase.
 MOST_PHASES = 200
 MOST_FIGURES = 2_000
-# A step so many times as long as usual is a hole, in which nothing was sampled.
+# A step this many times the median is a hole: nothing was sampled in it.
 HOLE_STEPS = 4.0
 
 
@@ -85,7 +85,7 @@ def tracks(report: Report) -> Tracks:
         panels += _gpu_panels(report, gpu, number, missing)
     if not report.gpus:
         missing.append(("GPU", report.gpu_reason or "none was looked for"))
-    cpu = _line(report, HOST_CPU, "CPU", missing)
+    cpu = _line(report, names.HOST_CPU, "CPU", missing)
     if cpu is not None:
         panels.append(Panel("CPU of all cores, %", "%", 100.0, [cpu], _gaps(report, CPU)))
     lines = [line for panel in panels for line in panel.lines]
@@ -113,11 +113,11 @@ def _gpu_panels(
     lines = [
         line
         for metric, label in (("utilization", "utilisation"), ("sm_activity", "SM activity"))
-        if (line := _line(report, f"gpu/{gpu.uuid}/{metric}", f"{name} {label}", missing))
+        if (line := _line(report, names.gpu(gpu.uuid, metric), f"{name} {label}", missing))
     ]
     if lines:
         yield Panel(f"{name}, % · {gpu.name}", "%", 100.0, lines, _gaps(report, gpu.uuid))
-    used = _line(report, f"gpu/{gpu.uuid}/memory_used", f"{name} VRAM", missing)
+    used = _line(report, names.gpu(gpu.uuid, "memory_used"), f"{name} VRAM", missing)
     if used is None:
         return
     used = Line(
@@ -160,7 +160,7 @@ def _summary(line: Line, phase: Phase) -> Summary:
 
 
 def drawable(panels: Sequence[Panel]) -> list[Panel]:
-    """The panels with holes marked by None and as many points as a page can bear."""
+    """The panels with holes marked by None, thinned to what a page can hold."""
     lines = sum(len(panel.lines) for panel in panels)
     most = max(FEWEST_POINTS, MOST_POINTS // max(lines, 1))
     return [
@@ -188,12 +188,12 @@ def _thinned(line: Line, most: int) -> Line:
     if len(line.times) <= most:
         return line
     size = -(-3 * len(line.times) // most)
-    kept: list[int] = []
+    chosen: list[int] = []
     for start in range(0, len(line.times), size):
         stretch = range(start, min(start + size, len(line.times)))
         known = [(value, i) for i in stretch if (value := line.values[i]) is not None]
-        chosen = {min(known)[1], max(known)[1]} if known else set()
-        chosen |= set([i for i in stretch if line.values[i] is None][:1])
-        kept += sorted(chosen)
-    times, values = [line.times[i] for i in kept], [line.values[i] for i in kept]
+        some = {min(known)[1], max(known)[1]} if known else set()
+        some |= set([i for i in stretch if line.values[i] is None][:1])
+        chosen += sorted(some)
+    times, values = [line.times[i] for i in chosen], [line.values[i] for i in chosen]
     return Line(line.label, line.unit, times, values)

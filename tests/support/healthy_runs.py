@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from scripted_runs import CPU_STAGES, Run
 
+from blobdiag.model.names import HOST_CPU
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.model.selfplay import Block, NetworkRate, Throughput
@@ -134,8 +135,8 @@ def _replayed(report: Report, rng: np.random.Generator) -> Report:
                     v
                     if v is None
                     or (change := noise.get(one.name.rpartition("/")[2])) is None
-                    # The host stays as busy as it was: what a process lost, a neighbour took.
-                    or one.name == "host/cpu"
+                    # The host stays as busy as it was: a neighbour takes what a process lost.
+                    or one.name == HOST_CPU
                     else max(0.0, change(v))
                     for v in one.values
                 ]

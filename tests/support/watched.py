@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import reports
+from blobdiag.model import names
 from blobdiag.model.judgement import IdleGap
 from blobdiag.model.machine import Gpu, Machine
 from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
@@ -161,13 +162,15 @@ def _host(
     switches: Mapping[int, float],
 ) -> list[Series]:
     times = np.arange(0.4, SECONDS, 0.4)
-    made = [_series("host/cpu", "%", times, np.full(len(times), host))]
+    made = [_series(names.HOST_CPU, "%", times, np.full(len(times), host))]
     for p in processes:
         alive = times[(times > p.started_s) & (times < (p.ended_s or SECONDS))]
         level = np.where(alive < p.started_s + ENTER, 100.0, cpu.get(p.pid - ROOT, 100.0))
-        made.append(_series(f"process/{p.pid}/cpu", "%", alive, level))
+        made.append(_series(names.process(p.pid, "cpu"), "%", alive, level))
         counted = switches.get(p.pid - ROOT, 50.0) * alive
-        made.append(_series(f"process/{p.pid}/involuntary_switches", "switches", alive, counted))
+        made.append(
+            _series(names.process(p.pid, "involuntary_switches"), "switches", alive, counted)
+        )
     return made
 
 
@@ -179,13 +182,13 @@ def _gpu(
 ) -> list[Series]:
     times = np.arange(0.2, SECONDS, 0.2)
     idle = np.any([(times >= s) & (times < e) for s, e in gaps], axis=0) if gaps else times < 0
-    made = [_series(f"gpu/{UUID}/utilization", "%", times, np.where(idle, 0.0, utilisation))]
+    made = [_series(names.utilization(UUID), "%", times, np.where(idle, 0.0, utilisation))]
     if sm_activity is not None:
         made.append(
-            _series(f"gpu/{UUID}/sm_activity", "%", times, np.full(len(times), sm_activity))
+            _series(names.gpu(UUID, "sm_activity"), "%", times, np.full(len(times), sm_activity))
         )
     for number, mib in listed.items():
-        name = f"gpu/{UUID}/process/{ROOT + number}/memory"
+        name = names.gpu_process(UUID, ROOT + number, "memory")
         made.append(_series(name, "MiB", times[::10], np.full(len(times[::10]), mib)))
     return made
 

@@ -12,10 +12,11 @@ from command_line import in_process
 from scripted_runs import Run
 
 import reports
-from blobdiag.diagnosis.comparison import Comparison, compare
+from blobdiag.diagnosis.comparison import compare
 from blobdiag.diagnosis.gates import FIGURES, Gate
 from blobdiag.diagnosis.report_figures import figures
 from blobdiag.model.base import Status
+from blobdiag.model.comparison import Comparison
 from blobdiag.model.judgement import Finding, Validity
 from blobdiag.model.recorded import Event, Series
 from blobdiag.model.report import Report

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import in_process
 
-from blobdiag.diagnosis.findings import CATALOGUE
+from blobdiag.diagnosis.causes import CATALOGUE
 from blobdiag.model import faults as injections
 from blobdiag.model.errors import UserError
 from blobdiag.model.report import Report

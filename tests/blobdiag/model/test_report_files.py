@@ -348,7 +348,7 @@ def test_show_and_validate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_reporting_and_diagnosis_need_neither_torch_nor_the_engine() -> None:
     code = (
         "import sys, blobdiag.cli.report_show, blobdiag.diagnosis.checks, "
-        "blobdiag.diagnosis.findings, blobdiag.diagnosis.planning, blobdiag.diagnosis.verdict\n"
+        "blobdiag.diagnosis.causes, blobdiag.diagnosis.planning, blobdiag.diagnosis.verdict\n"
         "print([m for m in ('torch', 'engine', 'numba') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -66,8 +66,8 @@ def test_what_a_check_becomes(role: Role, status: Status, valid: bool, kind: str
     [inside] = [*case(junit(judged([made])), "it"), None][:1]
     assert (None if inside is None else inside.tag) == kind
     if inside is not None:
-        told = inside.get("message", "")
-        assert ("throttling: power cap" if not valid else made.observation) in told
+        message = inside.get("message", "")
+        assert ("throttling: power cap" if not valid else made.observation) in message
         assert made.expectation in (inside.text or "")
 
 
@@ -124,7 +124,7 @@ def test_control_characters_are_replaced() -> None:
 
 
 def cells(page: str) -> list[str]:
-    """What stands in tables, as a reader sees it."""
+    """The cells of tables, as a reader sees them."""
     tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(page)
     inside = [t for before, t in pairwise(tokens) if before.type == "td_open"]
     for token in inside:

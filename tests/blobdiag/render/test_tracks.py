@@ -69,16 +69,16 @@ def test_nothing_is_drawn_across_a_hole() -> None:
 
 @given(st.lists(st.none() | st.floats(0, 100), min_size=1, max_size=400))
 def test_thinning_keeps_extremes_unknowns_and_order(values: list[float | None]) -> None:
-    # With so many lines each may have FEWEST_POINTS.
+    # With this many lines each may have FEWEST_POINTS.
     panels = [_panel(values)] * (MOST_POINTS // FEWEST_POINTS + 1)
     drawn = drawable(panels)[0].lines[0]
     assert len(drawn.values) <= max(FEWEST_POINTS, 3)
     assert all(a < b for a, b in pairwise(drawn.times))
     known = [v for v in values if v is not None]
-    kept = [v for v in drawn.values if v is not None]
+    left = [v for v in drawn.values if v is not None]
     assert (min(known, default=None), max(known, default=None)) == (
-        min(kept, default=None),
-        max(kept, default=None),
+        min(left, default=None),
+        max(left, default=None),
     )
     assert (None in values) == (None in drawn.values)
     original = dict(zip(panels[0].lines[0].times, values, strict=True))

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from watched_runs import PROGRAMS, Run, python, run
 
+from blobdiag.diagnosis.causes.gil_bound_threads import IDLE_CORES_PERCENT
 from blobdiag.diagnosis.facts import mean
-from blobdiag.diagnosis.findings.host import IDLE_CORES_PERCENT
 from blobdiag.model import names
 from blobdiag.model.base import Status
 

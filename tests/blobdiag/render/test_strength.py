@@ -1,4 +1,4 @@
-"""The strength of a training as it is told: what was spent, how far ahead, when it was level."""
+"""The strength of a training: what was spent, how far ahead, when it was level."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import re
 import pytest
 
 import reports
-from blobdiag.diagnosis.strength import heads, levels, rows, spent
 from blobdiag.model.report import Report
+from blobdiag.model.strength import spent
 from blobdiag.model.training import TrainingRun
 from blobdiag.render.html import page
 from blobdiag.render.learning_curve import curve_panels, learning_curve
+from blobdiag.render.strength import heads, levels, rows
 
 RUN = TrainingRun(
     wanted=4,
@@ -37,11 +38,11 @@ def report(run: TrainingRun) -> Report:
 
 def test_on_a_cpu_cores_are_spent_and_matches_are_not_counted() -> None:
     so_far = spent(RUN)
-    assert so_far.games.tolist() == [1000, 2000, 3000, 4000]
-    assert so_far.minutes.tolist() == pytest.approx([1.2, 2.4, 3.6, 4.8])
+    assert so_far.games == [1000, 2000, 3000, 4000]
+    assert so_far.minutes == pytest.approx([1.2, 2.4, 3.6, 4.8])
     assert so_far.unit == "core-min"
     on_gpu = spent(ON_A_GPU)
-    assert on_gpu.minutes.tolist() == pytest.approx([0.6, 1.2, 1.8, 2.4])
+    assert on_gpu.minutes == pytest.approx([0.6, 1.2, 1.8, 2.4])
     assert on_gpu.unit == "min"
 
 
