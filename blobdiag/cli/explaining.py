@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from blobdiag.measure.explain import Chain, check_workload, explain, resolve_auto
+from blobdiag.measure.hardware import hardware
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
@@ -19,7 +20,7 @@ def explain_and_draw(settings: Settings, seconds: float) -> int:
     """Measure for about so many seconds and print both tables; the exit code."""
     check_workload(settings)
     device = resolve_auto(settings.device)
-    settings = with_tuned(settings, device)
+    settings = with_tuned(settings, device, hardware(device))
     return exit_code_of(lambda: _explain_and_draw(settings, device, seconds))
 
 

@@ -9,6 +9,7 @@ from blobdiag.cli.output_path import report_file
 from blobdiag.cli.publish import ReportFile, on_stderr, publish
 from blobdiag.diagnosis.judge import judge
 from blobdiag.measure.choice import engine_of
+from blobdiag.measure.hardware import hardware
 from blobdiag.measure.measurement import Measurement
 from blobdiag.measure.measuring import measured
 from blobdiag.measure.session import Session
@@ -35,7 +36,7 @@ def run_measurement(measurement: Measurement) -> int:
         settings.reports,
     )
     file = ReportFile(path, numbered=settings.output is None)
-    tuned = with_tuned(settings, measurement.device)
+    tuned = with_tuned(settings, measurement.device, hardware(measurement.device))
     session = Session(measurement, tuned, engine, _live_view)
     return measured(
         session, measurement.measure, lambda report: _finish(judge(report), file, settings)

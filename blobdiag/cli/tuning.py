@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from blobdiag.measure.hardware import hardware
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.measure.tune import (
     Candidate,
@@ -47,7 +48,7 @@ def _tune_and_keep(settings: Settings, device: str, seconds: float) -> int:
     console.print(table(sweep, chosen))
     console.print(runner_up(sweep, chosen))
     console.print(f"use: {tuned.flags}   (or --tuned)", soft_wrap=True)
-    print(save_tuned(settings, device, tuned))
+    print(save_tuned(settings, device, tuned, hardware(device)))
     return 0
 
 

@@ -65,10 +65,10 @@ def tuned_key(settings: Settings, device: str, hardware: Hardware) -> str:
     )
 
 
-def load_tuned(settings: Settings, device: str, hardware: Hardware | None = None) -> Tuned:
+def load_tuned(settings: Settings, device: str, hardware: Hardware) -> Tuned:
     """The setting stored for this machine and workload. Raises UserError when there is none."""
     try:
-        stored = read_entries(FILE)[tuned_key(settings, device, hardware or _here(device))]
+        stored = read_entries(FILE)[tuned_key(settings, device, hardware)]
         return Tuned(**stored)
     except (KeyError, TypeError):
         raise UserError(
@@ -77,15 +77,13 @@ def load_tuned(settings: Settings, device: str, hardware: Hardware | None = None
         ) from None
 
 
-def save_tuned(
-    settings: Settings, device: str, tuned: Tuned, hardware: Hardware | None = None
-) -> Path:
+def save_tuned(settings: Settings, device: str, tuned: Tuned, hardware: Hardware) -> Path:
     """Write a setting, replacing one of the same key; the file's path. Raises UserError."""
-    key = tuned_key(settings, device, hardware or _here(device))
+    key = tuned_key(settings, device, hardware)
     return write_entry(FILE, key, tuned._asdict())
 
 
-def with_tuned(settings: AnySettings, device: str, hardware: Hardware | None = None) -> AnySettings:
+def with_tuned(settings: AnySettings, device: str, hardware: Hardware) -> AnySettings:
     """The settings with the tuned ones filled in where `--tuned` asks for them, noted on stderr.
 
     Flags that were given win. Raises UserError when no setting is stored for this machine.
@@ -101,10 +99,3 @@ def with_tuned(settings: AnySettings, device: str, hardware: Hardware | None = N
         lanes=settings.lanes or tuned.lanes,
         dtype=tuned.dtype if settings.dtype == "auto" else settings.dtype,
     )
-
-
-def _here(device: str) -> Hardware:
-    """For callers that do not pass the hardware yet."""
-    from blobdiag.measure.hardware import hardware
-
-    return hardware(device)

@@ -13,6 +13,7 @@ from command_line import in_process
 from blobdiag.cli.explaining import chain_table, stage_table
 from blobdiag.measure import explain, tune
 from blobdiag.measure.explain import Chain
+from blobdiag.measure.hardware import hardware
 from blobdiag.measure.tune import Candidate, Sweep
 from blobdiag.model.errors import UserError
 from blobdiag.model.report_files import read_report
@@ -32,6 +33,8 @@ SMALL = [
     "--device",
     "cpu",
 ]
+
+HERE = hardware("cpu")
 
 
 @pytest.fixture
@@ -107,26 +110,26 @@ def test_explain_prints_both_tables(config: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_tuned_setting_it_says_what_to_run(config: Path, settings: Settings) -> None:
     with pytest.raises(UserError, match="blobdiag tune"):
-        with_tuned(settings, "cpu")
+        with_tuned(settings, "cpu", HERE)
 
 
 def test_what_was_kept_comes_back_for_this_machine_only(config: Path, settings: Settings) -> None:
     tuned = Tuned(2, 1, 32, "float32", 123.0)
-    assert save_tuned(settings, "cpu", tuned) == tuned_file()
-    assert load_tuned(settings, "cpu") == tuned
-    chosen = with_tuned(settings, "cpu")
+    assert save_tuned(settings, "cpu", tuned, HERE) == tuned_file()
+    assert load_tuned(settings, "cpu", HERE) == tuned
+    chosen = with_tuned(settings, "cpu", HERE)
     assert (chosen.workers, chosen.threads, chosen.lanes, chosen.dtype) == (2, 1, 32, "float32")
     kept = json.loads(tuned_file().read_text())
     tuned_file().write_text(json.dumps({"another machine": next(iter(kept.values()))}))
     with pytest.raises(UserError):
-        load_tuned(settings, "cpu")
+        load_tuned(settings, "cpu", HERE)
 
 
 def test_a_broken_file_is_one_line(config: Path, settings: Settings) -> None:
     tuned_file().parent.mkdir(parents=True)
     tuned_file().write_text("{")
     with pytest.raises(UserError, match=r"tuned\.json cannot be read"):
-        load_tuned(settings, "cpu")
+        load_tuned(settings, "cpu", HERE)
 
 
 def test_the_tables_add_up() -> None:
