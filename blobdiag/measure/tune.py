@@ -24,8 +24,8 @@ from blobdiag.store.tuned import Tuned, save_tuned
 from blobdiag.targets.builtin.arm import Arm, check_workload, load_network
 from engine.network.blobnet import BlobNet
 from engine.network.devices import resolve_auto
-from engine.network.evaluator import compile_kernels
 from engine.network.precision import choose_dtype
+from engine.search.compilation import compile_kernels
 from engine.selfplay.engine import CPU_LANES, CUDA_LANES
 
 NEAR_BEST = 0.97

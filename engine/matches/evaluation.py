@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from engine.game.rules import check_setting
-from engine.matches.kernels import NOT_PLAYED, Table, gather_side, is_finished, new_sides
+from engine.matches.kernels import NOT_PLAYED, Side, Table, gather_side, is_finished, new_sides
 from engine.matches.players import Player, random_player, rule_player
 from engine.network.devices import usable_cores
 from engine.network.evaluator import Evaluator
-from engine.search.lanes import SearchConfig, scatter
+from engine.search.lanes import SearchConfig
+from engine.search.scatter import scatter
 
 CUDA_THREADS = 2
 """Each has streams and graphs of its own, for which CUDA keeps memory."""
@@ -124,10 +125,7 @@ class Evaluation:
         lanes = min(self.lanes, len(table.games))
         sides = new_sides(self.agent, self.opponent, self.config, lanes, self._on_cuda)
         players = zip(sides, (self.agent, self.opponent), strict=True)
-        turns = [
-            (side, None if player.network is None else Evaluator(player.network, side.group.batch))
-            for side, player in players
-        ]
+        turns = [(side, evaluator_of(player, side)) for side, player in players]
         while self.at_work and not is_finished(table):
             for side, evaluator in turns:
                 rows = gather_side(table, side)
@@ -175,6 +173,13 @@ class Evaluation:
         agent = played[:, seats, seats]
         opponents = (played.sum(2) - agent) / (len(seats) - 1)
         return agent.mean(1), opponents.mean(1)
+
+
+def evaluator_of(player: Player, side: Side) -> Evaluator | None:
+    """Evaluates the side's batches; None for a player without a network."""
+    if player.network is None:
+        return None
+    return Evaluator(player.network, side.group.batch.states, side.group.batch.answers)
 
 
 def compile_match_kernels() -> None:

@@ -19,8 +19,11 @@ from engine.game.jit import kernel
 from engine.game.rng import below, seed_stream
 from engine.game.rules import GAME, Game, Games, is_over, legal_mask, play_forced, play_move
 from engine.matches.players import NETWORK, RANDOM, RULES, Player
+from engine.matches.rollouts import rollout_move
 from engine.matches.rule_player import rule_move
-from engine.network.evaluator import batch_rows, new_batch
+from engine.search.batches import batch_rows, new_batch
+from engine.search.decision import choose, sum_visits
+from engine.search.gather import emit, search_lane
 from engine.search.lanes import (
     CLOSED,
     DEAL_STREAM,
@@ -29,14 +32,9 @@ from engine.search.lanes import (
     SEARCHING,
     Group,
     SearchConfig,
-    choose,
-    emit,
     new_group,
-    search_lane,
-    sum_visits,
     temperature_table,
 )
-from engine.search.rollouts import rollout_move
 from engine.search.trees import NONE
 
 FIRST_DEAL = 1 << 40

@@ -20,10 +20,13 @@ from engine.game.encoding import ActionMasker, StateEncoder
 from engine.game.rules import check_setting
 from engine.network.blobnet import BlobNet, weights_of
 from engine.network.devices import check_device_name, usable_cores, worker_devices
-from engine.network.evaluator import batch_rows, compile_kernels
+from engine.search.batches import batch_rows
+from engine.search.compilation import compile_kernels
+from engine.search.examples import Examples, empty_examples
 from engine.search.lanes import Schedule, SearchConfig, temperature_table
 from engine.search.trees import MAX_SIMULATIONS
 from engine.selfplay.faults import HEALTHY, NAMES, Injection
+from engine.selfplay.game_slots import GameSlots
 from engine.selfplay.pool import WorkerPool
 from engine.selfplay.telemetry import (
     EngineEvent,
@@ -35,7 +38,6 @@ from engine.selfplay.telemetry import (
 )
 from engine.selfplay.worker import PlayOrder, WorkerSpec, groups_on
 from engine.selfplay.worker_process import Measure
-from engine.training.replay import Examples, GameSlots, empty_examples
 
 CPU_LANES = 96
 """Games in progress per search thread on the CPU; see docs/performance.md."""

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.network.blobnet import BlobNet, InferenceNet, Weights
+from engine.network.evaluator import padded
 from engine.search.lanes import Batch
 from engine.selfplay.telemetry import ThreadProgress
 
@@ -58,10 +59,12 @@ class Injection(NamedTuple):
         return min(healthy, int(self.dose)) if self.name == TINY_BATCHES else healthy
 
     def room(self, batch: Batch) -> Batch:
-        """The batch with room for as many rows as may be sent at once."""
+        """The batch, cut to the rows that the network may be sent at once."""
         if self.name != TINY_BATCHES:
             return batch
-        return batch._replace(rows=batch.rows[: int(self.dose)])
+        rows = int(self.dose)
+        computed = padded(rows)
+        return Batch(batch.rows[:rows], batch.states[:computed], batch.answers[:computed])
 
     @property
     def intra_op_threads(self) -> int:

@@ -15,8 +15,11 @@ from torch import Tensor
 
 from engine.game.encoding import STATE_DIM
 from engine.network.blobnet import FoldedLinear
-from engine.network.evaluator import NetworkGraph, batch_rows, new_batch
-from engine.search.lanes import gather, grant, new_group, open_midway, scatter, take_output
+from engine.network.evaluator import NetworkGraph
+from engine.search.batches import batch_rows, new_batch
+from engine.search.gather import gather
+from engine.search.lanes import grant, new_group, open_midway, take_output
+from engine.search.scatter import scatter
 from engine.selfplay.worker import SelfPlayWorker
 
 Call = Callable[[], Tensor]

@@ -15,9 +15,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from engine.game.rules import Game
+from engine.search.examples import Examples
 from engine.search.lanes import FIRST_DEALS, TALLY
 from engine.selfplay.stacks import Place
-from engine.training.replay import Examples
 
 
 class Handshake(NamedTuple):

@@ -28,17 +28,12 @@ from engine.network.blobnet import (
     weights_of,
 )
 from engine.network.devices import device_uuid, memory_reserved
-from engine.network.evaluator import Evaluator, batch_rows, new_batch
-from engine.search.lanes import (
-    Group,
-    SearchConfig,
-    gather,
-    grant,
-    new_group,
-    open_midway,
-    scatter,
-    take_output,
-)
+from engine.network.evaluator import Evaluator
+from engine.search.batches import batch_rows, new_batch
+from engine.search.examples import Examples, join_examples
+from engine.search.gather import gather
+from engine.search.lanes import Group, SearchConfig, grant, new_group, open_midway, take_output
+from engine.search.scatter import scatter
 from engine.selfplay.faults import HEALTHY, Injection
 from engine.selfplay.stacks import StackWatch
 from engine.selfplay.telemetry import (
@@ -49,7 +44,6 @@ from engine.selfplay.telemetry import (
     modes_of_calls,
     sum_tallies,
 )
-from engine.training.replay import Examples, join_examples
 
 REPORT_SECONDS = 0.2
 IDLE_SECONDS = 0.002
@@ -106,7 +100,9 @@ class SearchThread:
             self.groups.append(group)
             # A CUDA graph repeats the calls it was made of: they are looked into here.
             with modes_of_calls() as modes:
-                self.evaluators.append(Evaluator(worker.inference, batch, worker.graphs))
+                self.evaluators.append(
+                    Evaluator(worker.inference, batch.states, batch.answers, worker.graphs)
+                )
             if order.endless:
                 open_midway(group, order.search)
         self.rows = [0] * count

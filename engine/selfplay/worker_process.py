@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import Literal, NamedTuple
 
 from engine.network.blobnet import Weights
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.selfplay.measuring import measure_multiply, measure_network, measure_trees
 from engine.selfplay.telemetry import ThreadProgress, WorkerError, WorkerStatus
 from engine.selfplay.worker import PlayOrder, SelfPlayWorker, WorkerSpec

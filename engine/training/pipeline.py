@@ -23,11 +23,12 @@ from engine.matches.evaluation import MatchResult
 from engine.matches.strength import OnMatch, measure_strength
 from engine.network.blobnet import BlobNet, load_weights, weights_hash, weights_of
 from engine.network.devices import usable_cores
+from engine.search.examples import Examples
 from engine.search.lanes import SearchConfig
 from engine.selfplay.engine import MessageCallback, ProgressCallback, SelfPlayEngine
 from engine.training.checkpoint import CheckpointError, read_arrays, write_arrays
 from engine.training.iterations import Chunk, IterationRecord, TrainingSettings
-from engine.training.replay import Examples, ReplayBuffer
+from engine.training.replay import ReplayBuffer
 from engine.training.run_folder import SUFFIX, RunFolder
 from engine.training.schedules import Ramp, cosine
 from engine.training.trainer import NetworkTrainer, NotFinite, StepLoss, TrainingResult
@@ -361,7 +362,7 @@ class TrainingPipeline:
 
     def _window(self) -> tuple[np.ndarray, np.ndarray]:
         """[window] of each example: iterations since it was played, times it was trained on."""
-        places = self.buffer.places
+        places = self.buffer.window_indices
         games = self.buffer.examples.game[places]
         begun = np.searchsorted(self._first_games, games, side="right")
         return len(self._first_games) - begun, self.buffer.uses[places]

@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from engine.network.blobnet import BlobNet, Weights, load_weights, weights_of
 from engine.network.devices import usable_cores
 from engine.network.precision import computes_bfloat16
-from engine.training.replay import Examples, ReplayBuffer, empty_examples
+from engine.search.examples import Examples, empty_examples
+from engine.training.replay import ReplayBuffer
 
 PROBE_STEPS = 2
 WEIGHTS = "network/"

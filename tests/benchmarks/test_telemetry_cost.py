@@ -14,8 +14,8 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from engine.network.blobnet import NetworkConfig, build_network, weights_of
-from engine.network.evaluator import compile_kernels
 from engine.network.precision import choose_dtype
+from engine.search.compilation import compile_kernels
 from engine.search.lanes import SearchConfig, temperature_table
 from engine.selfplay.stacks import StackWatch
 from engine.selfplay.worker import PlayOrder, SearchThread, SelfPlayWorker, WorkerSpec

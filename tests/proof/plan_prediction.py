@@ -32,7 +32,7 @@ from blobdiag.diagnosis.rates import START_UP, rates_of
 from blobdiag.model.report import Plan
 from blobdiag.model.report_files import read_report
 from engine.network.blobnet import NetworkConfig, build_network
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.selfplay.engine import SelfPlayEngine
 from engine.training.iterations import TrainingSettings
 from engine.training.pipeline import TrainingPipeline, Watch

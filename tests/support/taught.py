@@ -9,7 +9,8 @@ from engine.game.rng import seed_stream
 from engine.game.rules import BID, GAME, deal, is_bidding, is_over, play_forced, play_move, value
 from engine.matches.rule_player import rule_move
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network
-from engine.training.replay import Examples, ReplayBuffer, empty_examples
+from engine.search.examples import Examples, empty_examples
+from engine.training.replay import ReplayBuffer
 from engine.training.trainer import NetworkTrainer
 
 TAUGHT = NetworkConfig(64, 2, 4, 128)

@@ -9,7 +9,7 @@ from blobdiag.targets.builtin.run_folder import KeptRun
 from blobdiag.targets.protocol import PhaseMarker
 from engine.game.jit import is_warm
 from engine.matches.evaluation import compile_match_kernels
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 
 
 class BuiltIn:

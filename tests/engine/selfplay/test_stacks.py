@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from engine.network.blobnet import NetworkConfig, build_network, weights_of
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.search.lanes import SearchConfig, temperature_table
 from engine.selfplay.stacks import PERIOD_SECONDS, Place, StackWatch
 from engine.selfplay.telemetry import ThreadProgress

@@ -18,6 +18,7 @@ from lane_play import SMALL, generated
 from torch import Tensor
 
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
+from engine.search.examples import Examples
 from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import STALE_WEIGHTS, Injection
 from engine.training import checkpoint, run_folder
@@ -34,7 +35,7 @@ from engine.training.pipeline import (
     TrainingPipeline,
     Watch,
 )
-from engine.training.replay import Examples, ReplayBuffer
+from engine.training.replay import ReplayBuffer
 from engine.training.run_folder import KEPT_NEWEST, RunFolder
 from engine.training.schedules import FLOOR, Ramp
 from engine.training.trainer import NetworkTrainer, NotFinite

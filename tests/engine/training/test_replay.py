@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.training.replay import Examples, GameSlots, ReplayBuffer, empty_examples, join_examples
+from engine.search.examples import Examples, empty_examples, join_examples
+from engine.selfplay.game_slots import GameSlots
+from engine.training.replay import ReplayBuffer
 
 
 def numbered(first: int, count: int) -> Examples:

@@ -15,7 +15,8 @@ from engine.game.bits import count_bits
 from engine.game.jit import kernel
 from engine.game.rules import Game, Games, legal_mask
 from engine.matches.rule_player import play_by_rules
-from engine.search.lanes import Group, SearchConfig, choose, sum_visits
+from engine.search.decision import choose, sum_visits
+from engine.search.lanes import Group, SearchConfig
 from engine.search.trees import NONE, Trees, back_up, expand, final_values, next_leaf, reset
 
 C_PUCT = 1.0
