@@ -26,7 +26,7 @@ from engine.network.blobnet import BlobNet
 from engine.network.devices import resolve_auto
 from engine.network.precision import choose_dtype
 from engine.search.compilation import compile_kernels
-from engine.selfplay.engine import CPU_LANES, CUDA_LANES
+from engine.selfplay.layout import CPU_LANES, CUDA_LANES
 
 NEAR_BEST = 0.97
 """The fewest lanes that reach this share of the best rate are recommended (design, §3)."""

@@ -25,7 +25,8 @@ from engine.network.blobnet import BlobNet, load_weights, weights_hash, weights_
 from engine.network.devices import usable_cores
 from engine.search.examples import Examples
 from engine.search.lanes import SearchConfig
-from engine.selfplay.engine import MessageCallback, ProgressCallback, SelfPlayEngine
+from engine.selfplay.engine import SelfPlayEngine
+from engine.selfplay.results import MessageCallback, ProgressCallback
 from engine.training.checkpoint import CheckpointError, read_arrays, write_arrays
 from engine.training.iterations import Chunk, IterationRecord, TrainingSettings
 from engine.training.replay import ReplayBuffer

@@ -20,9 +20,10 @@ from engine.network.devices import device_uuid
 from engine.network.evaluator import Evaluator
 from engine.network.precision import difference, policies_and_values, probe_states
 from engine.search.batches import new_batch
-from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import DEVICE, Injection
 from engine.selfplay.pool import DeviceMismatch
+from engine.selfplay.results import SelfPlayResult
 from engine.training.replay import ReplayBuffer
 from engine.training.trainer import NetworkTrainer
 

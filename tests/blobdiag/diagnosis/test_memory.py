@@ -19,10 +19,10 @@ from engine.game import encoding, rules
 from engine.network import blobnet as network
 from engine.network import evaluator
 from engine.network.blobnet import FoldedLinear, InferenceNet, NetworkConfig, build_network
-from engine.search import lanes
+from engine.search import batches, lanes
 from engine.search import trees as search
 from engine.search.lanes import SearchConfig, new_group, temperature_table
-from engine.selfplay import worker
+from engine.selfplay.layout import groups_on
 from engine.training.trainer import policy_loss, value_loss
 
 SHAPES = [Shape(256, 6, 8, 1024), Shape(64, 1, 4, 96), Shape(128, 3, 2, 512)]
@@ -43,10 +43,10 @@ def test_the_numbers_are_the_engines() -> None:
     assert (lanes.LANE.itemsize, rules.GAME.itemsize) == (memory.LANE, memory.GAME)
     records = (search.NODE, search.EDGE, search.TREE)
     assert tuple(r.itemsize for r in records) == (memory.NODE, memory.EDGE, memory.TREE)
-    assert (memory.PAD, memory.FULL_SHARE) == (evaluator.PAD, evaluator.FULL_SHARE)
-    assert worker.groups_on(torch.device("cuda")) == memory.GROUPS_ON_CUDA
+    assert (memory.PAD, memory.FULL_SHARE) == (evaluator.PAD, batches.FULL_SHARE)
+    assert groups_on(torch.device("cuda")) == memory.GROUPS_ON_CUDA
     for count in range(1, 400):
-        assert batch_rows(count, 3) == evaluator.batch_rows(count, 3)
+        assert batch_rows(count, 3) == batches.batch_rows(count, 3)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -61,7 +61,7 @@ def test_every_weight_is_counted(shape: Shape) -> None:
 @pytest.mark.parametrize(("players", "cards", "trees"), [(4, 5, 3), (6, 3, 5)])
 def test_a_lane_is_as_large_as_its_arrays(players: int, cards: int, trees: int) -> None:
     config = SearchConfig(players=players, cards=cards, determinizations=trees, simulations=20)
-    batch = evaluator.new_batch(64, pinned=False)
+    batch = batches.new_batch(64, pinned=False)
     group = new_group(config, 40, temperature_table(None, cards), batch)
     real = sum(array.nbytes for array in [*group.lanes, *group.trees])
     assert Search(players, cards, trees, 20).lane_bytes * 40 == real

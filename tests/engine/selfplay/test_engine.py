@@ -17,9 +17,10 @@ import pytest
 from engine.game.encoding import ActionMasker, StateEncoder
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
 from engine.network.devices import DeviceError, DeviceUnavailable
-from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import DEVICE, Injection
 from engine.selfplay.pool import DeviceMismatch, WorkerFailed
+from engine.selfplay.results import SelfPlayResult
 from engine.selfplay.telemetry import Progress
 
 SMALL = NetworkConfig(32, 2, 4, 64)
@@ -28,6 +29,10 @@ SMALL = NetworkConfig(32, 2, 4, 64)
 @pytest.fixture(scope="module")
 def network() -> BlobNet:
     return build_network(SMALL, "cpu", seed=1)
+
+
+class OwnEncoder(StateEncoder):
+    """An encoder that the compiled search could not use."""
 
 
 def first_bids(result: SelfPlayResult) -> np.ndarray:
@@ -208,7 +213,7 @@ def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
         stalled = [s for s in engine.pool.statuses if s.state == "stalled"]
     assert set(result.examples.game) == set(range(60))
     assert [s.handshake.pid for s in stalled] == [victim]
-    assert "search-0" in (stalled[0].stacks or "") or "worker.py" in (stalled[0].stacks or "")
+    assert "search_thread.py" in (stalled[0].stacks or "")
     assert not psutil.pid_exists(victim)
 
 
@@ -293,6 +298,8 @@ def test_bad_arguments_are_named_in_one_line(network: BlobNet) -> None:
             SelfPlayEngine(network, **{name: 0})
     with pytest.raises(ValueError, match="dtype"):
         SelfPlayEngine(network, dtype="float16")
+    with pytest.raises(ValueError, match="would not call OwnEncoder"):
+        SelfPlayEngine(network, OwnEncoder())
     with pytest.raises(ValueError, match="temperature_schedule"):
         SelfPlayEngine(network, temperature_schedule=1.0)  # type: ignore[arg-type]
     engine = SelfPlayEngine(network)

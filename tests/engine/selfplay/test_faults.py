@@ -12,8 +12,9 @@ import pytest
 
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
 from engine.selfplay import faults
-from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import Injection
+from engine.selfplay.results import SelfPlayResult
 from engine.selfplay.telemetry import WorkerStatus
 from engine.training.iterations import TrainingSettings
 from engine.training.pipeline import TrainingPipeline, Watch
