@@ -548,6 +548,31 @@ class Plan(Model):
     scenarios: list[PlanScenario]
 
 
+class MemoryFigures(Model):
+    """Sizes of the built-in engine for the run's network and search, as it computes them itself."""
+
+    parameters: int = Field(description="numbers in the plain network, which is trained; float32")
+    inference_parameters: int = Field(description="numbers in its inference form")
+    folding_bytes: int = Field(description="float64 scratch while the inference form is computed")
+    activation_row_bytes: dict[str, int] = Field(
+        description="by dtype: peak per row of a batch in the inference form"
+    )
+    training_row_bytes: int = Field(
+        description="per row of a training batch: kept for the backward pass"
+    )
+    batch_row_bytes: int = Field(description="per row of a batch, on the host")
+    lane_bytes: int = Field(
+        description="per game in progress, on the host: its examples so far and its trees"
+    )
+    trees_per_lane: int
+    example_bytes: int = Field(description="per example in the replay buffer, on the host")
+    row_multiple: int = Field(description="a batch has a multiple of this many rows")
+    full_share: float = Field(description="rows of a batch ÷ trees of its lanes, before rounding")
+    groups_per_thread: int = Field(
+        description="groups of lanes of a search thread on CUDA, each with a batch of its own"
+    )
+
+
 class Event(Model):
     """Something that happened: a lost worker, an interrupt, a warning."""
 
@@ -604,5 +629,8 @@ class Report(Model):
     )
     matches: list[Match] = Field(default_factory=list, description="that the command itself played")
     plan: Plan | None = None
+    memory: MemoryFigures | None = Field(
+        default=None, description="of the built-in engine; older reports do not have it"
+    )
     events: list[Event] = Field(default_factory=list)
     seconds_shortest_visible_gap: float | None = None
