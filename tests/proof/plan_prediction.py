@@ -35,7 +35,7 @@ from engine.network.blobnet import NetworkConfig, build_network
 from engine.search.compilation import compile_kernels
 from engine.selfplay.engine import SelfPlayEngine
 from engine.training.iterations import TrainingSettings
-from engine.training.pipeline import TrainingPipeline, Watch
+from engine.training.pipeline import Callbacks, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import Ramp
 from engine.training.trainer import NetworkTrainer
@@ -129,7 +129,7 @@ def measure(configuration: Configuration) -> dict[str, float]:
             chunk_games=c.planned,
         )
         pipeline = TrainingPipeline(engine, trainer, ReplayBuffer(room, SEED), settings)
-        lengths = [r.record.evaluations_per_game for r in pipeline.run(Watch(phase=phase))]
+        lengths = [r.record.evaluations_per_game for r in pipeline.run(Callbacks(phase=phase))]
         done = monotonic() - begun
     return {**seconds, "all": done, "evaluations a game": sum(lengths) / len(lengths)}
 
