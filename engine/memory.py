@@ -91,7 +91,7 @@ def folding_bytes(network: NetworkConfig) -> int:
     """Peak of float64 scratch while the inference form is computed.
 
     Every layer's I + Wo Wv is kept until all are written, beside at most four matrices of that
-    size in the product at hand.
+    size in the current product.
     """
     return 8 * (network.num_layers + 4) * network.embedding_dim**2
 

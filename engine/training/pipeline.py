@@ -53,7 +53,7 @@ class IterationResult(NamedTuple):
 
 
 class Callbacks(NamedTuple):
-    """What a run calls as it goes on."""
+    """Functions that a run calls."""
 
     phase: PhaseMarker = lambda name: nullcontext()
     progress: ProgressCallback | None = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import torch
+
 from engine.network.blobnet import weights_hash, weights_of
 from engine.network.devices import usable_cores
 from engine.selfplay.engine import SelfPlayEngine
@@ -53,7 +55,7 @@ def core_seconds(
     engine: SelfPlayEngine, trainer: NetworkTrainer, self_play: float, training: float
 ) -> float | None:
     """Seconds of self-play and training × the cores each keeps busy; None on a GPU."""
-    if engine.device != "cpu" or trainer.device.type != "cpu":
+    if torch.device(engine.device).type != "cpu" or trainer.device.type != "cpu":
         return None
     threads = sum(spec.threads for spec in engine.specs)
     return self_play * min(threads, usable_cores()) + training * trainer.shards

@@ -68,7 +68,7 @@ def note_health(benchmark: BenchmarkFixture, tally: np.void) -> None:
 
 
 def full_lanes(steps: int, evaluator: Evaluator | None = None) -> tuple[Group, SearchConfig]:
-    """A group whose lanes have played on for so many steps, past the common start."""
+    """A group whose lanes have played `steps` steps, past the common start."""
     config = SearchConfig()
     batch = new_batch(batch_rows(LANES, config.determinizations), pinned=False)
     group = new_group(config, LANES, temperature_table(None, config.cards), batch)

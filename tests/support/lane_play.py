@@ -54,6 +54,6 @@ def play(
 
 
 def generated(games: int, seed: int = 0) -> Examples:
-    """Examples of really played games, by a small untrained network."""
+    """Examples of games played by a small untrained network."""
     network = InferenceNet(build_network(SMALL, "cpu"))
     return play(SearchConfig(simulations=10, seed=seed), 16, games, network)[1]

@@ -1,4 +1,4 @@
-"""Suits under other names: the same position to the encoder, and to whoever samples examples."""
+"""Permuted suits: the same position to the encoder and to the replay buffer."""
 
 from __future__ import annotations
 

@@ -81,8 +81,8 @@ def test_later_calls_play_new_deals_of_any_setting(network: BlobNet) -> None:
     assert other.examples.seats[:, :6].all()
 
 
-def test_counters_go_on_over_orders_and_nobody_stalls(network: BlobNet) -> None:
-    """A second order begins its lanes anew: that is no standstill, and nothing is lost."""
+def test_counters_continue_over_orders_without_a_false_stall(network: BlobNet) -> None:
+    """A second order starts with new lanes: that is no stall, and nothing is lost."""
     with SelfPlayEngine(
         network, num_workers=1, lanes=8, simulations_per_determinization=40, stall_seconds=1.5
     ) as engine:
@@ -112,7 +112,7 @@ def test_a_window_keeps_its_lanes_between_calls(network: BlobNet) -> None:
     assert tally["grants_used"] - tally["games"] <= 12
 
 
-def test_the_handshake_tells_where_the_network_is(network: BlobNet) -> None:
+def test_the_handshake_names_the_network_s_device(network: BlobNet) -> None:
     with SelfPlayEngine(network, num_workers=2, device="meta") as engine:
         assert [h.parameter_devices for h in engine.pool.handshakes] == [("meta",), ("meta",)]
         assert [h.output_device for h in engine.pool.handshakes] == ["meta", "meta"]
@@ -264,10 +264,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     assert len(gone) == 2
 
 
-def test_a_worker_that_dies_at_its_imports_is_told_of_at_once(
+def test_a_worker_that_dies_at_its_imports_is_an_error_at_once(
     network: BlobNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its weights are more than a pipe holds: whoever waits for them to be read waits for ever."""
+    """Its weights do not fit into a pipe: waiting for them to be read would never end."""
     assert sum(array.nbytes for array in weights_of(network).values()) > 2**16
     (tmp_path / "torch.py").write_text("raise ImportError('scripted')")
     monkeypatch.syspath_prepend(tmp_path)

@@ -143,7 +143,7 @@ def test_only_the_time_in_which_the_device_waits_counts() -> None:
 
 
 def played(seconds: float, games: int, send: Callable[[Any], None]) -> SelfPlayWorker:
-    """A worker in this process that has played for so long."""
+    """A worker in this process that has played for `seconds`."""
     config = NetworkConfig(32, 2, 4, 64)
     spec = WorkerSpec(worker=0, device="cpu", network=config, dtype="float32", threads=1)
     worker = SelfPlayWorker(spec, weights_of(build_network(config, "cpu")), send)

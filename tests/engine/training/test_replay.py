@@ -13,7 +13,7 @@ from engine.training.replay import ReplayBuffer
 
 
 def numbered(first: int, count: int) -> Examples:
-    """Examples whose every column tells their number."""
+    """Examples numbered in their states and games."""
     examples = empty_examples(count)
     examples.game[:] = np.arange(first, first + count)
     examples.states[:] = examples.game[:, None]
