@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from blobdiag.model.device import Device
+from blobdiag.model.hardware import Hardware
 from blobdiag.sampling.machine import machine
-from blobdiag.store.tuned import Hardware
 
 
 def hardware(device: str) -> Hardware:

@@ -55,6 +55,7 @@ def session_report(session: Session, ended_early: EndedEarly | None = None) -> R
         verification=session.verification,
         training=runner.training_run() if runner else None,
         matches=session.matches(),
+        memory=session.engine.memory,
     )
 
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from blobdiag.model.base import Interval, Metric, Model, Role, Status, Stretch
 from blobdiag.model.judgement import Check, Finding, Gain, IdleGap, Validity, Verification
 from blobdiag.model.machine import Gpu, Machine, MigInstance, Software
+from blobdiag.model.memory_figures import MemoryFigures
 from blobdiag.model.plan import Plan, PlanScenario, PlanTerm
 from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
 from blobdiag.model.recorded import MOST_POINTS, Activity, EndedEarly, Event, Phase, Series
@@ -45,6 +46,7 @@ __all__ = [
     "Interval",
     "Machine",
     "Match",
+    "MemoryFigures",
     "Metric",
     "MigInstance",
     "Model",
@@ -140,5 +142,8 @@ class Report(Model):
     )
     matches: list[Match] = Field(default_factory=list, description="that the command itself played")
     plan: Plan | None = None
+    memory: MemoryFigures | None = Field(
+        default=None, description="of the built-in engine; older reports do not have it"
+    )
     events: list[Event] = Field(default_factory=list)
     seconds_shortest_visible_gap: float | None = None

@@ -9,22 +9,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from blobdiag.model.errors import UserError
+from blobdiag.model.hardware import Hardware
 from blobdiag.model.settings import Settings
 from blobdiag.store.files import read_entries, store_file, write_entry
 
 FILE = "tuned.json"
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-class Hardware(NamedTuple):
-    """The machine that a tuned setting holds for."""
-
-    cpu: str
-    cores: int
-    gpus: tuple[str, ...]
-    """Names of the visible GPUs; empty where the device is a CPU."""
-    torch: str
 
 
 class Tuned(NamedTuple):

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from blobdiag.model.base import Metric
+from blobdiag.model.memory_figures import MemoryFigures
 from blobdiag.model.selfplay import (
     AnswersDifference,
     NetworkRate,
@@ -181,6 +182,10 @@ class MeasuredEngine(Protocol):
     @property
     def proof_device(self) -> str | None:
         """A device that is always there, for whether a device reaches the workers at all."""
+
+    @property
+    def memory(self) -> MemoryFigures | None:
+        """Its sizes for the workload; None: not known."""
 
     def prepare(self, phase: PhaseMarker) -> None:
         """What is done once, before anything is measured."""

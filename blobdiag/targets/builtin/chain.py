@@ -13,8 +13,8 @@ from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.records import search_health
 from engine.game.encoding import StateEncoder
 from engine.network.blobnet import BlobNet, InferenceNet
-from engine.network.evaluator import compile_kernels
 from engine.network.precision import probe_games
+from engine.search.compilation import compile_kernels
 from engine.selfplay.telemetry import subtract_tallies
 
 ROUNDS = 6

@@ -5,12 +5,13 @@ from __future__ import annotations
 from blobdiag.model.settings import Settings
 from blobdiag.targets.builtin.arm import Arm
 from blobdiag.targets.builtin.iterations import BuiltInIterations
+from blobdiag.targets.builtin.memory import memory_of_engine
 from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.builtin.weights import check_workload, load_network
 from blobdiag.targets.protocol import PhaseMarker
 from engine.game.jit import is_warm
 from engine.matches.evaluation import compile_match_kernels
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 
 
 class BuiltIn:
@@ -23,6 +24,7 @@ class BuiltIn:
         """Raises UserError, in one line, for what could not be played."""
         check_workload(settings)
         self.network = load_network(settings)
+        self.memory = memory_of_engine(settings)
         self._plays_matches = settings.plays_matches
 
     def prepare(self, phase: PhaseMarker) -> None:

@@ -39,7 +39,7 @@ from engine.network.blobnet import BlobNet
 from engine.search.lanes import SearchConfig
 from engine.selfplay.telemetry import Progress, subtract_tallies
 from engine.training.iterations import IterationRecord
-from engine.training.pipeline import IterationResult, TrainingPipeline, Watch
+from engine.training.pipeline import Callbacks, IterationResult, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import Ramp
 from engine.training.trainer import NetworkTrainer, StepLoss, fastest_dtype
@@ -149,7 +149,7 @@ class BuiltInIterations:
         """Run the iterations that are missing. Raises what TrainingPipeline.run raises."""
         timeline = Timeline(stage, self.arm)
         self._trainings = timeline.trainings
-        watch = Watch(
+        callbacks = Callbacks(
             phase=timeline.phase,
             progress=timeline.on_progress,
             message=self.arm.on_message,
@@ -159,7 +159,7 @@ class BuiltInIterations:
         )
         with self.trainer:
             self._begin_iteration(stage)
-            for result in self.pipeline.run(watch):
+            for result in self.pipeline.run(callbacks):
                 self._results.append(result)
                 self._begin_iteration(stage)
                 self._forget(stage.trace)

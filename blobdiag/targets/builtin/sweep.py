@@ -20,9 +20,9 @@ from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import Arm
 from engine.network.blobnet import BlobNet
-from engine.network.evaluator import compile_kernels
 from engine.network.precision import choose_dtype
-from engine.selfplay.engine import CPU_LANES, CUDA_LANES
+from engine.search.compilation import compile_kernels
+from engine.selfplay.layout import CPU_LANES, CUDA_LANES
 
 NEAR_BEST = 0.97
 """The fewest lanes that reach this share of the best rate are recommended."""

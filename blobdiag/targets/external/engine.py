@@ -38,6 +38,7 @@ class ExternalEngine:
     """The engine that `--engine MODULE:FACTORY` names."""
 
     proof_device = None
+    memory = None
 
     def __init__(self, settings: Settings) -> None:
         self.unseen = f"the search of {settings.engine} is not seen from outside"

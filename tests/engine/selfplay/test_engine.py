@@ -17,9 +17,10 @@ import pytest
 from engine.game.encoding import ActionMasker, StateEncoder
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
 from engine.network.devices import DeviceError, DeviceUnavailable
-from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import DEVICE, Injection
 from engine.selfplay.pool import DeviceMismatch, WorkerFailed
+from engine.selfplay.results import SelfPlayResult
 from engine.selfplay.telemetry import Progress
 
 SMALL = NetworkConfig(32, 2, 4, 64)
@@ -28,6 +29,10 @@ SMALL = NetworkConfig(32, 2, 4, 64)
 @pytest.fixture(scope="module")
 def network() -> BlobNet:
     return build_network(SMALL, "cpu", seed=1)
+
+
+class OwnEncoder(StateEncoder):
+    """An encoder that the compiled search could not use."""
 
 
 def first_bids(result: SelfPlayResult) -> np.ndarray:
@@ -76,8 +81,8 @@ def test_later_calls_play_new_deals_of_any_setting(network: BlobNet) -> None:
     assert other.examples.seats[:, :6].all()
 
 
-def test_counters_go_on_over_orders_and_nobody_stalls(network: BlobNet) -> None:
-    """A second order begins its lanes anew: that is no standstill, and nothing is lost."""
+def test_counters_continue_over_orders_without_a_false_stall(network: BlobNet) -> None:
+    """A second order starts with new lanes: that is no stall, and nothing is lost."""
     with SelfPlayEngine(
         network, num_workers=1, lanes=8, simulations_per_determinization=40, stall_seconds=1.5
     ) as engine:
@@ -107,7 +112,7 @@ def test_a_window_keeps_its_lanes_between_calls(network: BlobNet) -> None:
     assert tally["grants_used"] - tally["games"] <= 12
 
 
-def test_the_handshake_tells_where_the_network_is(network: BlobNet) -> None:
+def test_the_handshake_names_the_network_s_device(network: BlobNet) -> None:
     with SelfPlayEngine(network, num_workers=2, device="meta") as engine:
         assert [h.parameter_devices for h in engine.pool.handshakes] == [("meta",), ("meta",)]
         assert [h.output_device for h in engine.pool.handshakes] == ["meta", "meta"]
@@ -208,7 +213,7 @@ def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
         stalled = [s for s in engine.pool.statuses if s.state == "stalled"]
     assert set(result.examples.game) == set(range(60))
     assert [s.handshake.pid for s in stalled] == [victim]
-    assert "search-0" in (stalled[0].stacks or "") or "worker.py" in (stalled[0].stacks or "")
+    assert "search_thread.py" in (stalled[0].stacks or "")
     assert not psutil.pid_exists(victim)
 
 
@@ -259,10 +264,10 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     assert len(gone) == 2
 
 
-def test_a_worker_that_dies_at_its_imports_is_told_of_at_once(
+def test_a_worker_that_dies_at_its_imports_is_an_error_at_once(
     network: BlobNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its weights are more than a pipe holds: whoever waits for them to be read waits for ever."""
+    """Its weights do not fit into a pipe: waiting for them to be read would never end."""
     assert sum(array.nbytes for array in weights_of(network).values()) > 2**16
     (tmp_path / "torch.py").write_text("raise ImportError('scripted')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -293,6 +298,8 @@ def test_bad_arguments_are_named_in_one_line(network: BlobNet) -> None:
             SelfPlayEngine(network, **{name: 0})
     with pytest.raises(ValueError, match="dtype"):
         SelfPlayEngine(network, dtype="float16")
+    with pytest.raises(ValueError, match="would not call OwnEncoder"):
+        SelfPlayEngine(network, OwnEncoder())
     with pytest.raises(ValueError, match="temperature_schedule"):
         SelfPlayEngine(network, temperature_schedule=1.0)  # type: ignore[arg-type]
     engine = SelfPlayEngine(network)

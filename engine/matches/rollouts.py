@@ -1,8 +1,7 @@
-"""Determinized search without a network: uniform priors, and leaves worth how they play out.
+"""Determinized search without a network: uniform priors, and rollouts for values.
 
-From a leaf every seat goes on by the rules of thumb, once; they are deterministic, and so is the
-leaf's worth in its determinization. What is left of the engine's search when its network is taken
-away: what it must beat to have learned anything.
+A leaf's value is the score when every seat goes on by the rules of thumb, which are deterministic.
+This is the engine's search with its network removed: a baseline that a trained network must beat.
 """
 
 from __future__ import annotations
@@ -15,16 +14,20 @@ from engine.game.bits import count_bits
 from engine.game.jit import kernel
 from engine.game.rules import Game, Games, legal_mask
 from engine.matches.rule_player import play_by_rules
-from engine.search.lanes import Group, SearchConfig, choose, sum_visits
+from engine.search.decision import choose, sum_visits
+from engine.search.lanes import Group, SearchConfig
 from engine.search.trees import NONE, Trees, back_up, expand, final_values, next_leaf, reset
 
 C_PUCT = 1.0
-"""Priors that are all equal are a small share each; .25 to 4 differ by 0.2 points a deal."""
+"""Larger than with a network, as equal priors are small; 0.25 to 4 differ by 0.2 points a deal."""
 
 
 @kernel
 def play_out(game: Game, end: Games, values: NDArray[np.float64]) -> None:
-    """The values, by absolute seat, that `game` comes to; `end` [1] is scratch."""
+    """Write the values of a rollout from `game`, by absolute seat, into `values` [MAX_PLAYERS].
+
+    `end` [1] is scratch.
+    """
     end[0] = game
     play_by_rules(end[0])
     final_values(end[0], values)
@@ -39,7 +42,10 @@ def expand_evenly(
     end: Games,
     values: NDArray[np.float64],
 ) -> None:
-    """Play node `n` out into `values` and give it edges of equal priors; the rest is scratch."""
+    """Write a rollout from node `n` into `values` and give the node edges of equal priors.
+
+    `priors` [moves] and `end` [1] are scratch.
+    """
     game = trees.games[t, n]
     play_out(game, end, values)
     legal = legal_mask(game)
@@ -50,9 +56,9 @@ def expand_evenly(
 
 @kernel
 def rollout_move(group: Group, config: SearchConfig, lane: int, end: Games) -> int:
-    """The index of the most visited move of a lane's decision, whose stream is set.
+    """Index of the most visited move of a lane's decision, whose stream must be set.
 
-    Searches at once, in the group's first trees; `end` [1] is scratch.
+    Searches to the end, in the group's first trees; `end` [1] is scratch.
     """
     lanes, trees, values = group.lanes, group.trees, group.values
     priors = lanes.priors[lane]

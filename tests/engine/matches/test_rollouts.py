@@ -11,9 +11,9 @@ from reference_search import search
 
 from engine.game.rng import seed_stream
 from engine.game.rules import GAME
-from engine.network.evaluator import new_batch
+from engine.matches.rollouts import C_PUCT, rollout_move
+from engine.search.batches import new_batch
 from engine.search.lanes import SearchConfig, new_group, temperature_table
-from engine.search.rollouts import C_PUCT, rollout_move
 
 
 def play_out(game: Game) -> list[float]:
