@@ -250,7 +250,7 @@ def test_the_example_is_seen_from_inside(runs: dict[str, Run]) -> None:
 
 def test_readme_shows_the_example() -> None:
     [shown] = re.findall(
-        r"```python\n(class Measured.*?)```", (ROOT / "README.md").read_text(), re.S
+        r"```python\n(class Measured.*?)```", (ROOT / "docs" / "own-engine.md").read_text(), re.S
     )
     assert (EXAMPLE / "measured.py").read_text().endswith(shown)
 
