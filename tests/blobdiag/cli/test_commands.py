@@ -168,6 +168,7 @@ def test_a_device_by_name_that_is_absent_is_inconclusive(tmp_path: Path) -> None
     assert re.search(r"cuda is not available: \w", flat(run.output))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_played_with_and_quiet_prints_the_paths_only(tmp_path: Path) -> None:
     network = build_network(NETWORK, "cpu", seed=7)
     torch.save(network.state_dict(), tmp_path / "weights.pt")
@@ -382,6 +383,7 @@ def beside_another_engine(folder: Path, command: str) -> subprocess.CompletedPro
     return blobdiag(folder, command, *SMALL, "--device", "cuda", PYTHONPATH=path)
 
 
+@pytest.mark.slow
 def test_another_package_named_engine_is_named(tmp_path: Path) -> None:
     """Three commands at once: each has torch to import before it can say so."""
     other = tmp_path / "elsewhere" / "engine"

@@ -113,6 +113,7 @@ def test_two_gpus_in_swapped_order_with_the_hosts_pids(compared: Compared) -> No
     assert cost.value is not None
 
 
+@pytest.mark.slow
 def test_order_that_cuda_does_not_define_is_null_with_its_reason(compared: Compared) -> None:
     """And both GPUs support nothing but their names."""
     bare = {"values": {}, "gpm": {}}
@@ -132,6 +133,7 @@ def test_order_that_cuda_does_not_define_is_null_with_its_reason(compared: Compa
     assert "not supported" in (energy.reason or "")
 
 
+@pytest.mark.slow
 def test_mig_device_and_an_empty_sample_buffer(compared: Compared) -> None:
     values = {"memory_used": 4096, "power": 200}
     scenario = {"devices": [gpu(values=values, buffer=0, mig=[instance()])]}
@@ -175,6 +177,7 @@ def test_driver_that_disappears(compared: Compared) -> None:
     assert not any("sampler died" in event.text for event in report.events)
 
 
+@pytest.mark.slow
 def test_driver_that_takes_the_sampler_with_it(compared: Compared) -> None:
     crash = {"function": "*", "code": -signal.SIGSEGV, "from": 3}
     report = compared({"devices": [gpu()], "errors": [crash]})
@@ -182,6 +185,7 @@ def test_driver_that_takes_the_sampler_with_it(compared: Compared) -> None:
     assert any("killed by SIGSEGV" in event.text for event in report.events)
 
 
+@pytest.mark.slow
 def test_driver_without_most_of_its_functions(compared: Compared) -> None:
     missing = [
         *("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetSamples", "nvmlGpmQueryDeviceSupport"),

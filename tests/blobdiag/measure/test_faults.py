@@ -113,6 +113,7 @@ def test_the_listing_says_what_there_is(tmp_path: Path, command: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_gap_in_a_window_has_its_line_in_the_report(tmp_path: Path) -> None:
     report = measured(tmp_path, "compare", "--min-seconds", "2", "--inject", "phase-gap:1.5")
     assert report.configuration["inject"] == "phase-gap:1.5"

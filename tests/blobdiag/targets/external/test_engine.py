@@ -161,6 +161,7 @@ def test_an_iteration_plans_with_the_engines_own_training(runs: dict[str, Run]) 
     assert 5 <= 60 * evaluations / rate <= 9, "moves a game"
 
 
+@pytest.mark.slow
 def test_nothing_of_an_engine_outlives_a_blobdiag_that_is_killed(tmp_path: Path) -> None:
     """Its pool's workers neither, whose own parent is killed as well."""
     arguments = ("compare", "--engine", "engine.random_play:Pool", "--workers", "2")
@@ -255,6 +256,7 @@ def test_readme_shows_the_example() -> None:
     assert (EXAMPLE / "measured.py").read_text().endswith(shown)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_engine_and_all_it_started(tmp_path: Path) -> None:
     process = start(tmp_path, "compare", "--engine", "engine.broken:Litters", "--min-seconds", "99")
     assert process.stderr is not None
