@@ -105,6 +105,7 @@ def test_an_iteration_plays_trains_and_refreshes() -> None:
     assert hashes == {results[-1].record.weights_hash} == {weights_hash(weights_of(network))}
 
 
+@pytest.mark.slow
 def test_without_root_noise_games_are_those_of_a_search_without_it(engine: SelfPlayEngine) -> None:
     own = engine.search
     quiet, loud = TrainingSettings(games=Ramp.level(8), root_noise=0), TrainingSettings()
@@ -417,6 +418,7 @@ def test_without_its_newest_checkpoint_a_run_goes_on_from_the_one_before(
 # -- staleness ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_games_played_with_old_weights_are_counted_by_their_age() -> None:
     network = build_network(SMALL, "cpu")
     with SelfPlayEngine(
