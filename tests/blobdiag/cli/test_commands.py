@@ -159,6 +159,7 @@ def test_a_report_says_nothing_of_whose_machine_it_was(compared: Run) -> None:
     assert not re.search(r"(?<![\w.:/])/(home|root|tmp|usr|opt|Users|var)/", compared.text)
 
 
+@pytest.mark.slow
 def test_a_device_by_name_that_is_absent_is_inconclusive(tmp_path: Path) -> None:
     run = measured(tmp_path, "compare", "--device", "cuda", *SMALL)
     assert run.code == 3
@@ -355,6 +356,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert contents(prepared) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check-gpu", "iteration"])
 def test_the_other_commands_refuse_the_same(prepared: Path, command: str) -> None:
     before = contents(prepared)

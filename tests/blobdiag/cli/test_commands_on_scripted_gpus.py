@@ -150,6 +150,7 @@ def test_mig_device_and_an_empty_sample_buffer(compared: Compared) -> None:
     assert not unexplained(report)
 
 
+@pytest.mark.slow
 def test_driver_that_disappears(compared: Compared) -> None:
     """From each GPU in a way of its own."""
     failures = {15: "GPU is lost", 999: "Unknown Error", 1: "the driver was shut down"}
@@ -213,6 +214,7 @@ class TestDoctor:
         assert "NVIDIA driver" in run.stdout
         assert "offers no GPU" in run.stdout
 
+    @pytest.mark.slow
     def test_split_gpu(self, tmp_path: Path) -> None:
         scenario = {"devices": [gpu(mig=[instance()])]}
         run = blobdiag(tmp_path, scenario, "doctor", CUDA_VISIBLE_DEVICES="MIG-GPU-nonsense/1/2")

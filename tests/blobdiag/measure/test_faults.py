@@ -134,6 +134,7 @@ def test_a_gap_in_a_window_has_its_line_in_the_report(tmp_path: Path) -> None:
     assert 0 < cost.value < 2
 
 
+@pytest.mark.slow
 def test_weights_that_stay_behind_are_in_the_report(tmp_path: Path) -> None:
     report = measured(
         tmp_path, "iteration", "--games", "40", "--reuse", "2", "--inject", "stale-weights"

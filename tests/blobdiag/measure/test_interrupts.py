@@ -186,6 +186,7 @@ def test_an_interrupted_run_leaves_a_report_and_no_process(
     assert_gone(everything)
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
     start: Callable[..., Run],
 ) -> None:

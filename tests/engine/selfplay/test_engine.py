@@ -197,6 +197,7 @@ def test_a_worker_that_dies_at_every_start_ends_the_run(network: BlobNet) -> Non
             engine.generate_games(1000, progress_callback=kill_each)
 
 
+@pytest.mark.slow
 def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=8, simulations_per_determinization=20, stall_seconds=1.5

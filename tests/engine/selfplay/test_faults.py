@@ -88,6 +88,7 @@ def test_the_histogram_counts_every_batch_in_its_bin(healthy: Run) -> None:
         assert all(rows & (rows - 1) == 0 for rows in worker.batches)
 
 
+@pytest.mark.slow
 def test_tiny_batches(network: BlobNet) -> None:
     tiny = run(network, Injection(faults.TINY_BATCHES, 4))
     assert tiny.mean_batch <= 4

@@ -450,6 +450,7 @@ def test_settings_that_cannot_be_are_named(engine: SelfPlayEngine) -> None:
             pipeline(engine, TrainingSettings()._replace(**{name: value}))
 
 
+@pytest.mark.slow
 def test_matches_follow_where_they_are_asked_for(engine: SelfPlayEngine, tmp_path: Path) -> None:
     """After every second iteration and the last: the same deals, and the first network's too."""
     settings = TrainingSettings(
