@@ -120,7 +120,7 @@ def test_a_gap_in_a_window_has_its_line_in_the_report(tmp_path: Path) -> None:
     [gap] = [hold for hold in report.holds if hold.where.endswith("Injection.gap")]
     assert gap.phase == "self-play"
     assert 0.9 * 1.5 <= gap.seconds <= 1.1 * 1.5
-    assert gap.where.startswith("injection.py:")
+    assert gap.where.startswith("faults.py:")
     during = [hold for hold in report.holds if hold.phase == "self-play"]
     assert gap.seconds >= 0.9 * sum(hold.seconds for hold in during)
     for worker in report.workers:
