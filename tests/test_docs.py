@@ -85,6 +85,19 @@ def test_pages_that_sources_cite_exist() -> None:
     assert not missing, "\n" + "\n".join(missing)
 
 
+def test_the_files_that_pages_name_exist() -> None:
+    """Those in backticks, as `engine/network/evaluator.py`."""
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in PAGES
+        for name in re.findall(
+            r"`((?:blobdiag|engine|tests|examples|docs)/[\w/.-]*)`", page.read_text()
+        )
+        if not (ROOT / name).exists()
+    ]
+    assert not missing, "\n" + "\n".join(missing)
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
