@@ -1,6 +1,6 @@
 """What counting inside a watched program costs it; two minutes.
 
-pytest -m slow tests/benchmarks/test_instrumentation_cost.py --benchmark-enable -s
+pytest -m proof tests/benchmarks/test_instrumentation_cost.py --benchmark-enable -s
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def said(text: str, folder: Path, every: int = 1) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("every", [1, 16])
 def test_cost_of_a_call(benchmark: BenchmarkFixture, tmp_path: Path, every: int) -> None:
     """Slices of 60 ms in turn: not counted, counted, not counted; medians of 40 turns."""
@@ -119,7 +119,7 @@ def test_cost_of_a_call(benchmark: BenchmarkFixture, tmp_path: Path, every: int)
     assert found[-1]["cost"] / found[-1]["forward"] < LIMIT
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_ten_million_calls(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
     """Or as many as fit into 45 s: neither the record nor the program's memory grows with them."""
     folder = tmp_path / "records"

@@ -1,6 +1,6 @@
 """How self-play scales with workers and with games; minutes each.
 
-pytest -m slow tests/benchmarks/test_scaling.py --benchmark-enable -s
+pytest -m proof tests/benchmarks/test_scaling.py --benchmark-enable -s
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def evaluations_per_second(engine: SelfPlayEngine) -> float:
     return done / (seen[-1].time - first.time)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.skipif(usable_cores() < 2, reason="needs two cores")
 def test_two_workers_against_one(benchmark: BenchmarkFixture) -> None:
     """Self-play's two-to-one ratio ÷ the bare network's own, in alternating pairs."""
@@ -68,7 +68,7 @@ def test_two_workers_against_one(benchmark: BenchmarkFixture) -> None:
     assert median(played) > 1
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("games", [200, 2_000, 10_000])
 def test_many_games(benchmark: BenchmarkFixture, games: int) -> None:
     """Games ÷ seconds of the whole call, its last wave too, and the parent's memory."""

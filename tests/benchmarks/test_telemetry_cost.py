@@ -1,6 +1,6 @@
 """What telemetry and the watch over the stacks cost a worker; half a minute.
 
-pytest -m slow tests/benchmarks/test_telemetry_cost.py --benchmark-enable -s
+pytest -m proof tests/benchmarks/test_telemetry_cost.py --benchmark-enable -s
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def seconds_each(action: Callable[[], object], times: int) -> float:
     return (thread_time() - start) / times
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_watch_beside_the_same_twice(
     benchmark: BenchmarkFixture, worker: SelfPlayWorker
 ) -> None:
@@ -88,7 +88,7 @@ def test_the_watch_beside_the_same_twice(
     assert direct < LIMIT
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_telemetry_of_a_batch(benchmark: BenchmarkFixture, worker: SelfPlayWorker) -> None:
     """What a step does for telemetry alone, timed on its own beside the step's mean time."""
     worker.pause()

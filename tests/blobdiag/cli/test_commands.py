@@ -162,6 +162,7 @@ def test_a_report_says_nothing_of_whose_machine_it_was(compared: Run) -> None:
     assert not re.search(r"(?<![\w.:/])/(home|root|tmp|usr|opt|Users|var)/", compared.text)
 
 
+@pytest.mark.slow
 def test_a_device_by_name_that_is_absent_is_inconclusive(tmp_path: Path) -> None:
     run = measured(tmp_path, "compare", "--device", "cuda", *SMALL)
     assert run.code == 3
@@ -171,6 +172,7 @@ def test_a_device_by_name_that_is_absent_is_inconclusive(tmp_path: Path) -> None
     assert re.search(r"cuda is not available: \w", flat(run.output))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_played_with_and_quiet_prints_the_paths_only(tmp_path: Path) -> None:
     network = build_network(NETWORK, "cpu", seed=7)
     torch.save(network.state_dict(), tmp_path / "weights.pt")
@@ -357,6 +359,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert contents(prepared) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check-gpu", "iteration"])
 def test_the_other_commands_refuse_the_same(prepared: Path, command: str) -> None:
     before = contents(prepared)
@@ -385,6 +388,7 @@ def beside_another_engine(folder: Path, command: str) -> subprocess.CompletedPro
     return blobdiag(folder, command, *SMALL, "--device", "cuda", PYTHONPATH=path)
 
 
+@pytest.mark.slow
 def test_another_package_named_engine_is_named(tmp_path: Path) -> None:
     """Three commands at once: each has torch to import before it can say so."""
     other = tmp_path / "elsewhere" / "engine"

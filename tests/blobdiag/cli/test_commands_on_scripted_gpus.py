@@ -114,6 +114,7 @@ def test_two_gpus_in_swapped_order_with_the_hosts_pids(compared: Compared) -> No
     assert cost.value is not None
 
 
+@pytest.mark.slow
 def test_order_that_cuda_does_not_define_is_null_with_its_reason(compared: Compared) -> None:
     """And both GPUs support nothing but their names."""
     bare = {"values": {}, "gpm": {}}
@@ -133,6 +134,7 @@ def test_order_that_cuda_does_not_define_is_null_with_its_reason(compared: Compa
     assert "not supported" in (energy.reason or "")
 
 
+@pytest.mark.slow
 def test_mig_device_and_an_empty_sample_buffer(compared: Compared) -> None:
     values = {"memory_used": 4096, "power": 200}
     scenario = {"devices": [gpu(values=values, buffer=0, mig=[instance()])]}
@@ -149,6 +151,7 @@ def test_mig_device_and_an_empty_sample_buffer(compared: Compared) -> None:
     assert not unexplained(report)
 
 
+@pytest.mark.slow
 def test_driver_that_disappears(compared: Compared) -> None:
     """From each GPU in a way of its own."""
     failures = {15: "GPU is lost", 999: "Unknown Error", 1: "the driver was shut down"}
@@ -176,6 +179,7 @@ def test_driver_that_disappears(compared: Compared) -> None:
     assert not any("sampler died" in event.text for event in report.events)
 
 
+@pytest.mark.slow
 def test_driver_that_takes_the_sampler_with_it(compared: Compared) -> None:
     crash = {"function": "*", "code": -signal.SIGSEGV, "from": 3}
     report = compared({"devices": [gpu()], "errors": [crash]})
@@ -183,6 +187,7 @@ def test_driver_that_takes_the_sampler_with_it(compared: Compared) -> None:
     assert any("killed by SIGSEGV" in event.text for event in report.events)
 
 
+@pytest.mark.slow
 def test_driver_without_most_of_its_functions(compared: Compared) -> None:
     missing = [
         *("nvmlDeviceGetUtilizationRates", "nvmlDeviceGetSamples", "nvmlGpmQueryDeviceSupport"),
@@ -210,6 +215,7 @@ class TestDoctor:
         assert "NVIDIA driver" in run.stdout
         assert "offers no GPU" in run.stdout
 
+    @pytest.mark.slow
     def test_split_gpu(self, tmp_path: Path) -> None:
         scenario = {"devices": [gpu(mig=[instance()])]}
         run = blobdiag(tmp_path, scenario, "doctor", CUDA_VISIBLE_DEVICES="MIG-GPU-nonsense/1/2")

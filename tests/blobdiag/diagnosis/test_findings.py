@@ -93,6 +93,7 @@ def test_nothing_is_found_in_200_scripted_healthy_runs() -> None:
     assert {name: names for name, names in found.items() if names} == {}
 
 
+@pytest.mark.slow
 def test_nothing_is_found_in_60_replays_of_real_healthy_runs() -> None:
     found = {name: _names(report) for name, report in healthy_replays(60)}
     assert len(found) == 60

@@ -141,6 +141,7 @@ def test_a_training_s_network_is_measured_at_its_own_search(folder: Path) -> Non
     assert [one.configuration["players"] for one in players] == [4, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
 def test_an_interrupt_keeps_the_deals_that_have_ended(folder: Path) -> None:
     log = folder / "log.txt"

@@ -115,13 +115,14 @@ def test_the_listing_says_what_there_is(tmp_path: Path, command: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_gap_in_a_window_has_its_line_in_the_report(tmp_path: Path) -> None:
     report = measured(tmp_path, "compare", "--min-seconds", "2", "--inject", "phase-gap:1.5")
     assert report.configuration["inject"] == "phase-gap:1.5"
     [gap] = [hold for hold in report.holds if hold.where.endswith("Injection.gap")]
     assert gap.phase == "self-play"
     assert 0.9 * 1.5 <= gap.seconds <= 1.1 * 1.5
-    assert gap.where.startswith("injection.py:")
+    assert gap.where.startswith("faults.py:")
     during = [hold for hold in report.holds if hold.phase == "self-play"]
     assert gap.seconds >= 0.9 * sum(hold.seconds for hold in during)
     for worker in report.workers:
@@ -135,6 +136,7 @@ def test_a_gap_in_a_window_has_its_line_in_the_report(tmp_path: Path) -> None:
     assert 0 < cost.value < 2
 
 
+@pytest.mark.slow
 def test_weights_that_stay_behind_are_in_the_report(tmp_path: Path) -> None:
     report = measured(
         tmp_path, "iteration", "--games", "40", "--reuse", "2", "--inject", "stale-weights"

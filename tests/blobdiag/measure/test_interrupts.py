@@ -156,7 +156,9 @@ def assert_interrupted(ended: Ended, code: int) -> None:
     assert "Traceback" not in ended.errors
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [m if m == "self-play" else pytest.param(m, marks=pytest.mark.slow) for m in MOMENTS]
+)
 def test_an_interrupted_run_leaves_a_report_and_no_process(
     start: Callable[..., Run], moment: str
 ) -> None:
@@ -184,6 +186,7 @@ def test_an_interrupted_run_leaves_a_report_and_no_process(
     assert_gone(everything)
 
 
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
     start: Callable[..., Run],
 ) -> None:
@@ -224,6 +227,7 @@ def test_what_is_left_of_the_time_holds_after_an_arm_has_ended() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_more_interrupts_while_the_report_is_made_do_not_lose_it(
     start: Callable[..., Run],
 ) -> None:
@@ -245,6 +249,7 @@ def test_more_interrupts_while_the_report_is_made_do_not_lose_it(
     assert_gone(children)
 
 
+@pytest.mark.slow
 def test_a_killed_sampler_and_a_killed_worker_are_told_of_and_the_run_goes_on(
     start: Callable[..., Run],
 ) -> None:
@@ -281,6 +286,7 @@ def test_a_killed_sampler_and_a_killed_worker_are_told_of_and_the_run_goes_on(
     assert_gone([sampler, *workers])
 
 
+@pytest.mark.slow
 def test_a_worker_that_stands_still_is_ended_and_its_stacks_name_no_folder(
     start: Callable[..., Run],
 ) -> None:

@@ -357,6 +357,7 @@ def test_time_that_runs_out_ends_the_command_politely(run: Callable[..., Run]) -
     until(lambda: not psutil.pid_exists(sleeper.pid))
 
 
+@pytest.mark.slow
 def test_time_that_runs_out_ends_what_does_not_listen_by_force(run: Callable[..., Run]) -> None:
     script = "trap '' TERM; sleep 60 & wait; wait"
     one = run("--timeout", "2", "--", "sh", "-c", script, patience=0.3)
@@ -426,6 +427,7 @@ def test_bad_options_are_one_line(
     assert len(errors.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_terminal_treats_blobdiag_and_the_command_as_one_job(tmp_path: Path) -> None:
     (tmp_path / "teller.py").write_text(TELLER)
     with Terminal(tmp_path) as terminal:

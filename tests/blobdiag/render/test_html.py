@@ -89,6 +89,7 @@ def test_a_failure_on_invalid_evidence_is_marked() -> None:
     assert "not valid" not in Parsed(page(reports.minimal(checks=[reports.check()]))).shown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.json")), ids=lambda path: path.stem)
 def test_real_reports(path: Path) -> None:
     report = read_report(path)
@@ -134,6 +135,7 @@ def _attributes(parsed: Parsed) -> set[tuple[str, str]]:
     return {(tag, name) for tag, attributes in parsed.tags for name in attributes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_words_of_a_report_stay_words(text: str, harmless: set[tuple[str, str]]) -> None:
     source = page(_with_words(GAP, text))
@@ -221,6 +223,7 @@ def test_a_page_of_eight_gpus_sampled_for_long_is_small_enough() -> None:
     assert len(text.encode()) < LIMIT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "phases",
     [
@@ -235,6 +238,7 @@ def test_odd_phases_are_drawn(phases: list[Phase]) -> None:
     assert all(phase.name in text for phase in phases)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [1e300, -1e300, 1e-300])
 def test_odd_values_are_drawn(value: float) -> None:
     series = [one.model_copy(update={"values": [value] * len(one.times_s)}) for one in GAP.series]

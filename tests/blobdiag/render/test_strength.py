@@ -78,6 +78,7 @@ def test_level_is_when_two_intervals_in_a_row_are_above_the_bar() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_page_of_a_long_training_stays_small() -> None:
     many = [
         reports.trained_iteration(n, random=(3.0, 0.1), rules=(-0.6, 0.1)) for n in range(1, 6002)

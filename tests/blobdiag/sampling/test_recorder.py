@@ -238,6 +238,7 @@ class TestDeath:
         assert recorder.death is None
         assert recorder.gpu_reason
 
+    @pytest.mark.slow
     @pytest.mark.skipif(os.name != "posix", reason="kill -9 is POSIX")
     @pytest.mark.parametrize("forked", [False, True])
     def test_sampler_ends_when_its_parent_is_killed(self, forked: bool) -> None:

@@ -210,7 +210,7 @@ def taught() -> BlobNet:
     return taught_network()
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_network_is_level_with_itself_in_17_of_20_evaluations(taught: BlobNet) -> None:
     player, level = search_player(InferenceNet(taught)), 0
     for seed in range(20):

@@ -32,7 +32,7 @@ def choices(count: int) -> Games:
     return games[open_[:count]]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_bfloat16_chooses_the_moves_of_float32() -> None:
     """At least 98 % of the moves chosen in 1,000 positions, after some training."""
     network = build_network(NetworkConfig(), "cpu", seed=5)

@@ -89,6 +89,7 @@ def test_the_histogram_counts_every_batch_in_its_bin(healthy: Run) -> None:
         assert all(rows & (rows - 1) == 0 for rows in worker.batches)
 
 
+@pytest.mark.slow
 def test_tiny_batches(network: BlobNet) -> None:
     tiny = run(network, Injection(faults.TINY_BATCHES, 4))
     assert tiny.mean_batch <= 4
@@ -96,6 +97,7 @@ def test_tiny_batches(network: BlobNet) -> None:
         assert max(worker.batches) <= 4
 
 
+@pytest.mark.slow
 def test_oversubscription(network: BlobNet) -> None:
     crowded = run(network, Injection(faults.OVERSUBSCRIPTION, 3))
     assert [w.handshake.intra_op_threads for w in crowded.workers] == [3, 3]
@@ -112,12 +114,14 @@ def test_collapsed_search(network: BlobNet, healthy: Run) -> None:
     assert each == pytest.approx(expected), "as many simulations as were asked for, and no more"
 
 
+@pytest.mark.slow
 def test_same_seed(network: BlobNet) -> None:
     one, two = run(network, Injection(faults.SAME_SEED)).workers
     assert len(set(one.deals) & set(two.deals)) >= 28
     assert len(set(one.deals)) == 32, "a worker's own deals are all different"
 
 
+@pytest.mark.slow
 def test_stale_weights(network: BlobNet) -> None:
     newer = build_network(SMALL, "cpu", seed=8)
     hashes: dict[str | None, list[str]] = {}
@@ -142,6 +146,7 @@ def test_stale_weights(network: BlobNet) -> None:
     assert stale not in (newest, weights_hash(weights_of(network))), "older than the first"
 
 
+@pytest.mark.slow
 def test_train_mode(network: BlobNet, healthy: Run) -> None:
     training = run(network, Injection(faults.TRAIN_MODE))
     for worker in training.workers:
@@ -181,6 +186,7 @@ def test_phase_gap_in_an_iteration(network: BlobNet, dose: float) -> None:
     assert dose <= gap < dose + 0.3
 
 
+@pytest.mark.slow
 def test_a_gap_in_a_window_stands_all_workers_still(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=8, injection=Injection(faults.PHASE_GAP, 1.0)

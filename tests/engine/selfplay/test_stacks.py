@@ -119,6 +119,7 @@ def test_a_lock_that_another_thread_holds_is_charged_to_who_waits() -> None:
         assert_charged(wait_for_a_lock, "the lock")
 
 
+@pytest.mark.slow
 def test_a_wait_inside_the_standard_library_is_its_caller_s() -> None:
     with in_a_second(lambda: QUEUE.put(1)):
         assert_charged(wait_for_a_queue, "the queue")

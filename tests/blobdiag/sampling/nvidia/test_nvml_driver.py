@@ -176,6 +176,7 @@ def test_what_the_library_returns_arrives(tmp_path: Path) -> None:
     assert (last["process/4242/memory"], last["process/4242/sm_utilization"]) == (812, 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
 def test_every_error_class_at_every_function(tmp_path: Path, code: int) -> None:
     """No value, no zero, but a reason for each metric."""
@@ -196,6 +197,7 @@ def test_a_driver_that_dies_in_the_middle(tmp_path: Path) -> None:
     assert len(read.events) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "metrics"), FUNCTIONS.items())
 @pytest.mark.parametrize("fault", ["not supported", "transient", "missing"])
 def test_a_function_that_fails_takes_only_its_metrics(
@@ -250,6 +252,7 @@ def test_library_that_does_not_start(tmp_path: Path, code: int, text: str) -> No
     assert text in answer(tmp_path, failing(code, "nvmlInitWithFlags"))["reason"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", CODES)
 def test_gpus_that_cannot_be_listed(tmp_path: Path, code: int) -> None:
     for function in ("nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUUID"):

@@ -407,6 +407,7 @@ def small_disk() -> Iterator[Path]:
             subprocess.run(["umount", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_one_line(small_disk: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         command(

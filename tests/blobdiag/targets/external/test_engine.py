@@ -90,20 +90,34 @@ RUNS = {
 }
 
 
+LONG = ("compare", "iteration")
+
+
+class Runs(dict[str, Run]):
+    """Each by its name; the long ones are run when a test asks for them."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        self.factory = factory
+        quick = [name for name in RUNS if name not in LONG]
+        # At once: the games of these engines take time, and no core.
+        with ThreadPoolExecutor(3) as pool:
+            super().__init__(zip(quick, pool.map(self.run, quick), strict=True))
+
+    def __missing__(self, name: str) -> Run:
+        self[name] = self.run(name)
+        return self[name]
+
+    def run(self, name: str) -> Run:
+        cwd, folder = EXAMPLE if name == "example" else PROJECT, self.factory.mktemp(name)
+        return ended(start(folder, *RUNS[name], cwd=cwd), folder)
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """All at once: the games of these engines take time, and no core."""
-
-    folders = {name: tmp_path_factory.mktemp(name) for name in RUNS}
-
-    def run(name: str) -> Run:
-        cwd = EXAMPLE if name == "example" else PROJECT
-        return ended(start(folders[name], *RUNS[name], cwd=cwd), folders[name])
-
-    with ThreadPoolExecutor(3) as pool:
-        return dict(zip(RUNS, pool.map(run, RUNS), strict=True))
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory)
 
 
+@pytest.mark.slow
 def test_compare_counts_the_games_of_three_workers(runs: dict[str, Run]) -> None:
     """Waves of 40 games of 10 ms or less, three at a time: at most 18,000 a minute."""
     run = runs["compare"]
@@ -124,6 +138,7 @@ def test_compare_counts_the_games_of_three_workers(runs: dict[str, Run]) -> None
     assert len(processes) >= 5, "ours, the engine's and its three workers'"
 
 
+@pytest.mark.slow
 def test_what_is_not_seen_is_null_and_never_a_pass(runs: dict[str, Run]) -> None:
     run = runs["compare"]
     assert run.report is not None
@@ -143,6 +158,7 @@ def test_what_is_not_seen_is_null_and_never_a_pass(runs: dict[str, Run]) -> None
         assert run.report.configuration[name] is None
 
 
+@pytest.mark.slow
 def test_an_iteration_plans_with_the_engines_own_training(runs: dict[str, Run]) -> None:
     run = runs["iteration"]
     assert run.code == 0
@@ -165,6 +181,7 @@ def test_an_iteration_plans_with_the_engines_own_training(runs: dict[str, Run]) 
     assert 5 <= 60 * evaluations / rate <= 9, "moves a game"
 
 
+@pytest.mark.slow
 def test_nothing_of_an_engine_outlives_a_blobdiag_that_is_killed(tmp_path: Path) -> None:
     """Its pool's workers neither, whose own parent is killed as well."""
     arguments = ("compare", "--engine", "engine.random_play:Pool", "--workers", "2")
@@ -254,11 +271,12 @@ def test_the_example_is_seen_from_inside(runs: dict[str, Run]) -> None:
 
 def test_readme_shows_the_example() -> None:
     [shown] = re.findall(
-        r"```python\n(class Measured.*?)```", (ROOT / "README.md").read_text(), re.S
+        r"```python\n(class Measured.*?)```", (ROOT / "docs" / "own-engine.md").read_text(), re.S
     )
     assert (EXAMPLE / "measured.py").read_text().endswith(shown)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_engine_and_all_it_started(tmp_path: Path) -> None:
     process = start(tmp_path, "compare", "--engine", "engine.broken:Litters", "--min-seconds", "99")
     assert process.stderr is not None

@@ -464,10 +464,8 @@ def test_marks_need_nothing_but_the_injected_folder(tmp_path: Path) -> None:
 
 
 def test_the_form_of_the_readme_works_everywhere(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[4] / "README.md").read_text()
-    [form] = re.findall(
-        r"```python\n(from contextlib import nullcontext\n.*?)```", readme, re.DOTALL
-    )
+    page = (Path(__file__).parents[4] / "docs" / "run.md").read_text()
+    [form] = re.findall(r"```python\n(from contextlib import nullcontext\n.*?)```", page, re.DOTALL)
     unwatched = [sys.executable, "-I", "-S", "-c", form]
     assert subprocess.run(unwatched, capture_output=True, check=True).stderr == b""
     run = Run(tmp_path, "-c", form)
