@@ -1,7 +1,7 @@
 """One figure in several runs a side: the ratio new ÷ old, and how surely.
 
 Blocks of one run share its machine state, so that an interval from within a run is far too narrow
-for two: of 45 pairs of runs of the same code it called 26 different (design, §5). What counts is
+for two: of 45 pairs of runs of the same code it called 26 different. What counts is
 how much whole runs differ. They are few, so that a bootstrap of them is too narrow as well (its
 percentiles lack the factor √(n ÷ (n - 1)) and Student's t: of three runs a side it would call a
 fifth of equal pairs different). Instead the runs' logarithms are taken as normal, with one

@@ -1,4 +1,4 @@
-"""What the bug report expects, as data: each with its role, its range and its source."""
+"""What a run is expected to show, as data: each value with its role, its range and its source."""
 
 from __future__ import annotations
 

@@ -89,4 +89,4 @@ class CapacityPlan(Model):
     last_games: int
     reuse: float
     machines: list[MachinePlan]
-    scenarios: list[PlanScenario] = Field(description="the bug report's, by its own assumption")
+    scenarios: list[PlanScenario] = Field(description="for comparison: at assumed rates")

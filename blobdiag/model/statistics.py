@@ -6,7 +6,7 @@ runs, take several of each.
 
 Items are drawn with replacement `RESAMPLES` times, by multinomial weights rather than by index, so
 that ten thousand games cost no more than their distinct lengths. The quantiles are the *expanded*
-percentiles of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", §4): plain ones
+percentiles of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 4): plain ones
 are too narrow for few items: of five blocks they hold the truth in 85 % of cases, these in 91 %, of
 ten in 92 and 95 %.
 """
@@ -59,7 +59,7 @@ def games_per_minute(
     evaluations_of_games: Mapping[int, int] | float | None,
     seed: int = SEED,
 ) -> Metric:
-    """Evals/s × 60 ÷ mean evaluations of a finished game, in games/min (design, §5).
+    """Evals/s × 60 ÷ mean evaluations of a finished game, in games/min.
 
     `evaluations_of_games` says how many finished games took how many evaluations (a `Counter` of
     them); the uncertainty of their mean is then part of the interval. A single number is taken as

@@ -65,7 +65,7 @@ def outputs_agree(
         status=status,
         expectation=f"largest difference in {dtype} ≤ {tolerance:.0e}",
         observation=seen,
-        source="docs/expectations.md#same-answers",
+        source="docs/expectations.md#outputs-agree",
     )
 
 
