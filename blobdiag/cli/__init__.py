@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar
 import typer
 
 from blobdiag import __version__
-from blobdiag.cli.commands import CONTEXT, Group, Listed
+from blobdiag.cli.commands import CONTEXT, CommandGroup, Listed
 from blobdiag.model.errors import UserError
 
 
-class Commands(Group):
+class Commands(CommandGroup):
     """All of blobdiag's commands."""
 
     listed: ClassVar = {

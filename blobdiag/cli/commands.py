@@ -34,7 +34,7 @@ class _Help:
         return text.replace(NON_BREAKING_HYPHEN, "-")
 
 
-class Command(_Help, TyperCommand):
+class HelpedCommand(_Help, TyperCommand):
     """A command whose options stand under the headings that they name."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -51,7 +51,7 @@ class Listed(NamedTuple):
     """The first paragraph of its docstring; a test holds the two together."""
 
 
-class Group(_Help, TyperGroup):
+class CommandGroup(_Help, TyperGroup):
     """A group whose commands are imported when they are asked for, not for the group's help."""
 
     listed: ClassVar[Mapping[str, Listed]] = {}
@@ -97,12 +97,12 @@ class _Description:
     """What a command is beside its function."""
 
     examples: tuple[str, ...]
-    cls: type[Command]
+    cls: type[HelpedCommand]
     context: Mapping[str, Any]
 
 
 def command(
-    *examples: str, cls: type[Command] = Command, **context: Any
+    *examples: str, cls: type[HelpedCommand] = HelpedCommand, **context: Any
 ) -> Callable[[Function], Function]:
     """Make a command of a function; what it returns is the exit code, None is 0.
 

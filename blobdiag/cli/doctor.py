@@ -9,7 +9,7 @@ from blobdiag.cli.commands import command
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from blobdiag.diagnosis.cuda_causes import Line
+    from blobdiag.diagnosis.cuda_causes import DoctorLine
 
 
 @command("blobdiag doctor", "CUDA_VISIBLE_DEVICES=1 blobdiag doctor")
@@ -33,7 +33,7 @@ def doctor() -> int:
     return code
 
 
-def _table(lines: list[Line]) -> Table:
+def _table(lines: list[DoctorLine]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

@@ -17,7 +17,7 @@ from blobdiag.model import names
 from blobdiag.model.report import Report
 from blobdiag.model.settings import Settings
 from blobdiag.render.formats import show
-from blobdiag.render.live import LiveView, Reading, console_on_stderr
+from blobdiag.render.live import LiveView, Meter, console_on_stderr
 from blobdiag.store.tuned import with_tuned
 
 
@@ -67,18 +67,18 @@ def _live_view(session: Session) -> LiveView:
     )
 
 
-def _readings(session: Session) -> list[list[Reading]]:
+def _readings(session: Session) -> list[list[Meter]]:
     """A line for each GPU, and one for the CPU."""
     latest, gpus = session.recorder.latest, session.recorder.gpus
     lines = []
     for gpu in gpus:
         name = "GPU" if len(gpus) == 1 else f"GPU {gpu.nvml_index}"
         used, whole = latest(names.gpu(gpu.uuid, "memory_used")), gpu.memory_mib
-        memory = Reading(
+        memory = Meter(
             "VRAM", used and used / 1024, "GiB", whole / 1024 if whole is not None else None
         )
-        lines.append([Reading(name, latest(names.utilization(gpu.uuid)), "%"), memory])
-    return [*lines, [Reading("CPU", latest(names.HOST_CPU), "%")]]
+        lines.append([Meter(name, latest(names.utilization(gpu.uuid)), "%"), memory])
+    return [*lines, [Meter("CPU", latest(names.HOST_CPU), "%")]]
 
 
 def _workers(session: Session) -> str:

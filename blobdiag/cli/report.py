@@ -6,10 +6,10 @@ from typing import ClassVar
 
 import typer
 
-from blobdiag.cli.commands import CONTEXT, Group, Listed
+from blobdiag.cli.commands import CONTEXT, CommandGroup, Listed
 
 
-class ReportCommands(Group):
+class ReportCommands(CommandGroup):
     """Each in its own module."""
 
     listed: ClassVar = {

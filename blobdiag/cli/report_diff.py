@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from blobdiag.cli.commands import Command, command
+from blobdiag.cli.commands import HelpedCommand, command
 from blobdiag.diagnosis import gates
 from blobdiag.model.errors import UserError
 
@@ -20,7 +20,7 @@ SEPARATOR = "\0"
 """In the place of `--`: a name that no file can have."""
 
 
-class TwoSidedCommand(Command):
+class TwoSidedCommand(HelpedCommand):
     """A command that sees where `--` stood. Options may come after it, as before it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

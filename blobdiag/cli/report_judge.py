@@ -15,7 +15,7 @@ from blobdiag.model.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from blobdiag.diagnosis.rejudged import Change
+    from blobdiag.diagnosis.rejudged import JudgementChange
     from blobdiag.model.report import Report
 
 FORMS = ("text", "json")
@@ -55,7 +55,7 @@ def judge(
     return after.exit_code
 
 
-def _as_text(report: Report, found: Sequence[Change]) -> str:
+def _as_text(report: Report, found: Sequence[JudgementChange]) -> str:
     from blobdiag.render.words import printable
 
     lines = [f"{report.verdict}: {report.verdict_text}"]
@@ -63,7 +63,7 @@ def _as_text(report: Report, found: Sequence[Change]) -> str:
     return "\n".join(map(printable, lines))
 
 
-def _as_json(report: Report, found: Sequence[Change]) -> str:
+def _as_json(report: Report, found: Sequence[JudgementChange]) -> str:
     import json
 
     return json.dumps(

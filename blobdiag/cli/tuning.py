@@ -9,8 +9,8 @@ from blobdiag.measure.hardware import hardware
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.measure.tune import (
     Candidate,
-    Row,
     Sweep,
+    SweepRow,
     check_workload,
     recommended,
     resolve_auto,
@@ -52,7 +52,7 @@ def _tune_and_keep(settings: Settings, device: str, seconds: float) -> int:
     return 0
 
 
-def line(sweep: Sweep, candidate: Candidate, row: Row) -> str:
+def line(sweep: Sweep, candidate: Candidate, row: SweepRow) -> str:
     """One measurement, in a line."""
     gpu = "–" if row.gpu is None else f"{row.gpu:.0f} %"
     return (

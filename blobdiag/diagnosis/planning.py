@@ -1,8 +1,8 @@
 """When the training is done: an iteration's minutes, term by term, times the iterations.
 
 minutes = games ÷ rate + games × examples per game × reuse ÷ examples/s + fixed costs once
-+ what the whole training pays once ÷ iterations, days = minutes × iterations ÷ 1440. All of it is linear in the games, so that a growing number of them costs what its mean
-does.
++ what the whole training pays once ÷ iterations, days = minutes × iterations ÷ 1440. All of it is
+linear in the games, so that a growing number of them costs what its mean does.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class Edit(Model):
     after: str
 
 
-class Change(Model):
+class JudgementChange(Model):
     """A part of the judgement that is not as it was."""
 
     what: What
@@ -42,7 +42,7 @@ class Change(Model):
         return f"{name} {self.happened}: {edits}"
 
 
-def changes(before: Report, after: Report) -> list[Change]:
+def changes(before: Report, after: Report) -> list[JudgementChange]:
     """The verdict first, then checks, then findings; in the order of the later report."""
     verdicts = _verdict(before), _verdict(after)
     return [
@@ -60,10 +60,10 @@ Part = Mapping[str, str]
 
 def _compared(
     what: What, before: Mapping[Key, Part], after: Mapping[Key, Part]
-) -> Iterator[Change]:
+) -> Iterator[JudgementChange]:
     for key, part in after.items():
         if key not in before:
-            yield Change(what=what, name=key[0], happened="added", summary=_summary(part))
+            yield JudgementChange(what=what, name=key[0], happened="added", summary=_summary(part))
             continue
         edits = [
             Edit(field=field, before=before[key][field], after=text)
@@ -71,10 +71,14 @@ def _compared(
             if text != before[key][field]
         ]
         if edits:
-            yield Change(what=what, name=key[0], happened="changed", summary="", edits=edits)
+            yield JudgementChange(
+                what=what, name=key[0], happened="changed", summary="", edits=edits
+            )
     for key, part in before.items():
         if key not in after:
-            yield Change(what=what, name=key[0], happened="removed", summary=_summary(part))
+            yield JudgementChange(
+                what=what, name=key[0], happened="removed", summary=_summary(part)
+            )
 
 
 def _summary(part: Part) -> str:

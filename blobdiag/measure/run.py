@@ -19,7 +19,7 @@ from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, Value, mask_text
 from blobdiag.model.signals import signal_name
 from blobdiag.sampling.paced import Paced
-from blobdiag.targets.program.command import Command
+from blobdiag.targets.program.command import RunningCommand
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
@@ -113,7 +113,7 @@ class _Run:
                 if self._signals.received:
                     return 128 + self._signals.received[0]
                 self._watch.begin()
-                command = Command(self._watched.command, given)
+                command = RunningCommand(self._watched.command, given)
                 self._watch.follow(command.pid, (MARK, given[MARK]))
                 ending = self._until_its_end(command)
             finally:
@@ -127,7 +127,7 @@ class _Run:
     def _report(self, ending: Ending | None) -> Report:
         return program_report(self._recording, self._watched, self._watch, ending)
 
-    def _until_its_end(self, command: Command) -> Ending:
+    def _until_its_end(self, command: RunningCommand) -> Ending:
         look = Paced(self._watch.look, LOOK_SECONDS, LOOK_SHARE)
         read = Paced(self._watch.read_inside, READ_SECONDS, READ_SHARE)
         write = Paced(self._write_so_far, REPORT_SECONDS, REPORT_SHARE)
@@ -177,7 +177,7 @@ class _Run:
             return f"--timeout {self._watched.settings.timeout:g}"
         return next((signal_name(n) for n in self._signals.received if n in ENDING), None)
 
-    def _end_early(self, command: Command) -> None:
+    def _end_early(self, command: RunningCommand) -> None:
         """Its time ran out: first politely, at the second call with all its processes by force."""
         if not self._timed_out:
             self._timed_out = True

@@ -25,8 +25,8 @@ from blobdiag.targets.protocol import (
     Arm,
     IterationRunner,
     MeasuredEngine,
+    PlayProgress,
     Probes,
-    Progress,
     Working,
 )
 
@@ -115,7 +115,7 @@ class Session:
             return []
         return [(threading.main_thread().ident or 0, self.trace.spans[-1].name)]
 
-    def show_games(self, progress: Progress) -> None:
+    def show_games(self, progress: PlayProgress) -> None:
         """A progress callback: games of the phase at hand."""
         self.screen.progress(progress.games, progress.wanted, "games")
 

@@ -6,10 +6,18 @@ from contextlib import ExitStack
 
 from blobdiag.model.settings import Settings
 from blobdiag.targets.builtin.devices import resolve_auto
-from blobdiag.targets.builtin.sweep import Candidate, OnRow, Row, Sweep, recommended, run
+from blobdiag.targets.builtin.sweep import Candidate, OnRow, Sweep, recommended, run
 from blobdiag.targets.builtin.weights import check_workload, load_network
 
-__all__ = ["Candidate", "Row", "Sweep", "check_workload", "recommended", "resolve_auto", "tune"]
+__all__ = [
+    "Candidate",
+    "Sweep",
+    "SweepRow",
+    "check_workload",
+    "recommended",
+    "resolve_auto",
+    "tune",
+]
 
 
 def tune(settings: Settings, device: str, seconds: float, on_row: OnRow) -> Sweep:

@@ -206,7 +206,7 @@ class OtherEngine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Injection:
+class FaultOption:
     """A fault on purpose."""
 
     inject: str | None = option(

@@ -10,7 +10,7 @@ from blobdiag.model.faults import parse
 from blobdiag.model.option import Use, check_values, flag, options_of
 from blobdiag.model.option_groups import (
     Expectations,
-    Injection,
+    FaultOption,
     OtherEngine,
     Output,
     Placement,
@@ -33,7 +33,7 @@ class Settings(
     Placement,
     Workers,
     OtherEngine,
-    Injection,
+    FaultOption,
     Expectations,
     Planning,
     Output,

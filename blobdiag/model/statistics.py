@@ -6,9 +6,9 @@ runs, take several of each.
 
 Items are drawn with replacement `RESAMPLES` times, by multinomial weights rather than by index, so
 that ten thousand games cost no more than their distinct lengths. The quantiles are the *expanded*
-percentiles of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 4): plain ones
-are too narrow for few items: of five blocks they hold the truth in 85 % of cases, these in 91 %, of
-ten in 92 and 95 %.
+percentiles of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 4): plain
+ones are too narrow for few items: of five blocks they hold the truth in 85 % of cases, these in
+91 %, of ten in 92 and 95 %.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ LABEL, PERCENT, AMOUNT, LEAST_BAR = 6, 5, 15, 8
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Reading(NamedTuple):
+class Meter(NamedTuple):
     """One figure of the machine's current load."""
 
     label: str
@@ -47,12 +47,12 @@ class Reading(NamedTuple):
         return f"{self.value:.1f} of {self.full:.0f} {self.unit}"
 
 
-Readings = Callable[[], list[list[Reading]]]
+Readings = Callable[[], list[list[Meter]]]
 """The machine's load; readings of one inner list share a line."""
 
 
 @dataclass
-class Stage:
+class PhaseProgress:
     """The current phase and its progress."""
 
     name: str = ""
@@ -142,7 +142,7 @@ class LiveView:
         self._readings, self._workers = readings, workers
         self.ends_at: float | None = None
         """Predicted end of the whole run, in monotonic seconds; None: not known."""
-        self._stage = Stage()
+        self._stage = PhaseProgress()
         self._logged = 0.0
         self._live: Live | None = None
         self._frame, self._width = Text(), console.width
@@ -170,7 +170,7 @@ class LiveView:
 
     def phase(self, name: str) -> None:
         """A new phase begins; logged at once."""
-        self._stage = Stage(name)
+        self._stage = PhaseProgress(name)
         if self._live is None:
             self._log(f"{name} …")
 
@@ -244,7 +244,7 @@ class LiveView:
             return []
         return [f"all done in about {in_words(max(0.0, self.ends_at - monotonic()))}"]
 
-    def _meters(self, readings: list[Reading], width: int) -> Text:
+    def _meters(self, readings: list[Meter], width: int) -> Text:
         """A line of bars of equal width."""
         line, each = Text(), (width - 2) // max(2, len(readings)) - 2
         for reading in readings:

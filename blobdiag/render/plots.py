@@ -35,7 +35,7 @@ from blobdiag.render.svg import (
     text_width,
     write,
 )
-from blobdiag.render.tracks import Line, Panel, Tracks
+from blobdiag.render.tracks import Panel, TrackLine, Tracks
 
 WIDE, NARROW = 1000.0, 328.0
 """Pixels: of a desktop's page, and of a phone's 360 without its margins."""
@@ -205,7 +205,7 @@ def _end_labels(
         top, lowest = y + 9, lowest + 13
 
 
-def _short(line: Line) -> str:
+def _short(line: TrackLine) -> str:
     """'utilisation' of 'GPU 0 utilisation'."""
     return line.label.split(" ", 2)[-1]
 

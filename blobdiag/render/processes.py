@@ -17,7 +17,7 @@ MOST_MODULES = 4
 """Of a process, those that were called most; the report holds all."""
 
 
-class Row(NamedTuple):
+class ProcessRow(NamedTuple):
     """Cells in the order of HEADS; those of the process are empty in all but its first row."""
 
     pid: str
@@ -51,7 +51,7 @@ def facts(program: Program) -> list[tuple[str, str]]:
     ]
 
 
-def rows(program: Program) -> list[Row]:
+def rows(program: Program) -> list[ProcessRow]:
     """Those that called networks first, then by CPU time; at most MOST_SHOWN processes."""
     shown = _by_weight(program)[:MOST_SHOWN]
     return [row for process in shown for row in _rows(process, program)]
@@ -86,20 +86,20 @@ def _by_weight(program: Program) -> list[ProcessRecord]:
     )
 
 
-def _rows(process: ProcessRecord, program: Program) -> Iterator[Row]:
+def _rows(process: ProcessRecord, program: Program) -> Iterator[ProcessRow]:
     about = (str(process.pid), role(process, program))
     cpu = UNKNOWN if process.cpu_seconds is None else figure(process.cpu_seconds)
     called = sorted(process.modules, key=lambda module: module.calls, reverse=True)
     if not called:
         threads = UNKNOWN if process.threads is None else str(process.threads)
-        yield Row(*about, _silence(process), "", "", "", threads, cpu)
+        yield ProcessRow(*about, _silence(process), "", "", "", threads, cpu)
     for number, module in enumerate(called[:MOST_MODULES]):
         own = (*about, cpu) if number == 0 else ("", "", "")
-        yield Row(*own[:2], *_calls(module), own[2])
+        yield ProcessRow(*own[:2], *_calls(module), own[2])
     if len(called) > MOST_MODULES:
         calls = sum(module.calls for module in called[MOST_MODULES:])
         more = f"{len(called) - MOST_MODULES} more"
-        yield Row("", "", more, "", count(calls), "", "", "")
+        yield ProcessRow("", "", more, "", count(calls), "", "", "")
 
 
 def _calls(module: ModuleCalls) -> tuple[str, str, str, str, str]:

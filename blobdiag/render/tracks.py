@@ -29,7 +29,7 @@ HOLE_STEPS = 4.0
 
 
 @dataclass(frozen=True)
-class Line:
+class TrackLine:
     """One sampled metric; `values` in `unit`, None where nothing is known."""
 
     label: str
@@ -46,7 +46,7 @@ class Panel:
     title: str
     unit: str
     top: float
-    lines: list[Line]
+    lines: list[TrackLine]
     gaps: list[tuple[int, IdleGap]] = field(default_factory=list)
     """The idle gaps of its device, with their numbers in the report, from 1."""
 
@@ -120,7 +120,7 @@ def _gpu_panels(
     used = _line(report, names.gpu(gpu.uuid, "memory_used"), f"{name} VRAM", missing)
     if used is None:
         return
-    used = Line(
+    used = TrackLine(
         used.label, "GiB", used.times, [v if v is None else v / MIB_PER_GIB for v in used.values]
     )
     most = max((v for v in used.values if v is not None), default=0.0)
@@ -129,13 +129,15 @@ def _gpu_panels(
     )
 
 
-def _line(report: Report, name: str, label: str, missing: list[tuple[str, str]]) -> Line | None:
+def _line(
+    report: Report, name: str, label: str, missing: list[tuple[str, str]]
+) -> TrackLine | None:
     one: Series | None = next((one for one in report.series if one.name == name), None)
     if one is None or all(value is None for value in one.values):
         missing.append((label, report.unsupported.get(name, "not sampled")))
         return None
     points = sorted(zip(one.times_s, one.values, strict=True), key=lambda point: point[0])
-    return Line(label, one.unit, [t for t, _ in points], [v for _, v in points])
+    return TrackLine(label, one.unit, [t for t, _ in points], [v for _, v in points])
 
 
 def _gaps(report: Report, device: str) -> list[tuple[int, IdleGap]]:
@@ -147,7 +149,7 @@ def summaries(panels: Sequence[Panel], phase: Phase) -> list[Summary]:
     return [_summary(line, phase) for panel in panels for line in panel.lines]
 
 
-def _summary(line: Line, phase: Phase) -> Summary:
+def _summary(line: TrackLine, phase: Phase) -> Summary:
     within = [
         value
         for time, value in zip(line.times, line.values, strict=True)
@@ -169,7 +171,7 @@ def drawable(panels: Sequence[Panel]) -> list[Panel]:
     ]
 
 
-def _broken(line: Line) -> Line:
+def _broken(line: TrackLine) -> TrackLine:
     """None in the middle of each hole, so that nothing is drawn across it."""
     steps = [later - earlier for earlier, later in pairwise(line.times)]
     longest = HOLE_STEPS * median(steps) if steps else 0.0
@@ -180,10 +182,10 @@ def _broken(line: Line) -> Line:
     ]
     points = [*zip(line.times, line.values, strict=True), *holes]
     points.sort(key=lambda point: point[0])
-    return Line(line.label, line.unit, [t for t, _ in points], [v for _, v in points])
+    return TrackLine(line.label, line.unit, [t for t, _ in points], [v for _, v in points])
 
 
-def _thinned(line: Line, most: int) -> Line:
+def _thinned(line: TrackLine, most: int) -> TrackLine:
     """At most `most` points: of each stretch its least, its greatest and its first unknown."""
     if len(line.times) <= most:
         return line
@@ -196,4 +198,4 @@ def _thinned(line: Line, most: int) -> Line:
         some |= set([i for i in stretch if line.values[i] is None][:1])
         chosen += sorted(some)
     times, values = [line.times[i] for i in chosen], [line.values[i] for i in chosen]
-    return Line(line.label, line.unit, times, values)
+    return TrackLine(line.label, line.unit, times, values)

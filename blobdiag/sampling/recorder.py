@@ -146,16 +146,16 @@ class Recorder:
             self.death = f"the sampler exited unexpectedly: {_exit_text(process.poll())}"
         self._ready.set()
 
-    def _take(self, message: sampler.Ready | sampler.Batch | str) -> None:
+    def _take(self, message: sampler.Ready | sampler.SampleBatch | str) -> None:
         if isinstance(message, sampler.Ready):
             self.gpus, self.gpu_reason, self.driver = message
             self._ready.set()
-        elif isinstance(message, sampler.Batch):
+        elif isinstance(message, sampler.SampleBatch):
             self._add(message)
         else:
             self.death = f"the sampler failed: {message}"
 
-    def _add(self, batch: sampler.Batch) -> None:
+    def _add(self, batch: sampler.SampleBatch) -> None:
         for name, unit, time, value in batch.samples:
             self._trace.add(name, unit, time, value)
             self._latest[name] = value

@@ -28,7 +28,7 @@ class Ready(NamedTuple):
     driver: str | None
 
 
-class Batch(NamedTuple):
+class SampleBatch(NamedTuple):
     """What was read since the last message: samples as (name, unit, monotonic time, value).
 
     `unsupported` is None where it is as it was. `cpu_seconds` and `wall_seconds` are the sampler's
@@ -117,7 +117,7 @@ def _sample(orders: _Orders, source: Source) -> None:
             samples.append((names.SAMPLER_CPU, names.PERCENT, monotonic(), cost.percent()))
         now, events = source.unsupported, source.take_events()
         changed = None if now == reported else now
-        orders.connection.send(Batch(samples, changed, events, *cost.total(), not running))
+        orders.connection.send(SampleBatch(samples, changed, events, *cost.total(), not running))
         reported = now
 
 

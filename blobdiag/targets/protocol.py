@@ -31,7 +31,7 @@ Watch = Callable[[Iterable[int]], None]
 """Has these processes sampled, by their PIDs."""
 
 
-class Progress(Protocol):
+class PlayProgress(Protocol):
     """How far a turn of play has come."""
 
     @property
@@ -43,7 +43,7 @@ class Progress(Protocol):
         """Games asked for; None while a window is measured."""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[PlayProgress], None]
 
 
 class Happened(Protocol):
@@ -130,7 +130,7 @@ class Arm(Working, Protocol):
         """Its answers beside the CPU's in float32; None where they cannot be had."""
 
 
-class Stage(Protocol):
+class IterationStage(Protocol):
     """Where iterations show and record what they do: the command's session."""
 
     within: str
@@ -144,7 +144,7 @@ class Stage(Protocol):
 
     def event(self, kind: str, text: str) -> None: ...
 
-    def show_games(self, progress: Progress) -> None: ...
+    def show_games(self, progress: PlayProgress) -> None: ...
 
     def show_steps(self, done: int, wanted: int | None) -> None:
         """Training steps done, and how many there will be; None: not known."""
@@ -162,7 +162,7 @@ class IterationRunner(Working, Protocol):
     @property
     def arm(self) -> Arm: ...
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: IterationStage) -> None:
         """Play, with windows of steady play in it, and train."""
 
     def figures(self, trace: Trace) -> list[Metric]:

@@ -109,7 +109,7 @@ def _gain_in_engine(report: Report, throughput: Throughput) -> Gain:
     return gains.up_to_healthy(report, throughput, bare, what)
 
 
-class Group(NamedTuple):
+class CallGroup(NamedTuple):
     """Calls of one class on one kind of device in one type, by whatever process."""
 
     module: str
@@ -158,17 +158,17 @@ def _in_program(report: Report, program: Program) -> Seen | None:
     )
 
 
-def _meant_for_cuda(report: Report, group: Group) -> bool:
+def _meant_for_cuda(report: Report, group: CallGroup) -> bool:
     device = expected(report)
     return group.device == CUDA or (device is not None and device.kind == CUDA)
 
 
-def _groups(program: Program) -> list[Group]:
+def _groups(program: Program) -> list[CallGroup]:
     by_key: dict[tuple[str, str, str], list[tuple[ProcessRecord, ModuleCalls]]] = {}
     for process in calling(program):
         for c in inference(network_calls(process)):
             by_key.setdefault(_key(c), []).append((process, c))
-    return [Group(*key, calls) for key, calls in by_key.items()]
+    return [CallGroup(*key, calls) for key, calls in by_key.items()]
 
 
 def _key(c: ModuleCalls) -> tuple[str, str, str]:
@@ -191,7 +191,7 @@ class Loss(NamedTuple):
     text: str
 
 
-def _loss(program: Program, small: Group) -> Loss | None:
+def _loss(program: Program, small: CallGroup) -> Loss | None:
     """None where the network was not called with many more rows on the same kind of device."""
     rows, costs = small.mean_batch, [cost for _, c in small.calls if (cost := _row_cost(c))]
     if rows is None or not costs:
@@ -225,7 +225,7 @@ def _row_cost(c: ModuleCalls) -> float | None:
     return c.host_seconds / c.timed_calls / c.mean_batch * c.intra_op_threads
 
 
-def _gain_in_program(report: Report, small: Group, loss: Loss | None) -> Gain:
+def _gain_in_program(report: Report, small: CallGroup, loss: Loss | None) -> Gain:
     process, _ = max(small.calls, key=lambda pair: pair[1].calls)
     inside = threads_inside(report, process)
     if loss is None or inside is None:

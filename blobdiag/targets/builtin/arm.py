@@ -48,7 +48,7 @@ def injection_of(settings: Settings) -> Injection:
     return Injection(fault.name, dose_or_default(fault, dose, usable_cores()))
 
 
-class Arm:
+class BuiltInArm:
     """Self-play on one device, measured in windows."""
 
     def __init__(self, settings: Settings, network: BlobNet, device: str) -> None:

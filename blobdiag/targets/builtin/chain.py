@@ -9,7 +9,7 @@ from typing import NamedTuple
 import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.model.device import Device
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.records import search_health
 from engine.game.encoding import StateEncoder
 from engine.network.blobnet import BlobNet, InferenceNet
@@ -51,13 +51,15 @@ class Chain(NamedTuple):
         return 60 * median(self.played) / self.evaluations_per_game
 
 
-def prepared_arm(settings: Settings, network: BlobNet, device: str) -> Arm:
+def prepared_arm(settings: Settings, network: BlobNet, device: str) -> BuiltInArm:
     """Self-play on a device, its kernels compiled, its workers not started."""
     compile_kernels()
-    return Arm(settings, network, device)
+    return BuiltInArm(settings, network, device)
 
 
-def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str, float], int]:
+def measure(
+    arm: BuiltInArm, network: BlobNet, seconds: float
+) -> tuple[Chain, dict[str, float], int]:
     """The chain, the seconds by stage over all rounds, and the evaluations made in them."""
     on_cuda = Device.of(arm.device).on_cuda
     peak = arm.engine.measure_multiply(MULTIPLY_SIZE["cuda" if on_cuda else "cpu"], 1.0)
@@ -95,7 +97,7 @@ def measure(arm: Arm, network: BlobNet, seconds: float) -> tuple[Chain, dict[str
     return chain, {k: after[k] - stages.get(k, 0.0) for k in after}, int(done["evaluations"])
 
 
-def stage_seconds(arm: Arm) -> dict[str, float]:
+def stage_seconds(arm: BuiltInArm) -> dict[str, float]:
     """Seconds by stage of all search threads together."""
     total: dict[str, float] = {}
     for status in arm.engine.pool.statuses:

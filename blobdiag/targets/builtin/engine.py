@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.iterations import BuiltInIterations
 from blobdiag.targets.builtin.memory import memory_of_engine
 from blobdiag.targets.builtin.run_folder import TrainingJob
@@ -34,9 +34,9 @@ class BuiltIn:
             if self._plays_matches:
                 compile_match_kernels()
 
-    def arm(self, settings: Settings, device: str) -> Arm:
+    def arm(self, settings: Settings, device: str) -> BuiltInArm:
         """Self-play on a device. Raises what SelfPlayEngine raises for it."""
-        return Arm(settings, self.network, device)
+        return BuiltInArm(settings, self.network, device)
 
     def iterations(self, job: TrainingJob, device: str) -> BuiltInIterations:
         """Iterations on a device. Raises what BuiltInIterations raises."""

@@ -23,7 +23,7 @@ from blobdiag.model.names import (
 from blobdiag.model.training import TrainedIteration, TrainingRun
 from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.trace import Trace
-from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.devices import first_gpu
 from blobdiag.targets.builtin.matches import match_record
 from blobdiag.targets.builtin.run_configuration import (
@@ -32,7 +32,7 @@ from blobdiag.targets.builtin.run_configuration import (
     training_settings,
 )
 from blobdiag.targets.builtin.run_folder import TrainingJob
-from blobdiag.targets.protocol import Stage
+from blobdiag.targets.protocol import IterationStage
 from blobdiag.targets.training_rate import training_rate
 from engine.matches.evaluation import MatchResult
 from engine.network.blobnet import BlobNet
@@ -57,8 +57,8 @@ All of it stays in the run's metrics; samples of weeks would fill the memory.
 class Timeline:
     """When self-play was steady, and when each training step ended."""
 
-    stage: Stage
-    arm: Arm
+    stage: IterationStage
+    arm: BuiltInArm
     begun: Progress | None = None
     trainings: list[list[float]] = field(default_factory=list)
     """Of each training, the ends of its steps in monotonic seconds."""
@@ -95,7 +95,7 @@ class BuiltInIterations:
     def __init__(self, job: TrainingJob, network: BlobNet, device: str) -> None:
         """Raises what SelfPlayEngine raises for the device, and CheckpointError."""
         settings, training = job.settings, training_settings(job.settings)
-        self.arm = Arm(settings, network, device)
+        self.arm = BuiltInArm(settings, network, device)
         engine = self.arm.engine
         if settings.lanes is None and (settings.several or device == "cpu"):
             # What was asked for is played, so there are no more lanes than it keeps full.
@@ -145,7 +145,7 @@ class BuiltInIterations:
         """Whether it trains, or plays matches."""
         return self.trainer.at_work or self.pipeline.evaluating
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: IterationStage) -> None:
         """Run the iterations that are missing. Raises what TrainingPipeline.run raises."""
         timeline = Timeline(stage, self.arm)
         self._trainings = timeline.trainings
@@ -164,7 +164,7 @@ class BuiltInIterations:
                 self._begin_iteration(stage)
                 self._forget(stage.trace)
 
-    def _begin_iteration(self, stage: Stage) -> None:
+    def _begin_iteration(self, stage: IterationStage) -> None:
         self._begun.append(monotonic())
         at, wanted = self.pipeline.iteration + 1, self.pipeline.settings.iterations
         stage.within = f", iteration {at} of {wanted}" if wanted > 1 and at <= wanted else ""

@@ -18,7 +18,7 @@ from blobdiag.model.settings import Settings
 from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
-from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.arm import BuiltInArm
 from engine.network.blobnet import BlobNet
 from engine.network.precision import choose_dtype
 from engine.search.compilation import compile_kernels
@@ -55,7 +55,7 @@ class Candidate(NamedTuple):
         )
 
 
-class Row(NamedTuple):
+class SweepRow(NamedTuple):
     """What one measurement of a candidate came to."""
 
     evaluations_per_second: float
@@ -70,14 +70,14 @@ class Sweep:
 
     def __init__(self, settings: Settings, network: BlobNet, device: str, stack: ExitStack) -> None:
         self.settings, self.network, self.device, self.stack = settings, network, device, stack
-        self.arms: dict[tuple[int, int, str], Arm] = {}
-        self.rows: dict[Candidate, list[Row]] = {}
+        self.arms: dict[tuple[int, int, str], BuiltInArm] = {}
+        self.rows: dict[Candidate, list[SweepRow]] = {}
         self.evaluations_per_game = math.nan
         """Known after `calibrate`."""
         self.trace = Trace()
         self.recorder = stack.enter_context(Recorder(self.trace))
 
-    def arm(self, candidate: Candidate) -> Arm:
+    def arm(self, candidate: Candidate) -> BuiltInArm:
         """The started arm of the candidate's layout, with its lanes."""
         arm = self.arms.get(candidate.layout)
         if arm is None:
@@ -87,7 +87,7 @@ class Sweep:
                 threads=candidate.threads,
                 dtype=candidate.dtype,
             )
-            arm = Arm(chosen, self.network, self.device)
+            arm = BuiltInArm(chosen, self.network, self.device)
             self.stack.callback(arm.engine.close)
             arm.engine.start()
             self.arms[candidate.layout] = arm
@@ -107,7 +107,7 @@ class Sweep:
         tally = arm.engine.generate_games(games, settings.players, settings.cards).tally
         self.evaluations_per_game = int(tally["game_evaluations"]) / int(tally["games"])
 
-    def measure(self, candidate: Candidate, seconds: float) -> Row:
+    def measure(self, candidate: Candidate, seconds: float) -> SweepRow:
         """Add a row for the candidate: full lanes from the first step, after settling."""
         arm = self.arm(candidate)
         arm.measure(SETTLE_SECONDS, 0, lambda progress: None)
@@ -119,7 +119,7 @@ class Sweep:
         tally = arm.engine.tally
         batches = int(tally["batches"]) - int(before["batches"])
         mean_batch = (int(tally["evaluations"]) - int(before["evaluations"])) / max(1, batches)
-        row = Row(evaluations, evaluations / mean_batch, mean_batch, self._gpu(start, end))
+        row = SweepRow(evaluations, evaluations / mean_batch, mean_batch, self._gpu(start, end))
         self.rows.setdefault(candidate, []).append(row)
         return row
 
@@ -142,7 +142,7 @@ class Sweep:
         return sorted(self.rows, key=self.rate, reverse=True)
 
 
-OnRow = Callable[["Sweep", Candidate, Row], None]
+OnRow = Callable[["Sweep", Candidate, SweepRow], None]
 """Called with each measurement."""
 
 

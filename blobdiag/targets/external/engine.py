@@ -27,7 +27,15 @@ from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
 from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
 from blobdiag.targets.external.forward_counts import ForwardCounts
-from blobdiag.targets.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Stage, Watch
+from blobdiag.targets.protocol import (
+    IterationStage,
+    OnEvent,
+    OnProgress,
+    OnStep,
+    PhaseMarker,
+    Probes,
+    Watch,
+)
 from blobdiag.targets.training_rate import training_rate
 
 WARM_UP_SECONDS = 2.0
@@ -55,7 +63,7 @@ class ExternalEngine:
         return ExternalIteration(job.settings, device)
 
 
-class Event(NamedTuple):
+class ExternalEvent(NamedTuple):
     """Something that happened to the engine."""
 
     time: float
@@ -86,7 +94,7 @@ class ExternalArm:
         self.windows: list[tuple[float, float]] = []
         self.warm_up_seconds = self.first_game_seconds = 0.0
         self.at_work = False
-        self.events: list[Event] = []
+        self.events: list[ExternalEvent] = []
         self.steps: list[tuple[float, int]] = []
         """(monotonic seconds, examples) of each training step."""
         self._needed = needed
@@ -125,7 +133,9 @@ class ExternalArm:
         if self._process is not None:
             self._process.close()
         self._counts.close()
-        self.events += [Event(monotonic(), "not-counted", why) for why in self._counts.reasons]
+        self.events += [
+            ExternalEvent(monotonic(), "not-counted", why) for why in self._counts.reasons
+        ]
 
     # -- measuring ----------------------------------------------------------------------------
 
@@ -222,7 +232,9 @@ class ExternalArm:
         try:
             return self._process.receive(self.settings.stall_seconds, what)
         except EngineFailed as error:
-            self.events.append(Event(monotonic(), "engine-failed", f"{error}\n{error.details}"))
+            self.events.append(
+                ExternalEvent(monotonic(), "engine-failed", f"{error}\n{error.details}")
+            )
             raise
 
     # -- results ------------------------------------------------------------------------------
@@ -347,7 +359,7 @@ class ExternalIteration:
         """It plays and trains in the same process."""
         return self.arm.at_work
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: IterationStage) -> None:
         """Raises EngineFailed."""
         with stage.phase(WARM_UP):
             self.arm.warm_up(stage.show_games)

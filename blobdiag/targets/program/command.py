@@ -33,7 +33,7 @@ def _start(arguments: Sequence[str], environment: Mapping[str, str]) -> subproce
         return subprocess.Popen(shell, env=environment, close_fds=False)
 
 
-class Command:
+class RunningCommand:
     """A process, from its start to its exit."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:

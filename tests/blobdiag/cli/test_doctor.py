@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from blobdiag.cli.doctor import doctor
-from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
+from blobdiag.diagnosis.cuda_causes import DoctorLine, State, conclude, diagnose
 from blobdiag.measure import cuda_facts
 from blobdiag.model.cuda_facts import CudaFacts
 from blobdiag.model.machine import Gpu, MigInstance
@@ -88,7 +88,7 @@ def verdict(facts: CudaFacts) -> tuple[str, int]:
     return conclude(facts, diagnose(facts))
 
 
-def line(facts: CudaFacts, subject: str) -> Line:
+def line(facts: CudaFacts, subject: str) -> DoctorLine:
     (found,) = [line for line in diagnose(facts) if line.subject == subject]
     return found
 

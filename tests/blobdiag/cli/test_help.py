@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from blobdiag.cli import app
-from blobdiag.cli.commands import Group
+from blobdiag.cli.commands import CommandGroup
 from blobdiag.diagnosis.gates import FIGURES
 
 MENTIONED = {
@@ -94,8 +94,8 @@ def test_a_paragraph_is_wrapped_as_a_whole(tmp_path: Path, monkeypatch: pytest.M
     assert max(map(len, wide)) > 100
 
 
-def groups(group: TyperGroup) -> Iterator[Group]:
-    assert isinstance(group, Group)
+def groups(group: TyperGroup) -> Iterator[CommandGroup]:
+    assert isinstance(group, CommandGroup)
     yield group
     for command in group.commands.values():
         if isinstance(command, TyperGroup):

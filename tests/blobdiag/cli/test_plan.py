@@ -344,7 +344,7 @@ def test_the_table_says_what_the_model_says(
     assert "broken rule, steady rate: ± 14%" in drawn
     assert "(self-play only)" in drawn
     assert "growing evenly" in drawn
-    assert "the bug report's assumption" in drawn
+    assert "30 min of training, an assumption" in drawn
     assert "is assumed" in drawn
 
 

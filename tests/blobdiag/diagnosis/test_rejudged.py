@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import reports
-from blobdiag.diagnosis.rejudged import Change, Edit, changes
+from blobdiag.diagnosis.rejudged import Edit, JudgementChange, changes
 from blobdiag.model.base import Role, Status
 from blobdiag.model.judgement import Finding, Gain
 from blobdiag.model.report import Report
@@ -36,7 +36,7 @@ def test_the_same_judgement_is_no_change() -> None:
 def test_a_verdict_changes_with_its_exit_code_and_text() -> None:
     after = judged(verdict=Status.FAIL, verdict_text="It fails.", exit_code=1)
     assert changes(judged(), after) == [
-        Change(
+        JudgementChange(
             what="verdict",
             name="verdict",
             happened="changed",

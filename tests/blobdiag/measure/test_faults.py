@@ -15,7 +15,7 @@ from blobdiag.model.report_files import read_report
 from blobdiag.model.selfplay import Hold
 from blobdiag.model.settings import Settings
 from blobdiag.sampling.machine import usable_cores
-from blobdiag.targets.builtin.arm import Arm, injection_of
+from blobdiag.targets.builtin.arm import BuiltInArm, injection_of
 from blobdiag.targets.builtin.stacks import hold_records
 from blobdiag.targets.builtin.weights import load_network
 from engine.network.precision import choose_dtype
@@ -82,8 +82,8 @@ def test_precision_is_left_at_float32_where_the_probe_says_otherwise() -> None:
     network = load_network(healthy)
     best = choose_dtype(network, "cpu")
     # A probe is a measurement: two in a row may only differ where both are equally fast.
-    assert Arm(broken, network, "cpu").dtype == "float32"
-    assert Arm(healthy, network, "cpu").dtype in (best, choose_dtype(network, "cpu"))
+    assert BuiltInArm(broken, network, "cpu").dtype == "float32"
+    assert BuiltInArm(healthy, network, "cpu").dtype in (best, choose_dtype(network, "cpu"))
 
 
 def test_holds_are_the_longest_with_their_share_of_all() -> None:

@@ -14,10 +14,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from blobdiag.render import live
-from blobdiag.render.live import LOG_SECONDS, LiveView, Reading, Readings, in_words
+from blobdiag.render.live import LOG_SECONDS, LiveView, Meter, Readings, in_words
 
 WIDTH = 80
-CPU_97 = [[Reading("CPU", 97.4, "%")]]
+CPU_97 = [[Meter("CPU", 97.4, "%")]]
 
 
 class Clock:
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def nothing() -> list[list[Reading]]:
+def nothing() -> list[list[Meter]]:
     return []
 
 
@@ -178,8 +178,8 @@ def test_quiet_is_silent(made: type, clock: Clock) -> None:
 
 @pytest.mark.parametrize("made", [in_a_log, on_a_terminal])
 def test_an_unknown_reading_is_a_dash_and_a_known_zero_a_zero(made: type, clock: Clock) -> None:
-    gpu = [Reading("GPU", None, "%"), Reading("VRAM", None, "GiB", 80.0)]
-    view, stream = made(lambda: [gpu, [Reading("CPU", 0.0, "%")]])
+    gpu = [Meter("GPU", None, "%"), Meter("VRAM", None, "GiB", 80.0)]
+    view, stream = made(lambda: [gpu, [Meter("CPU", 0.0, "%")]])
     with view:
         view.phase("self-play on cuda")
         clock.now += LOG_SECONDS
@@ -192,8 +192,7 @@ def test_an_unknown_reading_is_a_dash_and_a_known_zero_a_zero(made: type, clock:
 def test_no_line_is_wider_than_the_terminal(clock: Clock, width: int) -> None:
     """Eight GPUs have a line each; where even one does not fit, lines end in an ellipsis."""
     readings = [
-        [Reading(f"GPU {i}", 12.5 * i, "%"), Reading("VRAM", 10.0 * i, "GiB", 80.0)]
-        for i in range(8)
+        [Meter(f"GPU {i}", 12.5 * i, "%"), Meter("VRAM", 10.0 * i, "GiB", 80.0)] for i in range(8)
     ]
     view, stream = on_a_terminal(lambda: readings, width=width)
     with view:
@@ -225,8 +224,8 @@ def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
 
 
 WATCHED = """
-from blobdiag.render.live import LiveView, Reading, console_on_stderr
-readings = lambda: [[Reading("CPU", 50.0, "%")]]
+from blobdiag.render.live import LiveView, Meter, console_on_stderr
+readings = lambda: [[Meter("CPU", 50.0, "%")]]
 with LiveView(console_on_stderr(), False, readings, lambda: "") as view:
     view.phase("self-play on cpu")
     view.progress(1, 2, "games")

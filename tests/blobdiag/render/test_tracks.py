@@ -15,8 +15,8 @@ from blobdiag.render.plots import stacked
 from blobdiag.render.tracks import (
     FEWEST_POINTS,
     MOST_POINTS,
-    Line,
     Panel,
+    TrackLine,
     drawable,
     summaries,
     tracks,
@@ -25,7 +25,7 @@ from blobdiag.render.tracks import (
 
 def _panel(values: list[float | None], step: float = 0.2) -> Panel:
     times = [step * i for i in range(len(values))]
-    return Panel("GPU 0", "%", 100.0, [Line("utilisation", "%", times, values)])
+    return Panel("GPU 0", "%", 100.0, [TrackLine("utilisation", "%", times, values)])
 
 
 def test_panels_of_two_gpus_and_the_cpu() -> None:
@@ -60,7 +60,7 @@ def test_summaries_are_the_phases_own() -> None:
 
 
 def test_nothing_is_drawn_across_a_hole() -> None:
-    line = Line("x", "%", [0.0, 0.2, 0.4, 5.0, 5.2], [1.0, 2.0, 3.0, 4.0, 5.0])
+    line = TrackLine("x", "%", [0.0, 0.2, 0.4, 5.0, 5.2], [1.0, 2.0, 3.0, 4.0, 5.0])
     [panel] = drawable([Panel("x", "%", 100.0, [line])])
     drawn = panel.lines[0]
     assert drawn.values == [1.0, 2.0, 3.0, None, 4.0, 5.0]

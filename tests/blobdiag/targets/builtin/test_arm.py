@@ -14,7 +14,7 @@ from sessions import new_session
 from blobdiag.model.errors import UserError
 from blobdiag.model.selfplay import SearchHealth
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.iterations import Timeline
 from blobdiag.targets.builtin.records import search_health
 from blobdiag.targets.builtin.weights import check_workload, load_network
@@ -31,13 +31,13 @@ def settings(**changes: Any) -> Settings:
 
 
 @pytest.fixture
-def arm() -> Arm:
+def arm() -> BuiltInArm:
     return new_arm()
 
 
-def new_arm(**changes: Any) -> Arm:
+def new_arm(**changes: Any) -> BuiltInArm:
     made = settings(**changes)
-    return Arm(made, load_network(made), "cpu")
+    return BuiltInArm(made, load_network(made), "cpu")
 
 
 def tally(**counts: float) -> np.ndarray:
@@ -80,7 +80,7 @@ def test_a_log_is_read_between_its_stamps_and_held_beyond_them() -> None:
 # Blocks
 
 
-def test_a_window_is_cut_into_blocks_of_a_second_or_a_little_more(arm: Arm) -> None:
+def test_a_window_is_cut_into_blocks_of_a_second_or_a_little_more(arm: BuiltInArm) -> None:
     arm.on_message(message(0, 0))
     arm.on_message(message(10, 1_000))
     arm.add_window(START + 2, START + 5.5, tally())
@@ -90,7 +90,7 @@ def test_a_window_is_cut_into_blocks_of_a_second_or_a_little_more(arm: Arm) -> N
     assert [block.evaluations for block in blocks] == [117, 117, 117]
 
 
-def test_a_window_below_a_second_is_one_block(arm: Arm) -> None:
+def test_a_window_below_a_second_is_one_block(arm: BuiltInArm) -> None:
     arm.on_message(message(0, 0))
     arm.on_message(message(1, 200))
     arm.add_window(START + 0.25, START + 0.75, tally())
@@ -98,14 +98,14 @@ def test_a_window_below_a_second_is_one_block(arm: Arm) -> None:
     assert (block.seconds, block.evaluations, block.games) == (0.5, 100, 0)
 
 
-def test_a_change_of_rate_lies_in_its_block(arm: Arm) -> None:
+def test_a_change_of_rate_lies_in_its_block(arm: BuiltInArm) -> None:
     for at, evaluations in ((0, 0), (1, 100), (2, 400), (3, 400)):
         arm.on_message(message(at, evaluations))
     arm.add_window(START, START + 3, tally())
     assert [block.evaluations for block in arm.blocks()] == [100, 300, 0]
 
 
-def test_what_lies_between_two_windows_is_not_counted(arm: Arm) -> None:
+def test_what_lies_between_two_windows_is_not_counted(arm: BuiltInArm) -> None:
     arm.on_message(message(0, 0, {0: 7}))
     arm.on_message(message(2.5, 250, {1: 10}))
     arm.on_message(message(4.5, 450, {2: 20, 3: 30}))
@@ -117,7 +117,7 @@ def test_what_lies_between_two_windows_is_not_counted(arm: Arm) -> None:
     assert arm.throughput().window_seconds == pytest.approx(3)
 
 
-def test_threads_and_a_replaced_worker_add_up(arm: Arm) -> None:
+def test_threads_and_a_replaced_worker_add_up(arm: BuiltInArm) -> None:
     """The lost worker's count stays where it was; that of the new one starts at 0."""
     for thread in (0, 1):
         arm.on_message(message(0, 0, pid=1, thread=thread))
@@ -128,7 +128,9 @@ def test_threads_and_a_replaced_worker_add_up(arm: Arm) -> None:
     assert [block.evaluations for block in arm.blocks()] == [200, 0, 50]
 
 
-def test_an_arm_that_was_told_nothing_has_empty_blocks_and_no_rate_of_games(arm: Arm) -> None:
+def test_an_arm_that_was_told_nothing_has_empty_blocks_and_no_rate_of_games(
+    arm: BuiltInArm,
+) -> None:
     arm.add_window(START, START + 2, tally())
     assert [(block.evaluations, block.games) for block in arm.blocks()] == [(0, 0), (0, 0)]
     throughput = arm.throughput()
@@ -187,7 +189,7 @@ def test_throughput_is_evaluations_over_those_of_a_mean_game() -> None:
     assert (throughput.threads, throughput.lanes) == (1, 6)
 
 
-def test_search_health_is_that_of_all_windows(arm: Arm) -> None:
+def test_search_health_is_that_of_all_windows(arm: BuiltInArm) -> None:
     arm.add_window(START, START + 1, tally(evaluations=100, distinct=100))
     arm.add_window(START + 2, START + 3, tally(evaluations=300, distinct=100))
     assert arm.throughput().search_health.distinct_share == pytest.approx(0.5)
@@ -296,7 +298,7 @@ def progress(at: float, games: int, settled: bool) -> Progress:
     return Progress(START + at, games, 60, tally(games=games), settled)
 
 
-def timeline(arm: Arm) -> Timeline:
+def timeline(arm: BuiltInArm) -> Timeline:
     settings = arm.settings
     return Timeline(new_session(settings), arm)
 
