@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from blobdiag.model.settings import Settings
 from blobdiag.targets.builtin.devices import resolve_auto
-from blobdiag.targets.builtin.sweep import Candidate, OnRow, Sweep, recommended, run
+from blobdiag.targets.builtin.sweep import Candidate, OnRow, Sweep, SweepRow, recommended, run
 from blobdiag.targets.builtin.weights import check_workload, load_network
 
 __all__ = [
