@@ -9,11 +9,10 @@ from blobdiag.model import names
 from blobdiag.model.base import Metric
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.recorder import Recorder
-from blobdiag.sampling.sampler import MachineSource
+from blobdiag.targets.program.echoing_source import EchoingSource
 from blobdiag.targets.program.process_counts import CountsFolder
 from blobdiag.targets.program.process_tree import ProcessTree, ProgramProcess
 from blobdiag.targets.program.progress import add_progress
-from blobdiag.targets.program.signals import echo_signals
 
 MOST_FOLLOWED = 12
 """Processes that have series of their own; all others are in the totals."""
@@ -25,27 +24,13 @@ STRAGGLER_SECONDS = 0.5
 """How long processes that end with the command may take to do so."""
 
 
-class ProgramSource(MachineSource):
-    """This machine, sampled by the process that echoes our signals.
-
-    That a process of the program ended is no event, but told with the process.
-    """
-
-    def __init__(self) -> None:
-        echo_signals()
-        super().__init__()
-
-    def take_events(self) -> list[str]:
-        return [event for event in super().take_events() if not event.startswith("process ")]
-
-
 class Watch:
     """Everything that is seen of a program, in memory that does not grow with its hours."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is where the program's processes leave their records."""
         self.trace = LongTrace()
-        self.recorder = Recorder(self.trace, ProgramSource)
+        self.recorder = Recorder(self.trace, EchoingSource)
         self.tree: ProcessTree | None = None
         self.counts = CountsFolder(folder)
         self._followed: dict[int, ProgramProcess] = {}
