@@ -98,7 +98,7 @@ def _verdict(report: Report, judged: Judgement) -> tuple[Status, int, str]:
     untested = judged.untested
     parts = [
         f"{ended}." if ended else "",
-        "" if untested is None or not judged.headline else f"The GPU was not tested: {untested}.",
+        "" if untested is None else f"The GPU was not tested: {untested}.",
         judged.headline,
         warning(report.validity),
         text,
