@@ -43,7 +43,7 @@ def without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    # multiprocessing starts it with the first process, and then unblocks SIGINT (ensure_running).
+    # Started with the first process, it would unblock the signal (CPython, ensure_running).
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
