@@ -48,10 +48,17 @@ class MatchResult(NamedTuple):
 
 
 class Evaluation:
-    """`agent` in every seat of each of `deals` deals, against copies of `opponent`.
+    """A match of `agent`, in every seat of each deal, against copies of `opponent`.
 
-    The same seed deals the same cards, never those of self-play; with the same `threads` and
-    `lanes` (of each thread) the games are the same too. Networks stay on their devices.
+    Args:
+      agent, opponent: their networks stay on their devices.
+      deals: each is played `players` times.
+      players, cards: the setting.
+      seed: the same one deals the same cards, never those of self-play; with the same `threads`
+        and `lanes` the games are the same too.
+      threads: by default the usable cores, on CUDA at most CUDA_THREADS.
+      lanes: games in progress of each thread.
+
     Raises ValueError for an illegal setting.
     """
 

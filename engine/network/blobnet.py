@@ -74,6 +74,12 @@ class BlobNet(nn.Module):
     """Policy logits and a value for each seat, from one encoded position.
 
     A post-LN transformer encoder over a single token, then a policy and a value head.
+
+    Args:
+      state_dim: floats of an encoded position.
+      embedding_dim: width of the token; a multiple of `num_heads`.
+      num_layers, num_heads, feedforward_dim: of the encoder.
+      dropout: in training alone.
     """
 
     def __init__(
@@ -104,10 +110,10 @@ class BlobNet(nn.Module):
         )
 
     def forward(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, state_dim] to policy logits [B, ACTIONS] (unmasked) and value logits [B, 8].
+        """Policy logits [B, ACTIONS], unmasked, and value logits [B, MAX_PLAYERS].
 
-        Value k, after a sigmoid, is the expected score ÷ (10 + cards) of the k-th seat from the
-        mover; seats beyond the players mean nothing.
+        `states` is [B, state_dim]. Value k, after a sigmoid, is the expected score ÷ (10 + cards)
+        of the k-th seat from the mover; seats beyond the players have no meaning.
         """
         x = self.embedding(states)
         for layer in self.layers:

@@ -12,7 +12,11 @@ from engine.search.examples import Examples, empty_examples
 
 
 class ReplayBuffer:
-    """The newest `capacity` examples in contiguous arrays; the oldest are overwritten first.
+    """The newest examples in contiguous arrays; the oldest are overwritten first.
+
+    Args:
+      capacity: examples held; `engine.memory` says how many bytes each takes.
+      seed: of the draws of batches.
 
     Batches are drawn from the newest `window` examples, by default from all.
     Raises ValueError for a capacity below 1.
