@@ -1,39 +1,41 @@
-"""A pytest plugin: what the machine did while pytest-benchmark measured.
+"""A pytest plugin: the load of the machine while pytest-benchmark measured.
 
-Switched on by `pytest_plugins = ["blobdiag.pytest"]` in the top conftest.py, or by
+Enable it by `pytest_plugins = ["blobdiag.pytest"]` in the top conftest.py, or by
 `pytest -p blobdiag.pytest`. A benchmark then asks for `gpu_benchmark` where it asked for
 `benchmark`, and finds in its `extra_info`, and so in `--benchmark-json`:
 
 - `device`: names of the GPUs that CUDA shows to this process, None with `device_reason`
 - `cpu_utilisation`: mean of all cores of the host, %
-- `gpu_utilisation`: mean over those GPUs, %; its first second apart, which NVML's reading mixes
-  with the time before
+- `gpu_utilisation`: mean over those GPUs, %, without the first second, whose readings by NVML
+  include the time before
 - `gpu_energy`: of those GPUs together, J
 
-each but the device as {value, unit, samples, reason}: a value that is not known is None and says
-why. All of them speak of the time from the test's begin to its end.
+each but the device as {value, unit, samples, reason}: an unknown value is None and has a reason.
+All cover the time from the test's beginning to its end.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from time import monotonic
 from typing import Any
 
 import pytest
 
-from blobdiag.diagnosis import timeline
-from blobdiag.model.report import Gpu, Metric
+from blobdiag.diagnosis.facts import NO_SAMPLE, after_look_back, mean_metric
+from blobdiag.measure.recording import Recording
+from blobdiag.model import names
+from blobdiag.model.base import Metric
+from blobdiag.model.machine import Gpu
+from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.nvidia.energy import energy
-from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 
 
 @pytest.fixture
 def gpu_benchmark(benchmark: Any) -> Iterator[Any]:
-    """pytest-benchmark's `benchmark`, whose `extra_info` tells what the machine did meanwhile.
+    """pytest-benchmark's `benchmark`, with the load of the machine in its `extra_info`.
 
     Samples nothing where benchmarks are disabled.
     """
@@ -41,35 +43,35 @@ def gpu_benchmark(benchmark: Any) -> Iterator[Any]:
         yield benchmark
         return
     trace = Trace()
-    with Recorder(trace) as recorder:
-        start = monotonic()
+    recording = Recording("benchmark", "any device", {}, None, trace, Recorder(trace))
+    with recording.recorder, trace.phase("benchmark"):
         yield benchmark
-        end = monotonic()
-    benchmark.extra_info.update(what_the_machine_did(trace, recorder, start, end))
+    benchmark.extra_info.update(machine_load(recording))
 
 
-def what_the_machine_did(
-    trace: Trace, recorder: Recorder, start: float, end: float
-) -> dict[str, Any]:
-    """The entries of `extra_info` for [start, end], in monotonic seconds."""
-    gpus, reason = _shown(recorder)
-    names = [timeline.utilization(gpu.uuid) for gpu in gpus]
+def machine_load(recording: Recording) -> dict[str, Any]:
+    """The entries of `extra_info` for the recording's only phase."""
+    trace = recording.trace
+    gpus, reason = _visible_gpus(recording.recorder)
+    phases = trace.to_phases()
+    report = recording.report(gpus=gpus, used=[gpu.uuid for gpu in gpus], phases=phases)
+    within = [(phase.start_s, phase.end_s) for phase in phases]
+    utilization = [names.utilization(gpu.uuid) for gpu in gpus]
+    busy = mean_metric(report, "GPU", utilization, after_look_back(within), reason or NO_SAMPLE)
     metrics = {
-        "cpu_utilisation": timeline.mean("CPU", [timeline.HOST_CPU], trace, start, end),
-        "gpu_utilisation": timeline.mean(
-            "GPU", names, trace, start + timeline.LOOK_BACK_S, end, otherwise=reason
-        ),
+        "cpu_utilisation": mean_metric(report, "CPU", [names.HOST_CPU], within),
+        "gpu_utilisation": busy,
         "gpu_energy": _energy(trace, gpus, reason),
     }
-    told = {"value", "unit", "samples", "reason"}
+    fields = {"value", "unit", "samples", "reason"}
     return {
         "device": ", ".join(gpu.name for gpu in gpus) or None,
         "device_reason": reason,
-        **{name: metric.model_dump(include=told) for name, metric in metrics.items()},
+        **{name: metric.model_dump(include=fields) for name, metric in metrics.items()},
     }
 
 
-def _shown(recorder: Recorder) -> tuple[list[Gpu], str | None]:
+def _visible_gpus(recorder: Recorder) -> tuple[list[Gpu], str | None]:
     """The GPUs that CUDA shows to this process, or why there are none."""
     if not recorder.gpus:
         return [], recorder.death or recorder.gpu_reason

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
-from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
-from blobdiag.sampling.cuda_facts import collect
+from blobdiag.cli.commands import command
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from blobdiag.diagnosis.cuda_causes import DoctorLine
 
 
+@command("blobdiag doctor", "CUDA_VISIBLE_DEVICES=1 blobdiag doctor")
 def doctor() -> int:
-    """Print what was looked at and the first cause.
+    """Why is CUDA not seen? Driver, torch build, environment, container, permissions.
 
-    Returns 0 where CUDA works or there is no NVIDIA GPU (CPU only), 1 where something keeps a GPU
-    from being seen, 3 where it could not be found out.
+    Exit code 0 where CUDA works or there is no NVIDIA GPU, 1 where something keeps a GPU from
+    being seen, 3 where that could not be found out.
     """
-    facts = collect()
+    from rich.console import Console
+
+    from blobdiag.diagnosis.cuda_causes import conclude, diagnose
+    from blobdiag.measure.cuda_facts import collect_cuda_facts
+
+    facts = collect_cuda_facts()
     lines = diagnose(facts)
     text, code = conclude(facts, lines)
     console = Console()
@@ -25,7 +33,12 @@ def doctor() -> int:
     return code
 
 
-def _table(lines: list[Line]) -> Table:
+def _table(lines: list[DoctorLine]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    from blobdiag.diagnosis.cuda_causes import State
+
     table = Table(box=None, pad_edge=False)
     for heading in ("looked at", "state", "seen, and what to do"):
         table.add_column(heading, overflow="fold")

@@ -1,36 +1,149 @@
-"""The options that the measuring commands share, and how a command is made with them."""
+"""Commands made of settings: their options are the fields of the settings' dataclass."""
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import MISSING, Field
 from functools import wraps
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from blobdiag.render.formats import Format
+from blobdiag.model.errors import UserError
+from blobdiag.model.option import Option, flag, options_of
 
 if TYPE_CHECKING:
     from blobdiag.model.settings import Settings
 
-WORKLOAD, ENGINE, JUDGEMENT, PLAN, OUTPUT = "Workload", "Engine", "Judgement", "Plan", "Output"
-TRAINING = "Training"
+
+def with_options(
+    settings: type, groups: tuple[type, ...] | None = None, **defaults: Any
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Make a command of a function whose first argument is made from options.
+
+    Args:
+        settings: dataclass whose fields are the options.
+        groups: its bases whose options the command has; None: all. The others keep their defaults.
+        defaults: of options, in place of their own.
+
+    The function's other arguments stay the command's own, and come first. The values made have
+    the names of the options on the command line as `given`, if there is such a field.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        shared = options_of(settings, groups)
+        hints = get_type_hints(settings)
+        made = [
+            _parameter(field, how, hints[name], defaults.get(name, field.default))
+            for name, (field, how) in shared.items()
+        ]
+        own = [_keyword(p) for p in list(_signature(function).parameters.values())[1:]]
+        extra = [_LIST_INJECTIONS] if "inject" in shared else []
+
+        @wraps(function)
+        def command(context: typer.Context, **values: Any) -> int:
+            own_values = {p.name: values.pop(p.name) for p in own}
+            values.pop(_LIST_INJECTIONS.name, None)
+            chosen = {name: _value(shared[name][0], values[name]) for name in shared}
+            if "given" in hints:
+                chosen["given"] = _given(context)
+            return function(settings(**chosen), **own_values)
+
+        parameters = [*own, *made, *extra, _CONTEXT]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in parameters}
+        return command
+
+    return decorate
 
 
-def option(help: str, panel: str, name: str | None = None, **more: Any) -> Any:
-    """An option under the heading `panel` of a command's help."""
-    return typer.Option(*([name] if name else []), help=help, rich_help_panel=panel, **more)
+def measuring(
+    settings: type[Settings], groups: tuple[type, ...] | None = None, **defaults: Any
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """As `with_options`, for a command that measures: its settings are checked before it runs."""
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        @wraps(function)
+        def checked(wanted: Settings, **own: Any) -> int:
+            return function(_checked(wanted), **own)
+
+        return with_options(settings, groups, **defaults)(checked)
+
+    return decorate
 
 
-def examples(*lines: str) -> str:
-    """The end of a command's help."""
-    return "\n".join(["Examples:", *(f"  {line}" for line in lines)])
+def check_expectations(texts: tuple[str, ...]) -> None:
+    """Raises UserError for an `--expect` that names no range, or no expectation."""
+    from blobdiag.diagnosis.expectations import with_overrides
+
+    try:
+        with_overrides(texts)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
-def _faults() -> list[tuple[str, str]]:
-    from blobdiag.model.faults import FAULTS
+def _checked(settings: Settings) -> Settings:
+    """As the engine at hand takes them. Raises UserError."""
+    from dataclasses import replace
 
-    return [(fault.name, fault.does) for fault in FAULTS]
+    settings.check()
+    check_expectations(settings.expect)
+    if settings.engine is None:
+        return settings
+    from blobdiag.measure.own_package import import_own_engine
+
+    import_own_engine()
+    # Its own training is the unit: the engine chooses how often it trains on an example.
+    return replace(settings, reuse=1.0)
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    """With annotations as types, whatever the function's module imports from __future__."""
+    return inspect.signature(function, eval_str=True)
+
+
+def _keyword(parameter: inspect.Parameter) -> inspect.Parameter:
+    return parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+
+
+def _parameter(field: Field[Any], how: Option, kind: Any, default: Any) -> inspect.Parameter:
+    """The option as Typer takes it."""
+    more: dict[str, Any] = {
+        "help": how.help,
+        "metavar": how.metavar,
+        "autocompletion": how.completions,
+        "rich_help_panel": how.panel,
+    }
+    if how.is_argument:
+        info = typer.Argument(**more)
+    else:
+        # By its flag alone, a bool has no --no-… beside it.
+        info = typer.Option(*([flag(field.name)] if kind is bool else []), **more)
+    if get_origin(kind) is tuple:
+        kind = list[get_args(kind)[0]] | None  # type: ignore[misc]
+        default = None
+    if default is MISSING:
+        default = inspect.Parameter.empty
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated[kind, info],
+    )
+
+
+def _value(field: Field[Any], value: Any) -> Any:
+    """As the dataclass has it: repeated options are a tuple, or the default where none is given."""
+    if not isinstance(field.default, tuple):
+        return value
+    return tuple(value) if value else field.default
+
+
+def _given(context: typer.Context) -> frozenset[str]:
+    """The names of the options that the command line gives."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return frozenset(n for n, source in sources.items() if source and source.name != "DEFAULT")
 
 
 def _list_injections(wanted: bool) -> None:
@@ -41,162 +154,19 @@ def _list_injections(wanted: bool) -> None:
         raise typer.Exit
 
 
-def options(
-    device: Annotated[
-        str,
-        option(
-            "auto, cpu, cuda (workers spread over the GPUs) or cuda:N",
-            ENGINE,
-            autocompletion=lambda: ["auto", "cpu", "cuda", "cuda:0"],
-        ),
-    ] = "auto",
-    games: Annotated[int, option("Games that must finish, at least", WORKLOAD)] = 20,
-    players: Annotated[int, option("3 to 8", WORKLOAD)] = 4,
-    cards: Annotated[int, option("Cards dealt: 1 to min(13, 52 ÷ players)", WORKLOAD)] = 5,
-    determinizations: Annotated[int, option("Deals searched a decision", WORKLOAD)] = 3,
-    simulations: Annotated[int, option("Simulations a deal", WORKLOAD)] = 30,
-    network: Annotated[
-        str, option("Shape of the network", WORKLOAD, metavar="EMB-LAYERS-HEADS-FF")
-    ] = "256-6-8-1024",
-    checkpoint: Annotated[
-        Path | None, option("A state dict to play with; else seeded random weights", WORKLOAD)
-    ] = None,
-    seed: Annotated[int, option("Of cards, noise and random weights", WORKLOAD)] = 0,
-    workers: Annotated[
-        int | None, option("Worker processes; else one a core, or one a GPU", ENGINE)
-    ] = None,
-    lanes: Annotated[
-        int | None, option("Games in progress a worker; else what fills its batches", ENGINE)
-    ] = None,
-    threads: Annotated[
-        int | None, option("Search threads a worker; else 1, or the cores a GPU", ENGINE)
-    ] = None,
-    tuned: Annotated[
-        bool, option("Use what `blobdiag tune` found best on this machine", ENGINE, "--tuned")
-    ] = False,
-    dtype: Annotated[
-        str,
-        option(
-            "auto (bfloat16 where faster and equal), float32 or bfloat16",
-            ENGINE,
-            autocompletion=lambda: ["auto", "float32", "bfloat16"],
-        ),
-    ] = "auto",
-    stall_seconds: Annotated[
-        float, option("A worker that stands still so long is ended, its games replayed", ENGINE)
-    ] = 120.0,
-    engine: Annotated[
-        str | None,
-        option("Measure your own engine: what FACTORY makes", ENGINE, metavar="MODULE:FACTORY"),
-    ] = None,
-    inject: Annotated[
-        str | None,
-        option(
-            "Break something on purpose, to see it found",
-            JUDGEMENT,
-            metavar="NAME[:DOSE]",
-            autocompletion=_faults,
-        ),
-    ] = None,
-    list_injections: Annotated[
+_CONTEXT = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_LIST_INJECTIONS = inspect.Parameter(
+    "list_injections",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=False,
+    annotation=Annotated[
         bool,
-        option(
-            "What --inject can break, and how it is found",
-            JUDGEMENT,
+        typer.Option(
             "--list-injections",
+            help="List the faults that --inject knows, and how each is found",
             callback=_list_injections,
             is_eager=True,
+            rich_help_panel="Judgement",
         ),
-    ] = False,
-    min_seconds: Annotated[float, option("Measure at least so long", JUDGEMENT)] = 10.0,
-    expect: Annotated[
-        list[str] | None,
-        option("Override an expectation, like self-play-gpu=60..", JUDGEMENT, metavar="NAME=L..H"),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        option(
-            "End the run after so long; what was measured is reported, as INCONCLUSIVE",
-            JUDGEMENT,
-            metavar="SECONDS",
-        ),
-    ] = None,
-    plan_iterations: Annotated[int, option("Iterations to plan for", PLAN)] = 500,
-    plan_games: Annotated[int, option("Games an iteration to plan for", PLAN)] = 10_000,
-    reuse: Annotated[float, option("Times each new example is trained on", PLAN)] = 4.0,
-    label: Annotated[
-        str | None, option("Name this machine in the report; it says none itself", OUTPUT)
-    ] = None,
-    output: Annotated[
-        Path | None, option("Report file; else ./reports/<UTC>-<command>-<device>.json", OUTPUT)
-    ] = None,
-    format: Annotated[
-        Format | None, option("Print this on stdout instead of tables; paths on stderr", OUTPUT)
-    ] = None,
-    html: Annotated[
-        bool, option("Write the report as an HTML page too, beside it", OUTPUT, "--html")
-    ] = False,
-    quiet: Annotated[bool, option("Print the report's path only", OUTPUT, "--quiet")] = False,
-) -> "Settings":
-    """What the measuring commands share: the options as Settings."""
-    from blobdiag.model.settings import Settings
-
-    values = dict(locals())
-    del values["Settings"], values["list_injections"]
-    return Settings(**{**values, "expect": tuple(expect or ())})
-
-
-def measuring(
-    without: tuple[str, ...] = (), **defaults: Any
-) -> Callable[[Callable[..., int]], Callable[..., None]]:
-    """Make a command of a function of Settings: its own options, then the shared ones.
-
-    `defaults` replace those of shared options; those named in `without` are left out, and may be
-    of the command's own.
-    """
-
-    def decorate(function: Callable[..., int]) -> Callable[..., None]:
-        shared = inspect.signature(options).parameters
-        own = list(inspect.signature(function).parameters.values())[1:]
-        parameters = [
-            p.replace(default=defaults.get(name, p.default), kind=p.KEYWORD_ONLY)
-            for name, p in [
-                *((p.name, p) for p in own),
-                *((name, p) for name, p in shared.items() if name not in without),
-            ]
-        ]
-        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY)
-        parameters.append(context.replace(annotation=typer.Context))
-
-        @wraps(function)
-        def command(context: typer.Context, **values: Any) -> None:
-            extra = {p.name: values.pop(p.name) for p in own}
-            settings = _settings(values, _given(context))
-            raise typer.Exit(function(settings, **extra))
-
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in parameters}
-        return command
-
-    return decorate
-
-
-def _settings(values: dict[str, Any], given: frozenset[str]) -> "Settings":
-    """The shared options as Settings, checked. Raises UserError."""
-    from dataclasses import replace
-
-    settings = replace(options(**values), given=given)
-    settings.check()
-    if settings.engine is None:
-        return settings
-    from blobdiag.targets.external.own_package import import_own_engine
-
-    import_own_engine()
-    # Its own training is the unit: the engine chooses how often it trains on an example.
-    return replace(settings, reuse=1.0)
-
-
-def _given(context: typer.Context) -> frozenset[str]:
-    """The names of the options that the command line gives."""
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    return frozenset(n for n, source in sources.items() if source and source.name != "DEFAULT")
+    ],
+)

@@ -1,94 +1,68 @@
-"""`blobdiag plan`: when is my training done, on which machine? From saved reports alone."""
+"""`blobdiag plan`: when is my training done, on which machine?"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
+import typer
 
-from blobdiag.diagnosis.comparison import cut_short
-from blobdiag.diagnosis.electricity import energy_of
-from blobdiag.diagnosis.memory import memory_of
-from blobdiag.diagnosis.planning import games_per_minute_for, plan_with, report_scenarios
-from blobdiag.diagnosis.rates import EXAMPLES_PER_SECOND, Rates, rates_of
-from blobdiag.model.capacity import CapacityPlan, IterationMinutes, MachinePlan, Needed
+from blobdiag.cli.commands import command
+from blobdiag.cli.options import with_options
 from blobdiag.model.errors import UserError
-from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval, Metric, Plan, Report, Throughput
-from blobdiag.model.report_files import read_report
-from blobdiag.render.plan_table import render
+from blobdiag.model.plan_request import PlanRequest
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from blobdiag.model.capacity import CapacityPlan
+
+FORMS = ("table", "json")
 WIDTH = 100
 """Of a table in a file, characters."""
 
 
-class Games(NamedTuple):
-    """Games of the first and of the last iteration; in between they grow linearly."""
+@command(
+    "blobdiag plan run.json --games 1000..10000 --days 10",
+    "blobdiag plan home.json lab.json --price-per-hour 0.1 --price-per-hour 2.5",
+)
+@with_options(PlanRequest)
+def plan(
+    request: PlanRequest,
+    reports: Annotated[
+        list[Path], typer.Argument(metavar="REPORT...", help="Saved reports, a column for each")
+    ],
+    form: Annotated[str, typer.Option("--format", help="table or json")] = "table",
+    output: Annotated[
+        Path | None, typer.Option(help="Write to this new file, not to stdout")
+    ] = None,
+) -> int:
+    """When is my training done, and on which machine? From saved reports; nothing is run.
 
-    first: int
-    last: int
-
-    @property
-    def mean(self) -> float:
-        return (self.first + self.last) / 2
-
-    @classmethod
-    def parse(cls, text: str) -> Games:
-        """Read "10000" or "1000..10000". Raises UserError."""
-        match = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", text)
-        games = match and cls(int(match[1]), int(match[2] or match[1]))
-        if not games or min(games) < 1:
-            raise UserError(f"--games must be a number from 1 up, or FIRST..LAST, not {text!r}")
-        return games
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What to plan for; None: as the first report planned, or not asked for."""
-
-    iterations: int | None = None
-    games: str | None = None
-    reuse: float | None = None
-    examples_per_second: float | None = None
-    days: float | None = None
-    price_per_kwh: float | None = None
-    price_per_hour: tuple[float, ...] = ()
-    card_gb: float | None = None
-    accept_invalid: bool = False
-
-    def check(self, reports: int) -> None:
-        """Raise UserError, in one line, for the first value that cannot be."""
-        if self.iterations is not None and self.iterations < 1:
-            raise UserError(f"--iterations must be at least 1, not {self.iterations}")
-        for name in ("reuse", "examples_per_second", "days", "card_gb"):
-            value = getattr(self, name)
-            if value is not None and not (isfinite(value) and value > 0):
-                raise UserError(f"--{name.replace('_', '-')} must be above 0, not {value:g}")
-        for name, prices in (("kwh", [self.price_per_kwh or 0.0]), ("hour", self.price_per_hour)):
-            for price in prices:
-                if not (isfinite(price) and price >= 0):
-                    raise UserError(f"--price-per-{name} must be at least 0, not {price:g}")
-        if len(self.price_per_hour) not in (0, 1, reports):
-            raise UserError(
-                f"--price-per-hour is given once, or once for each report: {reports} reports, "
-                f"{len(self.price_per_hour)} prices"
-            )
+    Days with interval, every term with what would be gained if it were free, energy, cost and
+    memory.
+    """
+    write_plan(reports, request, form, output)
+    return 0
 
 
-def plan(paths: Sequence[Path], wanted: Wanted, form: str, output: Path | None) -> int:
-    """Plan by each report and print the plans side by side; exit code 0. Raises UserError."""
-    if form not in ("table", "json"):
+def write_plan(
+    reports: Sequence[Path], request: PlanRequest, form: str, output: Path | None
+) -> None:
+    """Plan by each report, and print the plans side by side. Raises UserError."""
+    if form not in FORMS:
         raise UserError(f"--format must be table or json, not {form!r}")
-    wanted.check(len(paths))
-    made = capacity_plan([(path, read_report(path)) for path in paths], wanted)
+    request.check(len(reports))
+    from rich.console import Console
+
+    from blobdiag.diagnosis.machine_plans import capacity_plan
+    from blobdiag.model.report_files import read_report
+
+    made = capacity_plan([(path, read_report(path)) for path in reports], request)
     if output is None:
         _write(made, form, Console(highlight=False))
-        return 0
+        return
     try:
         with output.open("x", encoding="utf-8") as file:
             _write(made, form, Console(file=file, width=WIDTH, highlight=False))
@@ -97,177 +71,11 @@ def plan(paths: Sequence[Path], wanted: Wanted, form: str, output: Path | None) 
     except OSError as error:
         raise UserError(f"--output {output}: {error.strerror}") from None
     print(output)
-    return 0
-
-
-def capacity_plan(reports: Sequence[tuple[Path, Report]], wanted: Wanted) -> CapacityPlan:
-    """The plans of all reports, for one and the same training. Raises UserError."""
-    own = reports[0][1].configuration
-    iterations = wanted.iterations or int(_planned(own, "plan_iterations", 500))
-    games = Games.parse(wanted.games or str(int(_planned(own, "plan_games", 10_000))))
-    reuse = wanted.reuse or _planned(own, "reuse", 4.0)
-    if iterations == 1 and games.first != games.last:
-        raise UserError("--games FIRST..LAST needs at least 2 --iterations")
-    hourly = wanted.price_per_hour
-    prices = hourly if len(hourly) == len(reports) else [*hourly, None][:1] * len(reports)
-    return CapacityPlan(
-        iterations=iterations,
-        first_games=games.first,
-        last_games=games.last,
-        reuse=reuse,
-        machines=[
-            machine_plan(path, report, throughput, wanted, iterations, games, reuse, price)
-            for (path, report), price in zip(reports, prices, strict=True)
-            for throughput in _usable(path, report, wanted.accept_invalid)
-        ],
-        scenarios=report_scenarios(iterations, games.mean),
-    )
-
-
-def _planned(configuration: Mapping[str, object], name: str, otherwise: float) -> float:
-    """What the first report planned; another program's report need not tell of it, nor well."""
-    value = configuration.get(name)
-    if isinstance(value, int | float) and isfinite(value) and value > 0:
-        return float(value)
-    return otherwise
-
-
-def machine_plan(
-    path: Path,
-    report: Report,
-    throughput: Throughput,
-    wanted: Wanted,
-    iterations: int,
-    games: Games,
-    reuse: float,
-    price_per_hour: float | None,
-) -> MachinePlan:
-    """The plan by one device of one report. Raises UserError where a rate is not known."""
-    measured = rates_of(throughput, report.metrics, report.phases)
-    rates = _with_assumed_training(measured, wanted.examples_per_second)
-    try:
-        made = plan_with(rates, iterations, games.mean, reuse)
-        ends = [plan_with(rates, iterations, g, reuse).minutes_per_iteration for g in games]
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-    energy = energy_of(report, throughput, made)
-    memory = memory_of(report, throughput, wanted.card_gb)
-    return MachinePlan(
-        report=path.name,
-        machine=_machine(report, throughput),
-        device=throughput.device,
-        command=report.command,
-        started_utc=report.started_utc,
-        verdict=report.verdict,
-        broken_rules=broken_rules(report),
-        plan=made,
-        growth=IterationMinutes(first=ends[0], last=ends[1]) if games.first != games.last else None,
-        notes=notes(report, measured, rates),
-        needed=None if wanted.days is None else needed(wanted.days, made, games.mean, rates),
-        energy=energy,
-        costs=costs(made, energy, price_per_hour, wanted.price_per_kwh),
-        memory=None if isinstance(memory, str) else memory,
-        memory_reason=memory if isinstance(memory, str) else None,
-    )
-
-
-def broken_rules(report: Report) -> list[str]:
-    """Why a report is no evidence, a line each; none where it is."""
-    broken = [
-        f"{rule.rule}: {rule.observed}, needed {rule.needed}"
-        for rule in report.validity
-        if not rule.ok
-    ]
-    return cut_short(report) + broken
-
-
-def notes(report: Report, measured: Rates, rates: Rates) -> list[str]:
-    """What a plan assumes, and what is not in it."""
-    said = []
-    if not report.validity:
-        said.append("the report does not say whether its rules of validity were kept")
-    if rates.examples_per_second is None:
-        said.append(
-            "self-play only: the run did not train, and training is not in the plan; "
-            "--examples-per-second assumes its speed"
-        )
-    elif measured.examples_per_second is None:
-        speed = figure(rates.examples_per_second.value or 0.0)
-        said.append(f"training at {speed} examples/s is your assumption, not a measurement")
-    if not measured.iteration_seconds:
-        said.append("ramp-up, last wave and weight refresh are not in the plan: not measured")
-    return said
-
-
-def needed(days: float, made: Plan, games: float, rates: Rates) -> Needed:
-    """The self-play that ends in time, or why none does."""
-    rate = games_per_minute_for(days, made, games)
-    measured = rates.games_per_minute.value
-    if rate is None:
-        others = sum(t.days_saved_if_free for t in made.terms if t.name != "self-play")
-        reason = f"not possible: training and what is fixed alone take {figure(others)} days"
-        return Needed(days=days, games_per_minute=None, reason=reason)
-    return Needed(days=days, games_per_minute=rate, factor=rate / measured if measured else None)
-
-
-def costs(
-    made: Plan, energy: Metric, price_per_hour: float | None, price_per_kwh: float | None
-) -> list[Metric]:
-    """Of the machine by the hour, and of its GPUs' energy; those that have a price."""
-    found = []
-    if price_per_hour is not None:
-        cost = made.days * 24 * price_per_hour
-        found.append(Metric(name=f"cost at {price_per_hour:g} an hour", value=cost, unit=""))
-    if price_per_kwh is not None:
-        found.append(
-            Metric(
-                name=f"cost at {price_per_kwh:g} a kWh",
-                value=None if energy.value is None else energy.value * price_per_kwh,
-                unit="",
-                reason=energy.reason,
-            )
-        )
-    return found
-
-
-def _with_assumed_training(rates: Rates, examples_per_second: float | None) -> Rates:
-    """What was measured, or the user's figure where the run did not train."""
-    if rates.examples_per_second is not None or examples_per_second is None:
-        return rates
-    assumed = Metric(
-        name=EXAMPLES_PER_SECOND,
-        value=examples_per_second,
-        unit="examples/s",
-        interval=Interval(low=examples_per_second, high=examples_per_second),
-        reason="assumed",
-    )
-    return rates._replace(examples_per_second=assumed)
-
-
-def _usable(path: Path, report: Report, accept_invalid: bool) -> list[Throughput]:
-    """What a report measured of self-play. Raises UserError where that is nothing, or invalid."""
-    broken = broken_rules(report)
-    if broken and not accept_invalid:
-        raise UserError(
-            f"{path}: no evidence for a plan ({broken[0]}); "
-            "--accept-invalid plans with it all the same"
-        )
-    if not report.throughput:
-        raise UserError(f"{path}: it measured no self-play, so there is nothing to plan with")
-    return report.throughput
-
-
-def _machine(report: Report, throughput: Throughput) -> str:
-    """The machine's label, else its parts."""
-    if report.machine.label:
-        return report.machine.label
-    cpu = f"{report.machine.cpu}, {report.machine.cores_usable} cores"
-    if not throughput.device.startswith("cuda") or not report.gpus:
-        return cpu
-    return f"{len(report.gpus)} × {report.gpus[0].name}, {cpu}"
 
 
 def _write(made: CapacityPlan, form: str, console: Console) -> None:
+    from blobdiag.render.plan_table import render
+
     if form == "json":
         console.file.write(made.model_dump_json(indent=1) + "\n")
     else:

@@ -1,26 +1,43 @@
-"""`blobdiag report list`: the reports of some folders, a row each."""
+"""`blobdiag report list`: the reports of some folders, a row for each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from blobdiag.model.report_files import REPORTS
-from blobdiag.render.index import markdown, read_folders, table
+from blobdiag.cli.commands import command
 
 
-def list_reports(folders: Sequence[Path], as_markdown: bool) -> int:
-    """Print the index of folders; exit code 2 if they hold files of which none could be read.
+@command(
+    "blobdiag report list",
+    "cd reports && blobdiag report list reference learning --markdown > README.md",
+)
+def list_reports(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="DIR...", help="Folders of reports; default: ./reports"),
+    ] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the text of reports/README.md, with links")
+    ] = False,
+) -> int:
+    """What was measured, when, on which machine: a row for each report.
 
-    An empty folder is no fault. Raises ReportError.
+    A file that cannot be read is listed with its reason; exit code 2 where none could be read. An
+    empty folder is no error.
     """
+    from blobdiag.model.report_files import REPORTS
+    from blobdiag.render.index import markdown, read_folders, table
+
     folders = folders or [REPORTS]
     index = read_folders(folders)
     if as_markdown:
         print(markdown(index), end="")
     elif index.entries or index.unreadable:
+        from rich.console import Console
+
         Console(highlight=False).print(table(index))
     else:
         print(f"no reports in {', '.join(map(str, folders))}")

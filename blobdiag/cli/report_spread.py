@@ -1,38 +1,51 @@
-"""`blobdiag report spread`: keep how much runs of the same code differ on this machine."""
+"""`blobdiag report spread`: store how much runs of the same code differ on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from blobdiag.cli.commands import command
 from blobdiag.cli.report_diff import read_side
-from blobdiag.diagnosis.between_runs import Spread, spread_of
-from blobdiag.diagnosis.comparison import broken, machine_key, spread_key, workload
-from blobdiag.diagnosis.report_figures import figures
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import Report
-from blobdiag.store.spread import keep_spreads
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from blobdiag.model.comparison import Spread
+    from blobdiag.model.report import Report
 
 LEAST_REPORTS = 3
 
 
-def spread(paths: Sequence[Path]) -> int:
-    """Work the spreads out, keep and print them; exit code 0. Raises UserError."""
-    reports = read_side(paths)
-    check_repeated(paths, reports)
+@command("blobdiag report spread a.json b.json c.json")
+def spread(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Three reports or more of one configuration"),
+    ],
+) -> None:
+    """Store how much runs of the same code differ on this machine, for `report diff`."""
+    from rich.console import Console
+
+    from blobdiag.diagnosis.comparison import spread_key
+    from blobdiag.store.spread import save_spreads
+
+    reports = read_side(files)
+    check_repeated(files, reports)
     spreads = spreads_of(reports)
-    kept_in = keep_spreads(spread_key(reports[0]), spreads)
-    console = Console(highlight=False)
-    console.print(table(spreads, len(reports)))
-    print(f"kept for `blobdiag report diff` in {kept_in}")
-    return 0
+    stored_in = save_spreads(spread_key(reports[0]), spreads)
+    Console(highlight=False).print(_table(spreads, len(reports)))
+    print(f"stored for `blobdiag report diff` in {stored_in}")
 
 
 def check_repeated(paths: Sequence[Path], reports: Sequence[Report]) -> None:
     """Raise UserError unless these are enough valid runs of one thing on one machine."""
+    from blobdiag.diagnosis.comparison import broken, machine_key, workload
+
     if len(reports) < LEAST_REPORTS:
         raise UserError(
             f"a spread needs {LEAST_REPORTS} reports or more of one configuration, "
@@ -41,7 +54,7 @@ def check_repeated(paths: Sequence[Path], reports: Sequence[Report]) -> None:
     first = reports[0]
     for path, report in zip(paths, reports, strict=True):
         if why := broken(report):
-            raise UserError(f"{path} does not count: {why[0]}")
+            raise UserError(f"{path} cannot be used: {why[0]}")
         if machine_key(report) != machine_key(first):
             raise UserError(f"{path} and {paths[0]} are not of one machine, device and dtype")
         if (report.command, workload(report)) != (first.command, workload(first)):
@@ -50,6 +63,9 @@ def check_repeated(paths: Sequence[Path], reports: Sequence[Report]) -> None:
 
 def spreads_of(reports: Sequence[Report]) -> dict[str, Spread]:
     """Of every figure that all these runs know and that is above 0."""
+    from blobdiag.diagnosis.between_runs import spread_of
+    from blobdiag.diagnosis.report_figures import figures
+
     runs = [figures(report) for report in reports]
     return {
         name: spread_of([run[name].value for run in runs])
@@ -58,8 +74,9 @@ def spreads_of(reports: Sequence[Report]) -> dict[str, Spread]:
     }
 
 
-def table(spreads: dict[str, Spread], runs: int) -> Table:
-    """A line a figure."""
+def _table(spreads: Mapping[str, Spread], runs: int) -> Table:
+    from rich.table import Table
+
     drawn = Table("figure", box=None, pad_edge=False, title=f"Spread of {runs} runs")
     drawn.title_justify = "left"
     drawn.add_column("SD", justify="right")

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from blobdiag.model.report_files import TRACE_SUFFIX, read_report, write_new
-from blobdiag.render.perfetto import trace_text
+import typer
+
+from blobdiag.cli.commands import command
+from blobdiag.cli.report_argument import ReportFile
 
 
-def trace(path: Path, output: Path | None) -> None:
-    """Write the trace, by default beside the report, and print its path.
+@command("blobdiag report trace run.json")
+def trace(
+    file: ReportFile,
+    output: Annotated[
+        Path | None, typer.Option(help="Trace file; default: FILE's name with .trace.json")
+    ] = None,
+) -> None:
+    """Turn a saved report into a timeline for ui.perfetto.dev or chrome://tracing."""
+    from blobdiag.model.report_files import TRACE_SUFFIX, read_report, write_new
+    from blobdiag.render.perfetto import trace_text
 
-    Raises ReportError.
-    """
-    output = output or path.with_suffix(TRACE_SUFFIX)
-    write_new(output, trace_text(read_report(path)))
+    output = output or file.with_suffix(TRACE_SUFFIX)
+    write_new(output, trace_text(read_report(file)))
     print(output)

@@ -1,7 +1,7 @@
 """One figure in several runs a side: the ratio new ÷ old, and how surely.
 
 Blocks of one run share its machine state, so that an interval from within a run is far too narrow
-for two: of 45 pairs of runs of the same code it called 26 different (design, §5). What counts is
+for two: of 45 pairs of runs of the same code it called 26 different. What counts is
 how much whole runs differ. They are few, so that a bootstrap of them is too narrow as well (its
 percentiles lack the factor √(n ÷ (n - 1)) and Student's t: of three runs a side it would call a
 fifth of equal pairs different). Instead the runs' logarithms are taken as normal, with one
@@ -17,8 +17,9 @@ from math import exp, log, sqrt
 from statistics import fmean, variance
 from typing import NamedTuple
 
-from blobdiag.diagnosis.statistics import student
-from blobdiag.model.report import Interval
+from blobdiag.model.base import Interval
+from blobdiag.model.comparison import Spread
+from blobdiag.model.statistics import student
 
 
 class Figure(NamedTuple):
@@ -28,15 +29,6 @@ class Figure(NamedTuple):
     unit: str
     log_error: float = 0.0
     """Standard error of the value's logarithm within the run; 0 where the run does not say."""
-
-
-class Spread(NamedTuple):
-    """How much runs of the same code differ."""
-
-    log_sd: float
-    """Standard deviation of the logarithms: 0.02 is 2 %."""
-    freedom: int
-    """Degrees of freedom it was estimated with: of n runs n - 1."""
 
 
 class Ratio(NamedTuple):

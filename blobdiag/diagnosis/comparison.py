@@ -10,18 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from math import exp, log
 from statistics import fmean
-from typing import Literal
 
-from pydantic import computed_field
-
-from blobdiag.diagnosis.between_runs import Figure, Spread, ratio
-from blobdiag.diagnosis.evidence import asked
-from blobdiag.diagnosis.gates import FIGURES, Better, Gate
+from blobdiag.diagnosis.between_runs import Figure, ratio
+from blobdiag.diagnosis.facts import asked
+from blobdiag.diagnosis.gates import FIGURES, Gate
 from blobdiag.diagnosis.report_figures import figures
-from blobdiag.diagnosis.verdict import RATE_RULES
-from blobdiag.model.report import Finding, Interval, Model, Report, Status
+from blobdiag.diagnosis.validity import RATE_RULES
+from blobdiag.model.base import Interval, Status
+from blobdiag.model.comparison import Change, Comparison, Difference, GateResult, Spread
+from blobdiag.model.judgement import Finding
+from blobdiag.model.report import Report
 
-Outcome = Literal["better", "worse", "different", "same", "not known"]
 Value = str | int | float | bool | None
 
 HOW_TO_KEEP = (
@@ -32,81 +31,9 @@ OTHER_MACHINE = (
     "one report a side, of different machines or devices, where a kept run-to-run spread does not "
     "hold: give two reports or more a side"
 )
-# A change so small is not worth a line, however surely it is there.
-NEGLIGIBLE = 0.005
 # Of a configuration: where a report goes, and which of equal games are played.
 NOT_THE_WORKLOAD = ("output", "quiet", "label", "seed", "format", "html", "timeout")
 _EXPERIMENT = ("command", "device", "cpu", "cores_usable", "gpus")
-
-
-class Difference(Model):
-    """Something that is not the same on both sides: how often each value was seen."""
-
-    name: str
-    old: dict[str, int]
-    new: dict[str, int]
-
-
-class Change(Model):
-    """One figure on both sides (geometric means), and new ÷ old."""
-
-    name: str
-    unit: str
-    better: Better | None
-    old: float | None
-    new: float | None
-    ratio: float | None
-    interval: Interval | None
-    log_sd: float | None = None
-    """The run-to-run spread that the interval rests on, as the SD of the logarithm."""
-    freedom: int = 0
-    """Its degrees of freedom."""
-    reason: str | None = None
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def outcome(self) -> Outcome:
-        """Whether the figure changed; 'not known' where no spread of runs is known."""
-        if self.ratio is None or self.interval is None:
-            return "not known"
-        if abs(self.ratio - 1) < NEGLIGIBLE or self.interval.low <= 1 <= self.interval.high:
-            return "same"
-        if self.better is None:
-            return "different"
-        return "better" if (self.ratio > 1) == (self.better == "higher") else "worse"
-
-
-class GateResult(Model):
-    """What a gate came to: PASS, FAIL or INCONCLUSIVE, and why."""
-
-    gate: str
-    status: Status
-    text: str
-
-
-class Comparison(Model):
-    """Everything that two sets of runs say of each other."""
-
-    old_reports: int
-    new_reports: int
-    unlike: list[str]
-    """Why the sides are not the same experiment."""
-    doubts: list[str]
-    """Reports whose evidence does not count: no gate passes or fails on them."""
-    settings: list[Difference]
-    """Machine, software and configuration."""
-    figures: list[Change]
-    checks: list[Difference]
-    appeared: list[Finding]
-    gone: list[Finding]
-    gates: list[GateResult]
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def exit_code(self) -> int:
-        """1 where a gate fails, else 3 where one cannot be told, else 0."""
-        statuses = {gate.status for gate in self.gates}
-        return 1 if Status.FAIL in statuses else 3 if Status.INCONCLUSIVE in statuses else 0
 
 
 def compare(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
-from blobdiag.sampling.cuda_facts import WSL_LIBCUDA, Facts
-from blobdiag.sampling.nvidia.visible import Visible, visible
+from blobdiag.model.cuda_facts import WSL_LIBCUDA, CudaFacts
+from blobdiag.model.visible_gpus import Visible, visible
 
 PYTORCH_INDEX = "https://download.pytorch.org/whl/cuXXX"
 # What torch's error text holds: what helps.
@@ -17,7 +17,7 @@ CURES = {
     "unknown error": "reload the driver (rmmod nvidia_uvm, then modprobe nvidia_uvm) or reboot",
 }
 BY_THROUGHPUT = "judge by throughput"
-DEFAULT_CURE = "mend the first problem above, then run doctor again"
+DEFAULT_CURE = "fix the first problem above, then run doctor again"
 
 
 class State(StrEnum):
@@ -28,7 +28,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Line(NamedTuple):
+class DoctorLine(NamedTuple):
     """One thing looked at, what was seen, and what to do if it is a problem."""
 
     subject: str
@@ -39,12 +39,12 @@ class Line(NamedTuple):
     """Whether such a problem keeps CUDA from being seen, or is only a nuisance."""
 
 
-def diagnose(facts: Facts) -> list[Line]:
+def diagnose(facts: CudaFacts) -> list[DoctorLine]:
     """All lines, in the order of causes: an earlier problem explains the later ones."""
     return [look(facts) for look in LOOKS]
 
 
-def conclude(facts: Facts, lines: list[Line]) -> tuple[str, int]:
+def conclude(facts: CudaFacts, lines: list[DoctorLine]) -> tuple[str, int]:
     """The one-line conclusion and the exit code (see `doctor`)."""
     problems = [line for line in lines if line.state is State.PROBLEM]
     # Nothing can hide a GPU on which torch has just computed.
@@ -63,22 +63,22 @@ def conclude(facts: Facts, lines: list[Line]) -> tuple[str, int]:
     return f"INCONCLUSIVE. First unknown: {unknown.subject}: {unknown.seen}.{also}", 3
 
 
-def look_at_hardware(facts: Facts) -> Line:
+def look_at_hardware(facts: CudaFacts) -> DoctorLine:
     subject = "NVIDIA hardware"
     if facts.hardware:
-        return Line(subject, "an NVIDIA GPU is there", State.OK)
+        return DoctorLine(subject, "an NVIDIA GPU is there", State.OK)
     if facts.hardware is False:
-        return Line(subject, "no NVIDIA GPU on the PCI bus", State.OK)
-    return Line(subject, "the PCI bus cannot be read here", State.UNKNOWN)
+        return DoctorLine(subject, "no NVIDIA GPU on the PCI bus", State.OK)
+    return DoctorLine(subject, "the PCI bus cannot be read here", State.UNKNOWN)
 
 
-def look_at_container(facts: Facts) -> Line:
+def look_at_container(facts: CudaFacts) -> DoctorLine:
     subject = "container"
     if facts.container is None or facts.container == "wsl":
-        return Line(subject, "none", State.OK)
+        return DoctorLine(subject, "none", State.OK)
     passed = facts.device_nodes or facts.gpus or facts.cuda_works
     if passed:
-        return Line(subject, f"{facts.container}, with access to the GPU", State.OK)
+        return DoctorLine(subject, f"{facts.container}, with access to the GPU", State.OK)
     remedy = (
         "request nvidia.com/gpu in the pod's resources"
         if facts.container == "kubernetes"
@@ -86,115 +86,115 @@ def look_at_container(facts: Facts) -> Line:
     )
     if facts.hardware:
         seen = f"{facts.container}, and the host's GPU was not passed into it"
-        return Line(subject, seen, State.PROBLEM, remedy)
+        return DoctorLine(subject, seen, State.PROBLEM, remedy)
     if facts.hardware is False:
-        return Line(subject, f"{facts.container}, on a host without NVIDIA GPU", State.OK)
+        return DoctorLine(subject, f"{facts.container}, on a host without NVIDIA GPU", State.OK)
     seen = f"{facts.container}; a GPU of the host, if any, was not passed into it"
-    return Line(subject, seen, State.UNKNOWN, remedy)
+    return DoctorLine(subject, seen, State.UNKNOWN, remedy)
 
 
-def look_at_wsl(facts: Facts) -> Line:
+def look_at_wsl(facts: CudaFacts) -> DoctorLine:
     subject = "WSL"
     if not facts.wsl:
-        return Line(subject, "not running under WSL", State.OK)
+        return DoctorLine(subject, "not running under WSL", State.OK)
     if facts.wsl_libcuda:
-        return Line(subject, f"{WSL_LIBCUDA} is there", State.OK)
+        return DoctorLine(subject, f"{WSL_LIBCUDA} is there", State.OK)
     remedy = "install the NVIDIA driver in Windows, none in Linux, then run: wsl --shutdown"
     seen = f"{WSL_LIBCUDA} is missing: Windows shares no NVIDIA driver"
-    return Line(subject, seen, State.PROBLEM if facts.pci_nvidia else State.UNKNOWN, remedy)
+    return DoctorLine(subject, seen, State.PROBLEM if facts.pci_nvidia else State.UNKNOWN, remedy)
 
 
-def look_at_nodes(facts: Facts) -> Line:
+def look_at_nodes(facts: CudaFacts) -> DoctorLine:
     subject = "device nodes"
     if facts.device_nodes:
-        return Line(subject, ", ".join(facts.device_nodes), State.OK)
+        return DoctorLine(subject, ", ".join(facts.device_nodes), State.OK)
     if facts.gpus:
-        return Line(subject, "not needed: the driver answers without them", State.OK)
+        return DoctorLine(subject, "not needed: the driver answers without them", State.OK)
     remedy = "install or load the NVIDIA driver (modprobe nvidia; with Secure Boot, sign it)"
     return _absent(facts, subject, "no /dev/nvidia* is there", remedy)
 
 
-def look_at_permissions(facts: Facts) -> Line:
+def look_at_permissions(facts: CudaFacts) -> DoctorLine:
     subject = "permissions"
     if facts.closed_nodes:
         remedy = "join the group that owns the nodes (often 'video' or 'render'), log in again"
         seen = f"{', '.join(facts.closed_nodes)} cannot be opened by this user"
-        return Line(subject, seen, State.PROBLEM, remedy)
+        return DoctorLine(subject, seen, State.PROBLEM, remedy)
     if facts.device_nodes:
-        return Line(subject, "the device nodes can be opened", State.OK)
+        return DoctorLine(subject, "the device nodes can be opened", State.OK)
     known = facts.hardware is False or facts.cuda_works
-    return Line(subject, "no device node to open", State.OK if known else State.UNKNOWN)
+    return DoctorLine(subject, "no device node to open", State.OK if known else State.UNKNOWN)
 
 
-def look_at_driver(facts: Facts) -> Line:
+def look_at_driver(facts: CudaFacts) -> DoctorLine:
     subject = "NVIDIA driver"
     if facts.nvml_reason is None:
         names = ", ".join(gpu.name for gpu in facts.gpus)
         seen = f"{facts.driver or 'version unknown'}, CUDA up to {facts.driver_cuda or '?'}"
-        return Line(subject, f"{seen}: {names}", State.OK)
+        return DoctorLine(subject, f"{seen}: {names}", State.OK)
     if facts.cuda_works and facts.torch_rocm is not None:
-        seen = "NVML tells of NVIDIA's GPUs only: an AMD GPU works, and cannot be sampled"
-        return Line(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
+        seen = "NVML covers NVIDIA GPUs only: an AMD GPU works, and cannot be sampled"
+        return DoctorLine(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
     if facts.cuda_works:
         # NVML only serves the sampling: its absence hides nothing.
         seen = f"CUDA works, but the GPU cannot be sampled: {facts.nvml_reason}"
         remedy = "let the NVML library into the container (NVIDIA_DRIVER_CAPABILITIES=utility)"
-        return Line(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
+        return DoctorLine(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
     return _absent(facts, subject, facts.nvml_reason, "install the NVIDIA driver, then reboot")
 
 
-def look_at_mig(facts: Facts) -> Line:
+def look_at_mig(facts: CudaFacts) -> DoctorLine:
     subject = "MIG"
     whole = [gpu for gpu in facts.gpus if gpu.mig is None]
     if not whole and facts.hardware is False:
-        return Line(subject, "no GPU to split", State.OK)
+        return DoctorLine(subject, "no GPU to split", State.OK)
     if not whole or any(gpu.mig_enabled is None for gpu in whole):
-        return Line(subject, "the driver does not say whether a GPU is split", State.UNKNOWN)
+        return DoctorLine(subject, "the driver does not say whether a GPU is split", State.UNKNOWN)
     split = [gpu for gpu in whole if gpu.mig_enabled]
     if not split:
-        return Line(subject, "no GPU is split", State.OK)
+        return DoctorLine(subject, "no GPU is split", State.OK)
     seen = f"split: {', '.join(gpu.name for gpu in split)}"
     instances = [gpu for gpu in facts.gpus if gpu.mig is not None]
     if not instances and not facts.cuda_works:
         remedy = "create an instance (nvidia-smi mig -cgi … -C) and name it in CUDA_VISIBLE_DEVICES"
-        return Line(subject, f"{seen}, and has no instance", State.PROBLEM, remedy)
+        return DoctorLine(subject, f"{seen}, and has no instance", State.PROBLEM, remedy)
     shown = _visible(facts)
     for gpu in instances:
         is_seen = "" if shown.uuids is None or gpu.uuid in shown.uuids else ", hidden"
         seen += f"; {gpu.name} ({gpu.uuid}{is_seen})"
     seen += ": NVML gives no utilisation"
-    return Line(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
+    return DoctorLine(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
 
 
-def look_at_visible_devices(facts: Facts) -> Line:
+def look_at_visible_devices(facts: CudaFacts) -> DoctorLine:
     """CUDA shows devices up to the first entry that is invalid, none where one is repeated."""
     subject = "CUDA_VISIBLE_DEVICES"
     if facts.visible_devices is None:
         order = _in_order(_visible(facts)) if facts.gpus else ""
-        return Line(subject, f"not set: all GPUs are visible{order}", State.OK)
+        return DoctorLine(subject, f"not set: all GPUs are visible{order}", State.OK)
     shown = f"'{facts.visible_devices}'"
     if facts.hardware is False:
-        return Line(subject, f"{shown}, without effect: no GPU", State.OK)
+        return DoctorLine(subject, f"{shown}, without effect: no GPU", State.OK)
     seen = _visible(facts)
     fault, hides = seen.fault, seen.hides_all
     if fault is None:
-        return Line(subject, shown + _in_order(seen), State.OK)
+        return DoctorLine(subject, shown + _in_order(seen), State.OK)
     remedy = "unset it, or name indices or UUIDs as listed by: nvidia-smi -L"
     if facts.cuda_works and hides:
-        return Line(subject, f"{shown}: {fault}, yet CUDA works", State.UNKNOWN, remedy)
+        return DoctorLine(subject, f"{shown}: {fault}, yet CUDA works", State.UNKNOWN, remedy)
     state = State.PROBLEM if facts.hardware else State.UNKNOWN
-    return Line(subject, f"{shown}: {fault}", state, remedy, hides_cuda=hides)
+    return DoctorLine(subject, f"{shown}: {fault}", state, remedy, hides_cuda=hides)
 
 
-def look_at_torch(facts: Facts) -> Line:
+def look_at_torch(facts: CudaFacts) -> DoctorLine:
     subject = "torch build"
     if facts.torch == "not installed":
-        return Line(subject, "torch is not installed", State.PROBLEM, "pip install torch")
+        return DoctorLine(subject, "torch is not installed", State.PROBLEM, "pip install torch")
     if facts.torch_cuda is not None:
-        return Line(subject, f"{facts.torch}, built for CUDA {facts.torch_cuda}", State.OK)
+        return DoctorLine(subject, f"{facts.torch}, built for CUDA {facts.torch_cuda}", State.OK)
     if facts.torch_rocm is not None and not facts.hardware:
         seen = f"{facts.torch}, built for AMD's ROCm {facts.torch_rocm}"
-        return Line(subject, seen, State.OK)
+        return DoctorLine(subject, seen, State.OK)
     seen = f"{facts.torch} is built without CUDA"
     remedy = (
         f"pip install --force-reinstall torch --index-url {PYTORCH_INDEX}, "
@@ -203,60 +203,61 @@ def look_at_torch(facts: Facts) -> Line:
     return _absent(facts, subject, seen, remedy)
 
 
-def look_at_versions(facts: Facts) -> Line:
+def look_at_versions(facts: CudaFacts) -> DoctorLine:
     """Within one major version of CUDA an older driver is enough (CUDA 11 and later).
 
     Source: NVIDIA, CUDA Compatibility, "Minor Version Compatibility".
     """
     subject = "driver and torch"
     if facts.hardware is False:
-        return Line(subject, "nothing to compare without a GPU", State.OK)
+        return DoctorLine(subject, "nothing to compare without a GPU", State.OK)
     if facts.torch_cuda is None or facts.driver_cuda is None:
         seen = "cannot be compared: the CUDA version of one of them is not known"
-        return Line(subject, seen, State.UNKNOWN)
+        return DoctorLine(subject, seen, State.UNKNOWN)
     seen = f"driver supports CUDA {facts.driver_cuda}, torch was built for {facts.torch_cuda}"
     if _major(facts.torch_cuda) <= _major(facts.driver_cuda):
-        return Line(subject, seen, State.OK)
+        return DoctorLine(subject, seen, State.OK)
     remedy = f"update the driver, or install an older build of torch from {PYTORCH_INDEX}"
     if facts.cuda_works:
-        return Line(subject, f"{seen}, yet CUDA works (compatibility package)", State.OK)
-    return Line(subject, seen, State.PROBLEM, remedy)
+        return DoctorLine(subject, f"{seen}, yet CUDA works (compatibility package)", State.OK)
+    return DoctorLine(subject, seen, State.PROBLEM, remedy)
 
 
-def look_at_cuda(facts: Facts) -> Line:
+def look_at_cuda(facts: CudaFacts) -> DoctorLine:
     subject = "torch.cuda"
     if facts.cuda_works:
-        return Line(subject, "a small computation ran on the GPU", State.OK)
+        return DoctorLine(subject, "a small computation ran on the GPU", State.OK)
     seen = facts.cuda_error or "no device is available"
     if facts.torch_rocm is not None and not facts.hardware:
         remedy = "run rocminfo; it often helps to join the groups 'video' and 'render'"
-        return Line(subject, f"{seen}, for ROCm {facts.torch_rocm}", State.UNKNOWN, remedy)
+        return DoctorLine(subject, f"{seen}, for ROCm {facts.torch_rocm}", State.UNKNOWN, remedy)
     remedy = next((cure for mark, cure in CURES.items() if mark in seen), DEFAULT_CURE)
     return _absent(facts, subject, seen, remedy)
 
 
-def look_at_cores(facts: Facts) -> Line:
+def look_at_cores(facts: CudaFacts) -> DoctorLine:
     subject = "cores"
     seen = f"{facts.cores_usable} usable of {facts.cores_total}"
     if facts.cpu_quota is None or facts.cpu_quota >= facts.cores_total:
-        return Line(subject, seen, State.OK, hides_cuda=False)
+        return DoctorLine(subject, seen, State.OK, hides_cuda=False)
     seen += f": the cgroup allows {facts.cpu_quota:g}, while os.cpu_count() says more"
-    remedy = f"blobdiag counts right; tell other programs (OMP_NUM_THREADS={facts.cores_usable})"
-    return Line(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
+    limit = f"OMP_NUM_THREADS={facts.cores_usable}"
+    remedy = f"blobdiag uses the right number; limit other programs ({limit})"
+    return DoctorLine(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
 
 
-def look_at_kernel_cache(facts: Facts) -> Line:
+def look_at_kernel_cache(facts: CudaFacts) -> DoctorLine:
     subject = "kernel cache"
     if facts.kernel_cache is None:
-        return Line(subject, "could not be tried", State.UNKNOWN, hides_cuda=False)
+        return DoctorLine(subject, "could not be tried", State.UNKNOWN, hides_cuda=False)
     if facts.kernel_cache:
-        return Line(subject, "compiled kernels can be kept", State.OK, hides_cuda=False)
+        return DoctorLine(subject, "compiled kernels can be kept", State.OK, hides_cuda=False)
     seen = "no folder can be written: every start compiles again"
     remedy = "set NUMBA_CACHE_DIR to a folder you can write"
-    return Line(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
+    return DoctorLine(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
 
 
-LOOKS: tuple[Callable[[Facts], Line], ...] = (
+LOOKS: tuple[Callable[[CudaFacts], DoctorLine], ...] = (
     look_at_hardware,
     look_at_container,
     look_at_wsl,
@@ -273,22 +274,22 @@ LOOKS: tuple[Callable[[Facts], Line], ...] = (
 )
 
 
-def _absent(facts: Facts, subject: str, seen: str, remedy: str) -> Line:
+def _absent(facts: CudaFacts, subject: str, seen: str, remedy: str) -> DoctorLine:
     """Something CUDA needs is missing: how bad that is depends on whether there is a GPU."""
     if facts.cuda_works:
-        return Line(subject, f"{seen}, yet CUDA works", State.OK)
+        return DoctorLine(subject, f"{seen}, yet CUDA works", State.OK)
     if facts.hardware:
-        return Line(subject, seen, State.PROBLEM, remedy)
+        return DoctorLine(subject, seen, State.PROBLEM, remedy)
     if facts.hardware is False:
-        return Line(subject, f"{seen} (none is needed without a GPU)", State.OK)
-    return Line(subject, seen, State.UNKNOWN, remedy)
+        return DoctorLine(subject, f"{seen} (none is needed without a GPU)", State.OK)
+    return DoctorLine(subject, seen, State.UNKNOWN, remedy)
 
 
 def _major(version: str) -> int:
     return int(version.split(".")[0])
 
 
-def _visible(facts: Facts) -> Visible:
+def _visible(facts: CudaFacts) -> Visible:
     variables = {
         "CUDA_VISIBLE_DEVICES": facts.visible_devices,
         "CUDA_DEVICE_ORDER": facts.device_order,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blobdiag.diagnosis.evidence import SELF_PLAY, Window, arm_of, gpus, kind, samples
+from blobdiag.diagnosis.facts import Window, arm_of, gpus, kind, samples
 from blobdiag.diagnosis.rates import RAMP
-from blobdiag.model.report import Metric, Plan, Report, Throughput
+from blobdiag.model.base import Metric
+from blobdiag.model.names import SELF_PLAY
+from blobdiag.model.plan import Plan
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
 
 GPUS_ONLY = "of the GPUs alone: what the rest of the machine draws is not measured"
 

@@ -1,4 +1,4 @@
-"""What the bug report expects, as data: each with its role, its range and its source."""
+"""What a run is expected to show, as data: each value with its role, its range and its source."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import inf, isfinite
 
-from blobdiag.model.report import Interval, Role, Status
+from blobdiag.model.base import Interval, Role, Status
 
 
 @dataclass(frozen=True)
@@ -52,40 +52,23 @@ class Expectation:
 _DECIDING, _ADVISORY = Role.DECIDING, Role.ADVISORY
 
 EXPECTATIONS: dict[str, Expectation] = {
-    e.name: e
-    for e in (
-        Expectation("self-play-gpu", _DECIDING, 70, 100, "%", "bug report, Tests 1 and 3"),
-        Expectation("training-gpu", _DECIDING, 90, 100, "%", "bug report, Test 3"),
-        Expectation("speed-up", _DECIDING, 3, 10, "×", "bug report, Test 2"),
-        Expectation(
-            "idle-gap", _DECIDING, None, 1, "s", "bug report, Test 3; 1 s by the design, §5"
-        ),
-        Expectation("distinct-share", _DECIDING, 0.99, None, "", "design, §3, search health (a)"),
-        Expectation(
-            # Below a healthy engine's 0.60 (design, §6) with room for a small GPU or few cores.
-            "bare-network-share",
-            _DECIDING,
-            0.35,
-            None,
-            "",
-            "design, §5, starved",
-        ),
-        Expectation("deep-share", _ADVISORY, 0.5, None, "", "design, §3, search health (b)"),
-        Expectation(
-            # A collapsed search visits evenly and gives 0; the margin is blobdiag's own.
-            "visit-kl",
-            _ADVISORY,
-            0.05,
-            None,
-            "nats",
-            "design, §3, search health (c)",
-        ),
-        Expectation("cpu", _ADVISORY, 20, 40, "%", "bug report, Test 1"),
-        Expectation("vram", _ADVISORY, 3, 4, "GB", "bug report, Test 1"),
-        Expectation("gpu-games", _ADVISORY, 50, 150, "games/min", "bug report, Test 2"),
-        Expectation("cpu-games", _ADVISORY, 10, 20, "games/min", "bug report, Test 2"),
+    name: Expectation(name, role, low, high, unit, f"docs/expectations.md#{name}")
+    for name, role, low, high, unit in (
+        ("self-play-gpu", _DECIDING, 70, 100, "%"),
+        ("training-gpu", _DECIDING, 90, 100, "%"),
+        ("speed-up", _DECIDING, 3, 10, "×"),
+        ("idle-gap", _DECIDING, None, 1, "s"),
+        ("distinct-share", _DECIDING, 0.99, None, ""),
+        ("bare-network-share", _DECIDING, 0.35, None, ""),
+        ("deep-share", _ADVISORY, 0.5, None, ""),
+        ("visit-kl", _ADVISORY, 0.05, None, "nats"),
+        ("cpu", _ADVISORY, 20, 40, "%"),
+        ("vram", _ADVISORY, 3, 4, "GB"),
+        ("gpu-games", _ADVISORY, 50, 150, "games/min"),
+        ("cpu-games", _ADVISORY, 10, 20, "games/min"),
     )
 }
+"""By name; docs/expectations.md says of each where it comes from."""
 
 
 def with_overrides(overrides: Iterable[str]) -> dict[str, Expectation]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from blobdiag.diagnosis.evidence import asked, kind, self_play_minutes
-from blobdiag.model.report import Gain, Report, Throughput
+from blobdiag.diagnosis.facts import asked, self_play_minutes
+from blobdiag.model.device import Device
+from blobdiag.model.judgement import Gain
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
 
-# On CUDA the design asks for 0.60 of the network alone (§6).
+# Of the network alone, on a GPU, with room for a search that is not free.
 HEALTHY_SHARE_CUDA = 0.60
-# On the CPU the trees and the rest of a search thread take so long a position: 0.6 µs alone, 3 µs
+# On the CPU the trees and the rest of a search thread take this long a position: 0.6 µs alone, 3 µs
 # by the clocks of workers whose large network has just used the caches. Set with runs of the
 # default network and of one of 109,000 parameters in view (docs/diagnosis.md).
 HOST_SECONDS = 2e-6
@@ -16,9 +19,9 @@ HOST_SECONDS = 2e-6
 def healthy_rate(report: Report, throughput: Throughput, bare: float) -> float:
     """Evals/s that a healthy engine reaches where the network alone does `bare` evals/s.
 
-    Where it does not say its threads, it has one a core.
+    An engine that does not report its threads is taken to have one a core.
     """
-    if kind(throughput.device) == "cuda":
+    if Device.of(throughput.device).on_cuda:
         return HEALTHY_SHARE_CUDA * bare
     threads = report.machine.cores_usable
     if throughput.workers and throughput.threads:
@@ -54,10 +57,10 @@ def faster(report: Report, factor: float, basis: str) -> Gain:
 
 
 def saved(minutes: float | None, basis: str) -> Gain:
-    """So many minutes an iteration less, of work that need not be done."""
+    """Minutes saved per iteration, of work that need not be done; None: not known."""
     return Gain(minutes_per_iteration=minutes, basis=basis)
 
 
-def unknown(why: str) -> Gain:
+def unknown(reason: str) -> Gain:
     """The gain cannot be predicted, and why."""
-    return Gain(basis=f"cannot be predicted: {why}")
+    return Gain(basis=f"cannot be predicted: {reason}")

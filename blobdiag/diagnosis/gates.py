@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from blobdiag.model.errors import UserError
 
-Better = Literal["higher", "lower"]
+if TYPE_CHECKING:
+    from blobdiag.model.comparison import Better
 
 FIGURES: dict[str, Better] = {
     "games_per_minute": "higher",

@@ -2,158 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
-from blobdiag.diagnosis.timeline import end_of, utilization
-from blobdiag.model.report import IdleGap
-from blobdiag.sampling.nvidia.resolution import finest_metric
-from blobdiag.sampling.trace import Samples, Span, Trace
+from blobdiag.diagnosis.facts import (
+    Window,
+    after_look_back,
+    expectations,
+    pids,
+    spans,
+)
+from blobdiag.model import names
+from blobdiag.model.activity import (
+    COARSE,
+    CPU,
+    FINER,
+    Sampled,
+    cpu_activity,
+    gpu_activity,
+)
+from blobdiag.model.device import Device
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.names import SELF_PLAY, TRAINING
+from blobdiag.model.recorded import Activity
+from blobdiag.model.report import Report
 
-# Between two samples further apart than this nothing is known: a gap does not reach across.
-MAX_SAMPLE_HOLE_S = 1.0
 
-CPU = "cpu"
-Stretch = tuple[float, float]
-"""[start, end] in monotonic seconds."""
+def idle_gaps(report: Report, gpu_uuids: Sequence[str]) -> list[IdleGap]:
+    """Stretches in which the run's device had work and did nothing, in order of their start.
 
-# All processes of a run together, in % of one core: listening and drawing while nothing is played
-# takes up to 5.
-CPU_IDLE_PERCENT = 20.0
-# Readings of one tick are taken within milliseconds; ticks of the host are 0.4 s apart.
-SAME_TICK_S = 0.15
-
-
-def idle_gaps(
-    trace: Trace, gpu_uuids: Sequence[str], spans: Sequence[Span], threshold: float
-) -> list[IdleGap]:
-    """Stretches of 0 % longer than `threshold` seconds, in the metric that shows the shortest.
-
-    In order of their start. They are looked for from the first span's start to the last one's
-    end: `spans` are the phases in which the GPU should work. A gap reaches from its first sample
-    of 0 % to its last, so it is at least as long as said; a sample that is not known ends it. Times
-    are on the run's own clock.
+    The arms of a comparison take turns, so that each is only looked at in its own phases; the
+    first second of a turn still shows the one before.
     """
-    if not spans:
+    device, threshold = Device.of(report.device), expectations(report)["idle-gap"].high
+    within = spans(report, SELF_PLAY, TRAINING)
+    if threshold is None or not within:
         return []
-    start, end = bounds(trace, spans)
-    return sorted(
-        (
-            IdleGap(
-                device=uuid,
-                start_s=first - trace.start,
-                end_s=last - trace.start,
-                phase=phase_at(trace, first, last),
-            )
-            for uuid in gpu_uuids
-            for first, last in _idle_stretches(trace, uuid, start, end)
-            if last - first > threshold
-        ),
-        key=lambda gap: gap.start_s,
-    )
+    if device.on_cpu:
+        return _gaps(report, [_cpu(report)], [within], threshold)
+    if not device.on_cuda:
+        return []
+    if len(report.throughput) <= 1:
+        return gpu_gaps(report, gpu_uuids, within, threshold)
+    turns = after_look_back(spans(report, SELF_PLAY, TRAINING, device=report.device))
+    return _gaps(report, _of_gpus(report, gpu_uuids), [[turn] for turn in turns], threshold)
 
 
-def cpu_idle_gaps(
-    trace: Trace, pids: Collection[int], spans: Sequence[Span], threshold: float
+def gpu_gaps(
+    report: Report, gpu_uuids: Sequence[str], within: Sequence[Window], threshold: float
 ) -> list[IdleGap]:
-    """The same for a run whose device is the CPU: its processes together do next to nothing.
+    """Stretches of 0 % longer than `threshold` seconds, in order of their start.
 
-    A reading of a process's CPU time speaks of all the time since the one before, so a gap begins
-    with the last reading of work. Processes that are not known at a tick count as idle there only
-    if another is known.
+    They are looked for from the first window's start to the last one's end: these are the phases in
+    which the GPU should work.
     """
-    busy = Samples("%")
-    for before, now, percent in _ticks(trace, pids):
-        idle = 0.0 if percent <= CPU_IDLE_PERCENT else percent
-        busy.append(before, idle)
-        busy.append(now, idle)
-    activity = Trace(start=trace.start, samples={utilization(CPU): busy}, spans=trace.spans)
-    return idle_gaps(activity, [CPU], spans, threshold)
+    return _gaps(report, _of_gpus(report, gpu_uuids), [within] if within else [], threshold)
 
 
-def _ticks(trace: Trace, pids: Collection[int]) -> Iterator[tuple[float, float, float]]:
-    """(time of the reading before, time, % of a core of all processes), where both are known."""
-    readings = sorted(
-        (time, value)
-        for pid in pids
-        if (samples := trace.samples.get(f"process/{pid}/cpu")) is not None
-        for time, value in zip(samples.times, samples.values, strict=False)
-        if value is not None
-    )
-    ticks: list[tuple[float, float]] = []
-    for time, value in readings:
-        if ticks and time < ticks[-1][0] + SAME_TICK_S:
-            ticks[-1] = (ticks[-1][0], ticks[-1][1] + value)
-        else:
-            ticks.append((time, value))
-    for (before, _), (now, percent) in pairwise(ticks):
-        if now - before <= MAX_SAMPLE_HOLE_S:
-            yield before, now, percent
+def activity(report: Report, device: str) -> Activity | None:
+    """Of a GPU (its UUID): as recorded, else read off the saved series; None: not sampled."""
+    recorded = next((one for one in report.activity if one.device == device), None)
+    if recorded is not None:
+        return recorded
+    metrics = {
+        metric: sampled
+        for metric in (*FINER, COARSE)
+        if (sampled := _sampled(report, names.gpu(device, metric))) is not None
+    }
+    return gpu_activity(device, metrics, 0.0, report.seconds, merged=True)
 
 
-def bounds(trace: Trace, spans: Sequence[Span]) -> tuple[float, float]:
-    """First start and last end of one or more spans, on the trace's clock."""
-    return min(s.start for s in spans), max(end_of(s, trace) for s in spans)
+def _cpu(report: Report) -> Activity:
+    recorded = next((one for one in report.activity if one.device == CPU), None)
+    if recorded is not None:
+        return recorded
+    processes = [_sampled(report, names.process(pid, "cpu")) for pid in pids(report)]
+    known = [one for one in processes if one is not None]
+    return cpu_activity(known, 0.0, report.seconds)
 
 
-def longest_hole(trace: Trace, gpu_uuids: Sequence[str], spans: Sequence[Span]) -> float:
-    """Longest time, in seconds, within the spans in which a GPU's utilisation was not known."""
-    start, end = bounds(trace, spans)
+def _of_gpus(report: Report, gpu_uuids: Sequence[str]) -> list[Activity]:
+    found = [activity(report, uuid) for uuid in gpu_uuids]
+    return [one for one in found if one is not None]
+
+
+def _sampled(report: Report, name: str) -> Sampled | None:
+    one = next((series for series in report.series if series.name == name), None)
+    return None if one is None else Sampled(one.times_s, one.values)
+
+
+def _gaps(
+    report: Report,
+    activities: Sequence[Activity],
+    turns: Sequence[Sequence[Window]],
+    threshold: float,
+) -> list[IdleGap]:
+    """The parts of idle stretches that lie between the bounds of each turn."""
+    gaps = [
+        IdleGap(device=one.device, start_s=start, end_s=end, phase=phase_at(report, start, end))
+        for turn in turns
+        for one in activities
+        for start, end in _clipped(one, *bounds(turn))
+        if end - start > threshold
+    ]
+    return sorted(gaps, key=lambda gap: gap.start_s)
+
+
+def _clipped(one: Activity, start: float, end: float) -> Iterator[Window]:
+    for stretch in one.idle:
+        first, last = max(stretch.start_s, start), min(stretch.end_s, end)
+        if first < last:
+            yield first, last
+
+
+def bounds(within: Sequence[Window]) -> Window:
+    """First start and last end of one or more windows."""
+    return min(start for start, _ in within), max(end for _, end in within)
+
+
+def longest_hole(report: Report, gpu_uuids: Sequence[str], within: Sequence[Window]) -> float:
+    """Longest time, in seconds, within the windows in which a GPU was not sampled.
+
+    Holes that are no longer than the sampling explains count as 0.
+    """
+    start, end = bounds(within)
     holes = [0.0]
     for uuid in gpu_uuids:
-        known = [t for t, v in _samples(trace, uuid, start, end) if v is not None]
-        holes += [b - a for a, b in pairwise([start, *known, end])]
+        one = activity(report, uuid)
+        if one is None:
+            return end - start
+        holes += [min(s.end_s, end) - max(s.start_s, start) for s in one.unseen]
     return max(holes)
 
 
-def _samples(
-    trace: Trace, uuid: str, start: float, end: float
-) -> Iterator[tuple[float, float | None]]:
-    finest = finest_metric(trace, uuid)
-    name = f"gpu/{uuid}/{finest[0]}" if finest else utilization(uuid)
-    samples = trace.samples.get(name)
-    if samples is None:
-        return
-    for time, value in zip(samples.times, samples.values, strict=False):
-        if start <= time <= end:
-            yield time, value
-
-
-class IdleStretches:
-    """Stretches of 0 in one metric, told sample by sample in order of time.
-
-    One reaches from its first sample of 0 to its last; a sample that is not known ends it, and so
-    does a hole longer than MAX_SAMPLE_HOLE_S.
-    """
-
-    def __init__(self) -> None:
-        self.open: Stretch | None = None
-        """(first, last) of the one that the newest sample belongs to."""
-
-    def add(self, time: float, value: float | None) -> Stretch | None:
-        """Take a sample; the stretch that it ended, if any."""
-        if self.open and value == 0 and time - self.open[1] <= MAX_SAMPLE_HOLE_S:
-            self.open = self.open[0], time
-            return None
-        ended, self.open = self.open, (time, time) if value == 0 else None
-        return ended
-
-
-def _idle_stretches(trace: Trace, uuid: str, start: float, end: float) -> Iterator[Stretch]:
-    stretches = IdleStretches()
-    for time, value in _samples(trace, uuid, start, end):
-        if ended := stretches.add(time, value):
-            yield ended
-    if stretches.open:
-        yield stretches.open
-
-
-def phase_at(trace: Trace, start: float, end: float) -> str | None:
+def phase_at(report: Report, start: float, end: float) -> str | None:
     """The phase both ends lie in, else 'before → after'; of nested phases the innermost."""
-    began = [s for s in trace.spans if s.start <= start]
-    ends_later = [s for s in trace.spans if end_of(s, trace) >= end]
-    before = max(began, key=lambda s: (s.start, -end_of(s, trace)), default=None)
-    after = min(ends_later, key=lambda s: (end_of(s, trace), -s.start), default=None)
+    began = [p for p in report.phases if p.start_s <= start]
+    ends_later = [p for p in report.phases if p.end_s >= end]
+    before = max(began, key=lambda p: (p.start_s, -p.end_s), default=None)
+    after = min(ends_later, key=lambda p: (p.end_s, -p.start_s), default=None)
     if before is after:
         return before.name if before else None
-    return " → ".join(span.name if span else "no phase" for span in (before, after))
+    return " → ".join(phase.name if phase else "no phase" for phase in (before, after))

@@ -1,23 +1,24 @@
 """When the training is done: an iteration's minutes, term by term, times the iterations.
 
 minutes = games ÷ rate + games × examples per game × reuse ÷ examples/s + fixed costs once
-+ what the whole training pays once ÷ iterations, days = minutes × iterations ÷ 1440 (design, §5,
-Capacity). All of it is linear in the games, so that a growing number of them costs what its mean
-does.
++ what the whole training pays once ÷ iterations, days = minutes × iterations ÷ 1440. All of it is
+linear in the games, so that a growing number of them costs what its mean does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
 from blobdiag.diagnosis.rates import Rates
+from blobdiag.model.base import Interval, Metric
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval, Metric, Plan, PlanScenario, PlanTerm
+from blobdiag.model.names import SELF_PLAY, TRAINING
+from blobdiag.model.plan import Plan, PlanScenario, PlanTerm
 
 MINUTES_PER_DAY = 1440
 
-# The bug report's own scenarios and the training time it assumes for each ("Impact Analysis").
+# For comparison (docs/plan.md): self-play rates of workers without and with their GPU, as reported
+# by the training that this project started from, and the minutes of training it assumed for each.
 REPORT_TRAINING_MINUTES = 30.0
 REPORT_SCENARIOS = {
     "CPU only, as observed": (15.0, 15.0),
@@ -105,7 +106,7 @@ def plan(
 
 
 def report_scenarios(iterations: int, games_per_iteration: float) -> list[PlanScenario]:
-    """The bug report's scenarios, recomputed for this plan with its own minutes of training."""
+    """Those rates, recomputed for this plan, with the minutes of training assumed there."""
     return [
         PlanScenario(
             name=name,
@@ -114,7 +115,7 @@ def report_scenarios(iterations: int, games_per_iteration: float) -> list[PlanSc
                 low=_days(games_per_iteration / fast + REPORT_TRAINING_MINUTES, iterations),
                 high=_days(games_per_iteration / slow + REPORT_TRAINING_MINUTES, iterations),
             ),
-            assumption=f"{REPORT_TRAINING_MINUTES:g} min of training, the bug report's assumption",
+            assumption=f"{REPORT_TRAINING_MINUTES:g} min of training, an assumption",
         )
         for name, (slow, fast) in REPORT_SCENARIOS.items()
     ]

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING, Window, kind, mean, samples, windows
-from blobdiag.diagnosis.timeline import LOOK_BACK_S
-from blobdiag.model.report import ModuleCalls, ProcessRecord, Program, Report
+from blobdiag.diagnosis.facts import Window, kind, mean, samples, windows
+from blobdiag.model.activity import LOOK_BACK_S
+from blobdiag.model.names import SELF_PLAY, TRAINING
+from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
+from blobdiag.model.report import Report
 
 CPU, CUDA = "cpu", "cuda"
 MARKERS = "markers"

@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from blobdiag.diagnosis.evidence import SELF_PLAY
-from blobdiag.model.report import Metric, Phase, Throughput
+from blobdiag.model.base import Metric
+from blobdiag.model.names import (
+    CHECKPOINT,
+    EVALUATE_EVERY,
+    EVALUATION,
+    EXAMPLES_MADE,
+    EXAMPLES_PER_SECOND,
+    EXAMPLES_TRAINED,
+    GAMES_PLAYED,
+    ITERATIONS,
+    REPLAY_BUFFER,
+    SAVING,
+    SELF_PLAY,
+    SET_UP,
+    START_UP,
+    WEIGHT_REFRESH,
+)
+from blobdiag.model.recorded import Phase
+from blobdiag.model.selfplay import Throughput
 
-EXAMPLES_PER_SECOND = "examples per second"
-GAMES_PLAYED = "games played"
-EXAMPLES_MADE = "examples made"
-EXAMPLES_TRAINED = "examples trained on"
-"""By an engine that chooses itself how often: with repeats."""
-ITERATIONS = "iterations measured"
-REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
-WEIGHT_REFRESH, CHECKPOINT, RAMP = "weight refresh", "checkpoint", "ramp-up and last wave"
-EVALUATION, EVALUATE_EVERY = "evaluation", "iterations between matches"
-START_UP = "start-up"
-STARTING = ("set-up", START_UP)
+RAMP = "ramp-up and last wave"
+STARTING = (SET_UP, START_UP)
 """Phases before the first game."""
 
 

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 from math import log
 
 from blobdiag.diagnosis.between_runs import Figure
-from blobdiag.diagnosis.evidence import (
-    SELF_PLAY,
-    TRAINING,
+from blobdiag.diagnosis.facts import (
     arm_of,
     asked,
     bare_rate,
@@ -22,7 +20,12 @@ from blobdiag.diagnosis.evidence import (
     stage_shares,
 )
 from blobdiag.diagnosis.gates import FIGURES
-from blobdiag.model.report import Interval, Metric, Phase, Plan, Report, Throughput
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.names import SELF_PLAY, TRAINING
+from blobdiag.model.plan import Plan
+from blobdiag.model.recorded import Phase
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
 
 # A 95 % interval is so many standard errors wide on either side of its value.
 _Z = 1.96

@@ -1,38 +1,33 @@
-"""`blobdiag run -- CMD`: watch any program, and say what its processes compute where."""
+"""`blobdiag run -- CMD`: run any program, watched, from before its start to after its end."""
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 from uuid import uuid4
 
-from blobdiag.cli.output_path import html_path, report_file
-from blobdiag.diagnosis.expectations import Expectation, with_overrides
-from blobdiag.model.errors import UserError
+from blobdiag.measure.program_report import Ending, Watched, program_report
+from blobdiag.measure.recording import Recording
+from blobdiag.model.program_settings import ProgramSettings
+from blobdiag.model.recorded import EndedEarly
 from blobdiag.model.report import Report
-from blobdiag.model.report_files import (
-    ReportError,
-    mask_text,
-    rewrite_report,
-    write_new,
-    write_report,
-)
-from blobdiag.render.formats import Format, text_of
+from blobdiag.model.report_files import ReportError, Value, mask_text
+from blobdiag.model.signals import signal_name
 from blobdiag.sampling.paced import Paced
-from blobdiag.targets.program.command import CannotStart, Command
+from blobdiag.targets.program.command import RunningCommand
 from blobdiag.targets.program.environment import INJECTED, environment
-from blobdiag.targets.program.expected import expected_device
+from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
-from blobdiag.targets.program.report_builder import COMMAND, Assignment, Ending, Teller
-from blobdiag.targets.program.signals import ENDING, Signals, name_of
+from blobdiag.targets.program.signals import ENDING, Signals
 from blobdiag.targets.program.watch import Watch
+
+COMMAND = "run"
+ANY_DEVICE = "any device"
 
 MARK = "BLOBDIAG_RUN"
 """A variable by which the program's processes are known, whoever their parent is."""
@@ -48,73 +43,42 @@ REPORT_SECONDS, REPORT_SHARE = 5.0, 0.005
 PATIENCE_SECONDS = 10.0
 """What a command whose time ran out gets to end by itself."""
 
-MOST_FINDINGS = 3
-"""At the end, on stderr; all are in the report."""
+Interim = Callable[[Report], None]
+"""Takes an unjudged report while the command runs. Raises ReportError."""
+Finish = Callable[[Report], int]
+"""Takes the last one; the exit code."""
 
 
-@dataclass(frozen=True)
-class RunSettings:
-    """The options of `blobdiag run`; see its help."""
-
-    expect_device: str | None
-    expect: tuple[str, ...]
-    judge: bool
-    instrument: bool
-    count_every: int
-    timeout: float | None
-    label: str | None
-    output: Path | None
-    format: Format | None
-    html: bool
-    quiet: bool
-
-    def check(self) -> None:
-        """Raise UserError, in one line, for the first value that cannot be."""
-        if self.count_every < 1:
-            raise UserError(f"--count-every must be at least 1, not {self.count_every}")
-        if self.timeout is not None and not 0 < self.timeout < float("inf"):
-            raise UserError(f"--timeout must be above 0, not {self.timeout:g}")
-        self.expectations()
-
-    def expectations(self) -> dict[str, Expectation]:
-        """By name, with `--expect` applied. Raises UserError for a bad override."""
-        try:
-            return with_overrides(self.expect)
-        except ValueError as error:
-            raise UserError(str(error)) from None
+def device_of(command: Sequence[str], settings: ProgramSettings) -> str:
+    """What a report of the command calls its device. Raises UserError for a bad option."""
+    return expected_device(settings.expect_device, command)[0] or ANY_DEVICE
 
 
-def run(command: Sequence[str], settings: RunSettings) -> int:
-    """Run a command, watched, and write the report; its exit code, or ours where it judges.
+def run(command: Sequence[str], settings: ProgramSettings, interim: Interim, finish: Finish) -> int:
+    """Run a command, watched; what `finish` makes of its report.
 
-    Raises UserError, before anything starts.
+    Raises UserError before anything starts, and CannotStart where the command does not.
     """
-    settings.check()
     kind, words = expected_device(settings.expect_device, command)
     with TemporaryDirectory(prefix="blobdiag-", ignore_cleanup_errors=True) as folder:
         given, injected = _environment(Path(folder), settings)
-        assignment = Assignment(
-            command=command,
-            expected_device=kind,
-            expected_by=words,
-            injected=injected,
-            expectations=settings.expectations(),
-            label=settings.label,
-            count_every=settings.count_every,
-            configuration={
-                "program": masked(command),
-                "instrument": settings.instrument,
-                "count_every": settings.count_every,
-                "timeout": settings.timeout,
-                "expect": " ".join(settings.expect) or None,
-            },
-        )
-        path = report_file(COMMAND, assignment.device, settings.output, settings.html)
-        watch = Watch(Path(folder), assignment.idle_threshold)
-        return _Run(assignment, watch, settings, path).run(given)
+        watched = Watched(command, kind, words, injected, settings)
+        return _Run(watched, Watch(Path(folder)), interim).run(given, finish)
 
 
-def _environment(folder: Path, settings: RunSettings) -> tuple[dict[str, str], Path | None]:
+def _configuration(watched: Watched) -> dict[str, Value]:
+    settings = watched.settings
+    return {
+        "program": masked(watched.command),
+        "instrument": settings.instrument,
+        "count_every": settings.count_every,
+        "timeout": settings.timeout,
+        "expect": " ".join(settings.expect) or None,
+        "judge": settings.judge,
+    }
+
+
+def _environment(folder: Path, settings: ProgramSettings) -> tuple[dict[str, str], Path | None]:
     """(the command's environment, the folder in it that brings the instrumentation, if any)."""
     marked = {**os.environ, MARK: uuid4().hex}
     if not settings.instrument:
@@ -125,49 +89,55 @@ def _environment(folder: Path, settings: RunSettings) -> tuple[dict[str, str], P
 class _Run:
     """One command, from before its start to after its end."""
 
-    def __init__(
-        self, assignment: Assignment, watch: Watch, settings: RunSettings, path: Path
-    ) -> None:
-        self._assignment, self._watch, self._settings = assignment, watch, settings
-        self._path = path
+    def __init__(self, watched: Watched, watch: Watch, interim: Interim) -> None:
+        self._watched, self._watch, self._interim = watched, watch, interim
+        self._recording = Recording(
+            COMMAND,
+            watched.expected_device or ANY_DEVICE,
+            _configuration(watched),
+            watched.settings.label,
+            watch.trace,
+            watch.recorder,
+        )
         self._signals = Signals()
         self._timed_out = False
-        self._lost_sight = False
+        self._incomplete = False
         """A part of the watching failed: what it has not seen may decide nothing."""
-        self._written = False
 
-    def run(self, given: dict[str, str]) -> int:
-        with self._signals.taken():
+    def run(self, given: dict[str, str], finish: Finish) -> int:
+        with self._signals.handled():
             try:
                 self._watch.recorder.start()
-                self._teller = Teller(self._assignment, self._watch)
-                if self._signals.came:
-                    return 128 + self._signals.came[0]
+                # Looked at before the command starts: it takes a moment.
+                _ = self._recording.machine, self._recording.software
+                if self._signals.received:
+                    return 128 + self._signals.received[0]
                 self._watch.begin()
-                try:
-                    command = Command(self._assignment.command, given)
-                except CannotStart as error:
-                    say(f"blobdiag: {error}\n")
-                    return error.exit_code
+                command = RunningCommand(self._watched.command, given)
                 self._watch.follow(command.pid, (MARK, given[MARK]))
                 ending = self._until_its_end(command)
             finally:
                 self._watch.recorder.stop()
-            with suppress(OSError):  # it was told of where it went wrong first
+            with suppress(OSError):  # the event is there since it first went wrong
                 self._watch.read_inside()
-            if self._lost_sight:
-                self._watch.accounts.lose_sight()
-            return self._publish(self._teller.report(ending, self._settings.judge))
+            if self._incomplete:
+                self._watch.counts.mark_incomplete()
+            return finish(self._report(ending))
 
-    def _until_its_end(self, command: Command) -> Ending:
+    def _report(self, ending: Ending | None) -> Report:
+        return program_report(self._recording, self._watched, self._watch, ending)
+
+    def _until_its_end(self, command: RunningCommand) -> Ending:
         look = Paced(self._watch.look, LOOK_SECONDS, LOOK_SHARE)
         read = Paced(self._watch.read_inside, READ_SECONDS, READ_SHARE)
         write = Paced(self._write_so_far, REPORT_SECONDS, REPORT_SHARE)
-        limit = self._settings.timeout or float("inf")
+        limit = self._watched.settings.timeout or float("inf")
         deadline = monotonic() + limit
         while not command.ended:
-            for number in self._signals.to_pass_on():
-                self._teller.event("signal", f"{name_of(number)} was passed on to the command")
+            for number in self._signals.take_to_forward():
+                self._recording.event(
+                    "signal", f"{signal_name(number)} was forwarded to the command"
+                )
                 command.send(number)
             if monotonic() >= deadline:
                 self._end_early(command)
@@ -178,11 +148,9 @@ class _Run:
         self._watch.look()
         returncode = command.collect()
         self._tell_stragglers()
-        cut = self._cut()
-        if cut is not None:
-            self._teller.event("interrupted", cut)
-        code = returncode if returncode >= 0 else 128 - returncode
-        return Ending(returncode, TIMED_OUT if self._timed_out else code, cut)
+        if (by := self._ended_by()) is not None:
+            self._recording.event("interrupted", by)
+        return Ending(returncode, self._early(returncode))
 
     def _do(self, work: Paced) -> None:
         """A part of the watching, if it is due; where it fails, the command goes on without it."""
@@ -190,23 +158,35 @@ class _Run:
             work.run_if_due()
         except Exception as error:
             work.due = float("inf")
-            self._lost_sight = True
-            self._teller.event("failed", mask_text(f"watching in part: {error!r}"))
+            self._incomplete = True
+            self._recording.event("failed", mask_text(f"watching in part: {error!r}"))
 
-    def _cut(self) -> str | None:
+    def _early(self, returncode: int) -> EndedEarly | None:
+        """What ended the command early, if anything did, with the exit code of that."""
+        by = self._ended_by()
+        if by is None:
+            return None
+        if self._timed_out:
+            return EndedEarly(kind="timed-out", by=by, exit_code=TIMED_OUT)
+        code = returncode if returncode >= 0 else 128 - returncode
+        return EndedEarly(kind="interrupted", by=by, exit_code=code)
+
+    def _ended_by(self) -> str | None:
         """What came from outside to end the command early."""
         if self._timed_out:
-            return f"--timeout {self._settings.timeout:g}"
-        return next((name_of(n) for n in self._signals.came if n in ENDING), None)
+            return f"--timeout {self._watched.settings.timeout:g}"
+        return next((signal_name(n) for n in self._signals.received if n in ENDING), None)
 
-    def _end_early(self, command: Command) -> None:
+    def _end_early(self, command: RunningCommand) -> None:
         """Its time ran out: first politely, at the second call with all its processes by force."""
         if not self._timed_out:
             self._timed_out = True
-            self._teller.event("timed-out", f"{self._cut()}: SIGTERM was sent to the command")
+            self._recording.event(
+                "timed-out", f"{self._ended_by()}: SIGTERM was sent to the command"
+            )
             command.send(signal.SIGTERM)
             return
-        self._teller.event("timed-out", "SIGKILL was sent to the command and its processes")
+        self._recording.event("timed-out", "SIGKILL was sent to the command and its processes")
         self._watch.look()
         _kill({command.pid, *(process.pid for process in self._watch.alive)})
 
@@ -216,71 +196,19 @@ class _Run:
         runs_on = "was killed" if self._timed_out else "runs on"
         for process in left:
             told = f"{process.pid} ({masked(process.arguments)})"
-            self._teller.event("outlived", f"process {told} outlived the command, and {runs_on}")
+            self._recording.event("outlived", f"process {told} outlived the command, and {runs_on}")
         if self._timed_out:
             _kill(process.pid for process in left)
 
     def _write_so_far(self) -> None:
-        """Leave a report for the case that nobody is there to write one later."""
+        """Leave a report for the case that a later one cannot be written."""
         try:
-            self._write(self._teller.report(None, self._settings.judge))
+            self._interim(self._report(None))
         except ReportError as error:
-            self._teller.event("report", f"it could not be written meanwhile: {error}")
-
-    def _write(self, report: Report) -> None:
-        """Raises ReportError."""
-        if self._written:
-            rewrite_report(report, self._path)
-        else:
-            numbered = self._settings.output is None
-            self._path = write_report(report, self._path, numbered=numbered)
-            self._written = True
-
-    def _publish(self, report: Report) -> int:
-        """Write the report and say on stderr what it came to: stdout is the command's alone."""
-        paths = []
-        try:
-            self._write(report)
-            paths.append(self._path)
-            if self._settings.html:
-                from blobdiag.render.html import page
-
-                paths.insert(0, html_path(self._path))
-                write_new(paths[0], page(report).encode())
-        except ReportError as error:
-            say(f"blobdiag: the report could not be written: {error}\n")
-            return report.exit_code or 2
-        if self._settings.format:
-            say(text_of(report, self._settings.format))
-        elif not self._settings.quiet:
-            say("".join(f"blobdiag: {line}\n" for line in closing_lines(report)))
-        say("".join(f"{written}\n" for written in paths))
-        return report.exit_code
-
-
-def say(text: str) -> None:
-    """On stderr; where nobody reads it any more, or it was closed, the exit code stays the same."""
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        # What could not be written would be tried again at the end, and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            self._recording.event("report", f"it could not be written meanwhile: {error}")
 
 
 def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-
-
-def closing_lines(report: Report) -> list[str]:
-    """What a report came to, in few lines."""
-    lines = [f"{report.verdict.value}: {report.verdict_text}"]
-    for finding in report.findings[:MOST_FINDINGS]:
-        lines += [f"found: {finding.title}", f"  remedy: {finding.remedy}"]
-    if len(report.findings) > MOST_FINDINGS:
-        lines.append(f"and {len(report.findings) - MOST_FINDINGS} more findings in the report")
-    return lines

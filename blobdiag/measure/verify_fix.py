@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 
-from blobdiag.diagnosis.statistics import evaluations_ratio
 from blobdiag.measure.session import Session
 from blobdiag.model.faults import parse
-from blobdiag.model.report import Finding, Verification
+from blobdiag.model.judgement import Finding, Verification
 from blobdiag.model.settings import Settings
+from blobdiag.model.statistics import evaluations_ratio
 from blobdiag.targets.protocol import Arm
 
 PHASE = "self-play, remedied"

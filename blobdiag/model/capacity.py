@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from blobdiag.model.report import Metric, Model, Plan, PlanScenario, Status
+from blobdiag.model.base import Metric, Model, Status
+from blobdiag.model.plan import Plan, PlanScenario
 
 SCHEMA_VERSION = 1
 
@@ -88,4 +89,4 @@ class CapacityPlan(Model):
     last_games: int
     reuse: float
     machines: list[MachinePlan]
-    scenarios: list[PlanScenario] = Field(description="the bug report's, by its own assumption")
+    scenarios: list[PlanScenario] = Field(description="for comparison: at assumed rates")

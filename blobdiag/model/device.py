@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
-_DEVICE = re.compile(r"(auto|cpu|cuda|meta|mps|xpu)(?::(0|[1-9]\d*))?")
+_DEVICE = re.compile(r"(auto|cpu|cuda|meta|mps|xpu)(?::(0|[1-9][0-9]*))?")
 _WITHOUT_INDEX = ("auto", "cpu", "meta")
 
 
-class Device(NamedTuple):
+@dataclass(frozen=True)
+class Device:
     """`cpu`, `cuda`, `cuda:1`, …; without an index any device of the kind."""
 
     kind: str

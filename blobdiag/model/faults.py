@@ -32,7 +32,7 @@ EVERYWHERE = "check-gpu, compare, iteration"
 FAULTS = (
     Fault(
         "device-not-propagated",
-        "workers rebuild their network on the CPU, whatever device was asked for",
+        "workers rebuild their network on the CPU, whatever --device says",
         "device-not-propagated",
         "check-gpu (on any machine); compare and iteration on a GPU",
     ),
@@ -54,7 +54,7 @@ FAULTS = (
     ),
     Fault(
         "phase-gap",
-        "all stand still for SECONDS: before training, or in the middle of each window",
+        "everything pauses for SECONDS: before training, or in the middle of each window",
         "idle-gap-between-phases",
         EVERYWHERE,
         dose="SECONDS",
@@ -96,11 +96,11 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
 def parse(text: str) -> tuple[Fault, float | None]:
-    """Read NAME or NAME:DOSE. Raises UserError for a name or a dose that cannot be."""
+    """Read NAME or NAME:DOSE; None: no dose. Raises UserError for an unknown name or a bad dose."""
     name, colon, dose = text.partition(":")
     fault = BY_NAME.get(name)
     if fault is None:
-        raise UserError(f"--inject {name!r} is none of: {', '.join(BY_NAME)}")
+        raise UserError(f"--inject must be one of {', '.join(BY_NAME)}, not {name!r}")
     if not colon:
         return fault, None
     if fault.dose is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from blobdiag.model.report import Interval
+from blobdiag.model.base import Interval, Metric
+
+UNKNOWN = "–"
 
 
 def figure(value: float) -> str:
@@ -18,3 +20,8 @@ def figure(value: float) -> str:
 def figure_range(interval: Interval) -> str:
     low, high = figure(interval.low), figure(interval.high)
     return low if low == high else f"{low} to {high}"
+
+
+def signed(metric: Metric) -> str:
+    """'+0.52'."""
+    return UNKNOWN if metric.value is None else f"{metric.value:+.2f}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blobdiag.model.report import Event, IdleGap
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.recorded import Event
 
 MOST_EVENTS = 400
 MOST_GAPS = 400

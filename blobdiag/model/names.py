@@ -13,6 +13,27 @@ SELF_PLAY = "self-play"
 TRAINING = "training"
 WARM_UP = "warm-up"
 
+START_UP = "start-up"
+SHUT_DOWN = "shut-down"
+SET_UP = "set-up"
+BARE_NETWORK = "bare network"
+"""The phase in which the network is measured alone, and the metric that comes of it."""
+REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
+WEIGHT_REFRESH, CHECKPOINT = "weight refresh", "checkpoint"
+EVALUATION = "evaluation"
+
+# Metrics of an iteration, or of several.
+EXAMPLES_PER_SECOND = "examples per second"
+GAMES_PLAYED = "games played"
+EXAMPLES_MADE = "examples made"
+EXAMPLES_TRAINED = "examples trained on"
+"""By an engine that chooses itself how often: with repeats."""
+EXAMPLE_USES = "each example trained on"
+ITERATIONS = "iterations measured"
+EVALUATE_EVERY = "iterations between matches"
+MEASURED_SECONDS = "these iterations, measured"
+PROJECTED_SECONDS = "these iterations, projected"
+
 # Series of the machine and of the sampler, in % of all cores and in % of a core.
 HOST_CPU = "host/cpu"
 SAMPLER_CPU = "sampler/cpu"
@@ -27,6 +48,49 @@ PROGRAM_PROCESSES = "program/processes"
 # Units that decide how values are merged or judged.
 PERCENT = "%"
 BIT_MASK = "bit mask"
+MIB = "MiB"
+
+# Metrics of a GPU; `blobdiag.sampling.nvidia.nvml_calls` says by which NVML call each is read.
+GPU_UNITS = {
+    "utilization": PERCENT,
+    "memory_utilization": PERCENT,
+    "memory_used": MIB,
+    "sm_activity": PERCENT,
+    "sm_occupancy": PERCENT,
+    "tensor_activity": PERCENT,
+    "dram_activity": PERCENT,
+    "utilization_samples": PERCENT,
+    "power": "W",
+    "sm_clock": "MHz",
+    "memory_clock": "MHz",
+    "temperature": "°C",
+    "clocks_event_reasons": BIT_MASK,
+    "energy": "mJ",
+    "pcie_generation": "generation",
+    "pcie_width": "lanes",
+    "pcie_sent": "MiB/s",
+    "pcie_received": "MiB/s",
+    "processes": "processes",
+    "process_utilization": PERCENT,
+}
+GPU_PROCESS_UNITS = {"memory": MIB, "sm_utilization": PERCENT}
+PROCESS_UNITS = {
+    "cpu": PERCENT,
+    "rss": MIB,
+    "threads": "threads",
+    "voluntary_switches": "switches",
+    "involuntary_switches": "switches",
+}
+_OTHER_UNITS = {
+    HOST_CPU: PERCENT,
+    SAMPLER_CPU: PERCENT,
+    THROTTLED_PERIODS: "periods",
+    THROTTLED_SECONDS: "s",
+    PROGRAM_CPU: PERCENT,
+    PROGRAM_RSS: MIB,
+    PROGRAM_PROCESSES: "processes",
+}
+_PROGRESS = "progress/"
 
 
 def gpu(uuid: str, metric: str) -> str:
@@ -47,6 +111,16 @@ def process(pid: int, metric: str) -> str:
 def gpu_process(uuid: str, pid: int, metric: str) -> str:
     """What the driver says of a process on a GPU: `memory` in MiB, `sm_utilization` in %."""
     return gpu(uuid, f"process/{pid}/{metric}")
+
+
+def progress(counter: str) -> str:
+    """The running total, over all processes, of a counter that a program names itself."""
+    return _PROGRESS + counter
+
+
+def progress_counter(name: str) -> str | None:
+    """The counter whose total a series is; None: it is another series."""
+    return name.removeprefix(_PROGRESS) if name.startswith(_PROGRESS) else None
 
 
 class SeriesName(NamedTuple):
@@ -71,3 +145,13 @@ def parse(name: str) -> SeriesName:
         if pid.isdecimal():
             return SeriesName(uuid, int(pid), metric)
     return SeriesName(uuid, None, rest)
+
+
+def unit(name: str) -> str:
+    """The unit of a series, by its full name. Raises KeyError where the metric is unknown."""
+    if progress_counter(name) is not None:
+        return "count"
+    series = parse(name)
+    if series.gpu is not None:
+        return (GPU_UNITS if series.pid is None else GPU_PROCESS_UNITS)[series.metric]
+    return (_OTHER_UNITS if series.pid is None else PROCESS_UNITS)[series.metric]

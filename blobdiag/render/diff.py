@@ -14,15 +14,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from blobdiag.diagnosis.comparison import Change, Comparison
+from blobdiag.model.base import Interval
+from blobdiag.model.comparison import Change, Comparison
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval
 from blobdiag.render.markdown import escaped, table
 from blobdiag.render.words import UNKNOWN, printable
 
 HEADLINES = ("games_per_minute", "plan_days")
 CHANCE = 0.05
-"""Of figures that did not change, so many leave a 95 % interval."""
+"""Share of unchanged figures that leave a 95 % interval."""
 _COLOUR = {
     "better": "green",
     "worse": "red",
@@ -63,20 +63,23 @@ def markdown(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """What became of the figures that matter most, in a line."""
+    """The most important figures and how they changed, in a line."""
     known = {change.name: change for change in comparison.figures}
-    said = [_sentence(known[name]) for name in HEADLINES if name in known]
+    sentences = [_sentence(known[name]) for name in HEADLINES if name in known]
     reports = f"{comparison.old_reports} old, {comparison.new_reports} new"
-    return f"{'; '.join(said) or 'No rate of self-play is known'} ({reports})."
+    return f"{'; '.join(sentences) or 'No self-play rate is known'} ({reports})."
 
 
 def notes(comparison: Comparison) -> list[str]:
-    """What must be known before any figure is believed."""
-    return [*comparison.unlike, *(f"does not count: {doubt}" for doubt in comparison.doubts)]
+    """Why figures may not be comparable."""
+    return [
+        *comparison.unlike,
+        *(f"ignored, invalid evidence: {doubt}" for doubt in comparison.doubts),
+    ]
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """Those that have a line."""
+    """The sections that are not empty."""
     every = [
         Section(
             "Gates",
@@ -109,7 +112,7 @@ def sections(comparison: Comparison) -> list[Section]:
 
 
 def closing(comparison: Comparison) -> list[str]:
-    """What is the same, what is not known and why, and what chance does."""
+    """Unchanged figures, those expected to differ by chance, and unknown ones with the reason."""
     judged = [change for change in comparison.figures if change.log_sd is not None]
     same = [change.name for change in comparison.figures if change.outcome == "same"]
     lines = []
@@ -132,18 +135,18 @@ def closing(comparison: Comparison) -> list[str]:
 def _sentence(change: Change) -> str:
     if change.old is None or change.new is None:
         return f"{change.name}: {change.reason}"
-    went = f"{change.name}: {figure(change.old)} → {figure(change.new)} {change.unit}"
+    change_text = f"{change.name}: {figure(change.old)} → {figure(change.new)} {change.unit}"
     if change.ratio is None:
-        return went
-    went += f", × {change.ratio:.3f}"
+        return change_text
+    change_text += f", × {change.ratio:.3f}"
     if change.interval is None:
-        return f"{went}; whether that is a change is not known"
-    said = "no change seen" if change.outcome == "same" else change.outcome
-    return f"{went} ({_range(change.interval)}): {said}"
+        return f"{change_text}; not known whether that is a change"
+    outcome = "no change seen" if change.outcome == "same" else change.outcome
+    return f"{change_text} ({_range(change.interval)}): {outcome}"
 
 
 def _worth_a_line(change: Change) -> bool:
-    """What changed; and of what cannot be told, the figures that a gate can be set on."""
+    """What changed; of unknown changes, the figures that a gate can be set on."""
     if change.outcome == "not known":
         return change.better is not None and change.ratio is not None
     return change.outcome != "same"

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from blobdiag.model.output_format import Format as Format
 
 if TYPE_CHECKING:
     from blobdiag.model.report import Report
-
-
-class Format(StrEnum):
-    """What `--format` can be."""
-
-    JSON = "json"
-    MARKDOWN = "markdown"
-    JUNIT = "junit"
 
 
 def show(report: Report, form: Format | None) -> None:

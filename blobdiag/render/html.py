@@ -1,6 +1,6 @@
-"""A report as one HTML page: it needs no network, and its script is only for reading values off.
+"""A report as one HTML page that needs no network; its script only reads values off the timeline.
 
-Every text of a report is escaped by the template; nothing is taken from it as markup.
+The template escapes every text of a report: none of it is markup.
 """
 
 from __future__ import annotations
@@ -14,23 +14,28 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from blobdiag.diagnosis import strength
-from blobdiag.diagnosis.idle_owners import Holder, holders
+from blobdiag.model.base import Role, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import Check, IdleGap, Report, Role, Status, WorkerRecord
-from blobdiag.render import plots, processes, words
+from blobdiag.model.idle_owners import all_idle_owners, idle_owners
+from blobdiag.model.judgement import Check, IdleGap
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import WorkerRecord
+from blobdiag.model.strength import opponents
+from blobdiag.render import plots, processes, strength, words
+from blobdiag.render.findings import parts
 from blobdiag.render.learning_curve import learning_curve
 from blobdiag.render.tracks import Tracks, drawable, summaries, tracks
 from blobdiag.render.unknowns import unknowns
 
-# With the word, so that a status does not rest on its colour.
+# Beside the word, so that a status does not depend on colour.
 _SYMBOLS = {
     Status.PASS: "✓",
     Status.FAIL: "✕",
     Status.INCONCLUSIVE: "?",
     Status.NOT_APPLICABLE: "–",
 }
-MOST_HOLDS = 3
+MOST_OWNERS = 3
+"""Lines of each process."""
 
 
 def page(report: Report) -> str:
@@ -47,7 +52,9 @@ def page(report: Report) -> str:
         words=words,
         processes=processes,
         strength=strength,
+        opponents=opponents,
         figure=figure,
+        parts=parts,
         figure_range=figure_range,
         zip=zip,
         Role=Role,
@@ -70,7 +77,7 @@ def page(report: Report) -> str:
         minutes=_both(plots.minutes, report.plan) if report.plan else None,
         days=_both(plots.days, report.plan) if report.plan else None,
         learning=_both(learning_curve, report.training) if _learned(report) else None,
-        held=_longest_holds(report),
+        idle_owners=all_idle_owners(report, MOST_OWNERS),
         unknowns=unknowns(report),
     )
 
@@ -81,24 +88,24 @@ def _learned(report: Report) -> bool:
 
 
 def _both(plot: Any, *arguments: Any) -> list[tuple[str, Markup]]:
-    """A plot for a desk and for a phone, with their CSS classes; a plot is markup of our own."""
+    """A plot for a desktop and for a phone, each with its CSS class; its SVG is safe markup."""
     widths = {"wide": plots.WIDE, "narrow": plots.NARROW}
     return [(name, Markup(plot(*arguments, width))) for name, width in widths.items()]
 
 
 def _asset(name: str) -> Markup:
-    """A file of the package, to stand in the page as it is."""
+    """A file of the package, to be inserted as it is."""
     return Markup(resources.files("blobdiag.render").joinpath("page", name).read_text("utf-8"))
 
 
 def _printable(value: Any) -> Any:
-    """Undefined control characters of a report's words have no place in HTML."""
+    """Replace control characters, which HTML does not allow, in a report's texts."""
     plain = isinstance(value, str) and not isinstance(value, Markup)
     return words.printable(value) if plain else value
 
 
 def _series(drawn: Tracks) -> dict[str, Any]:
-    """What the script reads values off: columns of seconds and values.
+    """Columns of seconds and values for the script.
 
     With more digits than are shown, so that rounding twice does not change the last one.
     """
@@ -122,24 +129,16 @@ def _series(drawn: Tracks) -> dict[str, Any]:
 
 
 def _owner(report: Report, gap: IdleGap) -> str | None:
-    """Whose a gap is: the longest hold of its phase; None where none was seen."""
-    held = holders(report, [gap])
-    if not held:
+    """The code that kept the device waiting longest in a gap's phase; None where none was seen."""
+    owners = idle_owners(report, [gap])
+    if not owners:
         return None
-    who, hold = held[0]
-    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {who}"
-
-
-def _longest_holds(report: Report) -> list[Holder]:
-    """The longest holds of each process."""
-    by_process = [Holder("the parent", hold) for hold in report.holds[:MOST_HOLDS]]
-    for worker in report.workers:
-        by_process += [Holder(f"worker {worker.worker}", h) for h in worker.holds[:MOST_HOLDS]]
-    return by_process
+    process, hold = owners[0]
+    return f"{hold.where}, {100 * hold.share:.0f} % of the waiting of {process}"
 
 
 def _status(check: Check) -> str:
-    """A check's result in words; a remark is not worded like a verdict."""
+    """A check's result in words; an advisory check is not worded like a verdict."""
     return words.ADVISORY_WORDS[check.status] if check.role is Role.ADVISORY else check.status.value
 
 

@@ -1,4 +1,4 @@
-"""Many reports, a row each: for the terminal, and as the Markdown of `reports/README.md`."""
+"""A table of reports: for the terminal, and as the Markdown of `reports/README.md`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from blobdiag.model.base import Interval
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import Interval, Match, Report
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import TRACE_SUFFIX, ReportError, read_report
+from blobdiag.model.training import Match
 from blobdiag.render.markdown import escaped
 from blobdiag.render.words import UNKNOWN, printable
 
@@ -25,14 +27,14 @@ ABOUT = """\
 `blobdiag` writes what it measured here, one JSON file a run, unless `--output` says otherwise.
 
 - **Names**: `<UTC>-<command>-<device>.json`, as in `20251025T120000Z-compare-cuda-0.json`. A file
-  is never overwritten: a second run of the same second gets `-2`. What was interrupted says so.
+  is never overwritten: a second run of the same second gets `-2`. Interrupted runs are marked.
 - **Privacy**: no host name, user name or absolute path, unless `--label` gives one; home is `~`,
   and values after names like token, key or password are masked.
 - **Form**: `schema.json` is the JSON schema of what is written today, generated from
   `blobdiag/model/report.py` by `python -m blobdiag.model.schema > reports/schema.json`; a
   test holds the two together. Reports of an older `schema_version` are brought up to date when
-  they are read. A figure that is `null` was not measured, and a reason stands beside it; 0 is a
-  measured zero.
+  they are read. A figure that is `null` was not measured, and a reason is given; 0 is a measured
+  zero.
 - **Look at one**: `blobdiag report show FILE`. **Validate one**: `blobdiag report validate FILE`
   (exit code 2 and one line on stderr when it is not a report). **As a timeline** for
   [Perfetto](https://ui.perfetto.dev): `blobdiag report trace FILE`.
@@ -49,7 +51,7 @@ SCHEMA = "schema.json"
 
 
 class Unreadable(NamedTuple):
-    """A file that is no report this blobdiag reads, and why."""
+    """A file that could not be read as a report, and why."""
 
     path: Path
     reason: str
@@ -63,14 +65,14 @@ class Entry(NamedTuple):
 
 
 class Index(NamedTuple):
-    """The reports of some folders, by the date of their start, and what was no report."""
+    """The reports of some folders by date, and the files that are no reports."""
 
     entries: list[Entry]
     unreadable: list[Unreadable]
 
 
 def read_folders(folders: Sequence[Path]) -> Index:
-    """Every `*.json` in the folders, not below them, but for schemas and timelines that we made.
+    """Every `*.json` directly in the folders, except schemas and timelines written by blobdiag.
 
     Raises ReportError for the first that is no folder.
     """
@@ -89,7 +91,7 @@ def read_folders(folders: Sequence[Path]) -> Index:
 
 
 def table(index: Index) -> RenderableType:
-    """For the terminal: what was run, and what came of it."""
+    """For the terminal: what was run, and its main figures."""
     drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     drawn.add_column("date (UTC)", no_wrap=True)
     drawn.add_column("run", overflow="fold")
@@ -104,7 +106,7 @@ def table(index: Index) -> RenderableType:
         drawn.add_row(
             *(
                 Text(printable("\n".join(lines)))
-                for lines in (_date(report), run, map(_told, _headlines(report)))
+                for lines in (_date(report), run, map(_text, _headlines(report)))
             )
         )
     lost = [Text(printable(f"not read: {one.reason}")) for one in index.unreadable]
@@ -116,9 +118,9 @@ def markdown(index: Index) -> str:
     heads = ["date (UTC)", "machine", "command", "device", *_UNITS, "verdict", "file"]
     lines = [_row(heads), _row(["---"] * len(heads))]
     for path, report in index.entries:
-        told = [" ".join(_date(report)), _machine(report), report.command, report.device]
+        about = [" ".join(_date(report)), _machine(report), report.command, report.device]
         link = f"[{escaped(path.name)}]({quote(path.as_posix())})"
-        lines.append(_row([*map(escaped, told), *_columns(report), escaped(report.verdict), link]))
+        lines.append(_row([*map(escaped, about), *_columns(report), escaped(report.verdict), link]))
     lost = [f"\nNot read: {escaped(one.reason)}" for one in index.unreadable]
     return ABOUT + "\n".join(lines + lost) + "\n"
 
@@ -128,7 +130,7 @@ _UNITS = ("games/min", "evals/s", "examples/s", "days", AHEAD)
 
 
 class Headline(NamedTuple):
-    """A figure that a run stands for; `value` is None where it is not known."""
+    """A main figure of a run; `value` is None where it is not known."""
 
     of: str
     """The device, empty where it is that of the run; of a match the opponent."""
@@ -160,7 +162,7 @@ def _last_matches(report: Report) -> list[Match]:
     return next((one.matches for one in reversed(iterations) if one.matches), [])
 
 
-def _told(headline: Headline) -> str:
+def _text(headline: Headline) -> str:
     value = UNKNOWN if headline.value is None else figure(headline.value)
     of = f"{headline.of}: " if headline.of else ""
     interval = f"\n  {figure_range(headline.interval)}" if headline.interval else ""

@@ -1,10 +1,10 @@
 """A report as JUnit XML: one suite, a case for each check.
 
-A suite has a failure or an error exactly where the report's exit code is not 0, but for a watched
-program without `--judge`, whose exit code is its own. A deciding check
-that failed on valid evidence is a failure; one that could not be judged, or whose evidence is
-invalid, is an error: skipped, it would look like success. Skipped, with what was seen, are checks
-that do not apply, and advisory ones that are not in their range, since those never decide.
+A suite has a failure or an error exactly where the report's exit code is not 0, except for a
+watched program without `--judge`, whose exit code is the program's. A deciding check that failed on
+valid evidence is a failure; one that could not be judged, or whose evidence is invalid, is an
+error: skipped, it would look like success. Checks that do not apply, and advisory ones out of their
+range, are skipped, with what was observed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from __future__ import annotations
 import re
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from blobdiag.model.report import Check, Finding, Metric, Report, Role, Status
+from blobdiag.model.base import Metric, Role, Status
+from blobdiag.model.judgement import Check, Finding
+from blobdiag.model.report import Report
+from blobdiag.render.findings import parts
 
 # What XML 1.0 allows (https://www.w3.org/TR/xml/#charsets).
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -114,15 +117,15 @@ def _details(check: Check) -> str:
 
 
 def _undecided(report: Report) -> Element:
-    """The run's end itself, where no check says why it is no success."""
+    """A case for the verdict, where no check explains the exit code."""
     case = _element("testcase", name="verdict", classname=f"blobdiag.{report.command}")
     case.append(_element("error", message=report.verdict_text, type=report.verdict.value))
     return case
 
 
 def _finding(finding: Finding) -> str:
-    seen = "\n".join(f"seen: {line}" for line in finding.evidence)
-    return f"{finding.title}\ncause: {finding.cause}\n{seen}\nremedy: {finding.remedy}"
+    lines = [f"{part.label}: {line}" for part in parts(finding) for line in part.lines]
+    return "\n".join([finding.title, *lines])
 
 
 def _element(tag: str, **attributes: str) -> Element:

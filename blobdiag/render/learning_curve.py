@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from blobdiag.diagnosis.strength import Spent, match_against, opponents, spent, thinned
-from blobdiag.model.report import Interval, TrainingRun
+from blobdiag.model.base import Interval
+from blobdiag.model.strength import Spent, match_against, opponents, spent
+from blobdiag.model.training import TrainingRun
 from blobdiag.render.plots import WIDE
+from blobdiag.render.strength import thinned
 from blobdiag.render.svg import (
     FIRST,
     MUTED,
@@ -30,7 +32,7 @@ _STYLES = [(FIRST, "-", "━━"), (SECOND, (0, (4, 2)), "╌╌")]
 
 
 BIDDERS = ("random", "rules")
-"""Opponents that bid by rules of their own: beside them the network's bids are drawn."""
+"""Opponents that bid by fixed rules: their bids are drawn beside the network's."""
 
 
 class Curve(NamedTuple):
@@ -49,13 +51,12 @@ class CurvePanel(NamedTuple):
     title: str
     curves: list[Curve]
     around_zero: bool = False
-    """Whether 0 parts better from worse."""
+    """Whether 0 separates better from worse."""
 
 
 def curve_panels(run: TrainingRun) -> list[CurvePanel]:
-    """What there is to draw of a training, panel by panel."""
-    games = np.cumsum([one.games for one in run.iterations]).tolist()
-    done = list(zip(games, run.iterations, strict=True))
+    """The panels of a training that have data."""
+    done = list(zip(spent(run).games, run.iterations, strict=True))
     some = thinned(done)
     losses = [
         Curve("policy", *_columns([(g, one.policy_loss) for g, one in some])),
@@ -85,7 +86,7 @@ def _columns(points: Sequence[tuple[int, float | None]]) -> tuple[list[int], lis
 
 
 def learning_curve(run: TrainingRun, width: float) -> str:
-    """As SVG, a panel above the other; below stand the games, and the minutes they took."""
+    """As SVG, the panels stacked; the x axis has games, and the minutes they took."""
     panels, so_far = curve_panels(run), spent(run)
     across = width - _LEFT - _RIGHT
     height = len(panels) * (_TITLE + _TALL + _SPACE) + _AXIS
@@ -103,7 +104,7 @@ def learning_curve(run: TrainingRun, width: float) -> str:
             _draw(axes, panel, float(so_far.games[-1]))
             axes.xaxis.set_major_locator(MaxNLocator(nbins=8 if width >= WIDE else 3, integer=True))
             top += _TITLE + _TALL + _SPACE
-        # All panels share their x; the last one says what it is.
+        # All panels share one x axis; only the last labels it.
         axes.tick_params(labelbottom=True)
         axes.xaxis.set_major_formatter(lambda x, _: _below(x, so_far))
         return embeddable(figure, "Learning curve; the tables below have the same in figures")

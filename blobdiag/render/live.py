@@ -1,4 +1,4 @@
-"""The live view: what is going on, how fast, how long still, and what the machine does meanwhile.
+"""The live view: the current phase, its rate, the time left, and the machine's load.
 
 On a terminal a few lines that redraw themselves; in a log a plain line now and then; else nothing.
 """
@@ -20,7 +20,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 LOG_SECONDS = 10.0
-"""Between plain lines, new phases apart."""
+"""Between plain lines; a new phase is logged at once."""
 REFRESHES_PER_SECOND = 4
 RATE_SECONDS = 1.0
 """A rate over less than this is not shown."""
@@ -29,8 +29,8 @@ LABEL, PERCENT, AMOUNT, LEAST_BAR = 6, 5, 15, 8
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Reading(NamedTuple):
-    """What the machine does at this moment."""
+class Meter(NamedTuple):
+    """One figure of the machine's current load."""
 
     label: str
     value: float | None
@@ -47,13 +47,13 @@ class Reading(NamedTuple):
         return f"{self.value:.1f} of {self.full:.0f} {self.unit}"
 
 
-Readings = Callable[[], list[list[Reading]]]
-"""What to show of the machine: those of one inner list stand in one line."""
+Readings = Callable[[], list[list[Meter]]]
+"""The machine's load; readings of one inner list share a line."""
 
 
 @dataclass
-class Stage:
-    """The phase at hand and how far it has come."""
+class PhaseProgress:
+    """The current phase and its progress."""
 
     name: str = ""
     started: float = field(default_factory=lambda: monotonic())
@@ -62,14 +62,14 @@ class Stage:
     """None: no end is known."""
     unit: str = ""
     against: str = ""
-    """Who the games are played against, where they are those of a match."""
+    """The opponent, where the games are those of a match."""
     seconds: float = 0.0
-    """It lasts at least so long."""
+    """Its minimum duration."""
     counted_from: tuple[float, int] | None = None
     """(monotonic seconds, done) where this count began."""
 
     def count(self, done: int, wanted: int | None, unit: str, seconds: float, against: str) -> None:
-        """Take in a new count; one that starts again owes nothing to the one before."""
+        """Take a new count; a count that starts again gets a new rate."""
         if self.counted_from is None or unit != self.unit or done < self.done:
             self.counted_from = (monotonic(), done)
         self.done, self.wanted, self.unit, self.seconds = done, wanted, unit, seconds
@@ -89,7 +89,7 @@ class Stage:
 
     @property
     def share(self) -> float | None:
-        """How much of it is done, 0 to 1; None where no end is known."""
+        """Share done, 0 to 1; None where no end is known."""
         if self.wanted is None:
             return None
         parts = [self.done / self.wanted, 1.0]
@@ -122,9 +122,9 @@ class Stage:
 
 
 def console_on_stderr() -> Console:
-    """Redraws only where somebody watches: on a terminal that can, outside of CI.
+    """A console that redraws only on a capable terminal outside of CI.
 
-    FORCE_COLOR makes a file a terminal for Rich: in colours it may be, moving never.
+    FORCE_COLOR makes Rich treat a file as a terminal: that may colour it, but not redraw it.
     """
     console = Console(stderr=True)
     watched = console.file.isatty() and not console.is_dumb_terminal and not os.environ.get("CI")
@@ -132,17 +132,17 @@ def console_on_stderr() -> Console:
 
 
 class LiveView:
-    """Shows the phase at hand and its progress on `console`; silent when `quiet`."""
+    """Shows the current phase and its progress on `console`; silent when `quiet`."""
 
     def __init__(
         self, console: Console, quiet: bool, readings: Readings, workers: Callable[[], str]
     ) -> None:
-        """`workers` says in a few words how they are; "" where there are none."""
+        """`workers` returns their state in a few words; "" where there are none."""
         self._console, self._quiet = console, quiet
         self._readings, self._workers = readings, workers
         self.ends_at: float | None = None
-        """When all of it will have ended, in monotonic seconds, as far as that is known."""
-        self._stage = Stage()
+        """Predicted end of the whole run, in monotonic seconds; None: not known."""
+        self._stage = PhaseProgress()
         self._logged = 0.0
         self._live: Live | None = None
         self._frame, self._width = Text(), console.width
@@ -169,8 +169,8 @@ class LiveView:
             self._live = None
 
     def phase(self, name: str) -> None:
-        """A new phase begins; said at once in a log."""
-        self._stage = Stage(name)
+        """A new phase begins; logged at once."""
+        self._stage = PhaseProgress(name)
         if self._live is None:
             self._log(f"{name} …")
 
@@ -239,13 +239,13 @@ class LiveView:
 
     @property
     def _whole(self) -> list[str]:
-        """How long it all will take still, in words, where there is more than the phase at hand."""
+        """Time left of the whole run, in words, where it has more than the current phase."""
         if self.ends_at is None:
             return []
         return [f"all done in about {in_words(max(0.0, self.ends_at - monotonic()))}"]
 
-    def _meters(self, readings: list[Reading], width: int) -> Text:
-        """A line of bars that share its width alike."""
+    def _meters(self, readings: list[Meter], width: int) -> Text:
+        """A line of bars of equal width."""
         line, each = Text(), (width - 2) // max(2, len(readings)) - 2
         for reading in readings:
             line.append("  " + reading.label.ljust(LABEL) + " ", style="bold")
@@ -272,7 +272,7 @@ def in_words(seconds: float) -> str:
 
 
 def _bar(share: float, width: int, colour: str, ascii_only: bool) -> Text:
-    """`width` columns, of which `share` (0 to 1) is full; told apart without colours too."""
+    """`width` columns, of which `share` (0 to 1) is full; readable without colours."""
     full = round(min(max(share, 0.0), 1.0) * width)
     done, rest = "#-" if ascii_only else "━┄"
     return Text(done * full, style=colour).append(rest * (width - full), style="bright_black")

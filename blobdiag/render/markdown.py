@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from blobdiag.model.base import Metric, Role, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import (
-    Check,
-    Finding,
-    Match,
-    Metric,
-    Plan,
-    Program,
-    Report,
-    Role,
-    Status,
-)
+from blobdiag.model.judgement import Check, Finding
+from blobdiag.model.plan import Plan
+from blobdiag.model.program import Program
+from blobdiag.model.report import Report
+from blobdiag.model.training import Match
 from blobdiag.render import processes
+from blobdiag.render.findings import parts
 from blobdiag.render.words import MATCH_COLUMNS, UNKNOWN, interval, printable, value
 
 _MARKS = {
@@ -26,7 +22,7 @@ _MARKS = {
     Status.INCONCLUSIVE: "⚠️",
     Status.NOT_APPLICABLE: "➖",
 }
-# What GitHub's Markdown would read as markup inside a line, formulas and HTML included.
+# Characters that GitHub's Markdown reads as markup inside a line, formulas and HTML included.
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&])")
 
 
@@ -112,14 +108,11 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
         yield "### Findings"
     for finding in findings:
         lines = [
-            f"**{escaped(finding.title)}**",
-            f"- cause: {escaped(finding.cause)}",
-            *(f"- seen: {escaped(line)}" for line in finding.evidence),
-            f"- remedy: **{escaped(finding.remedy)}**",
+            f"- {part.label}: {f'**{escaped(line)}**' if part.strong else escaped(line)}"
+            for part in parts(finding)
+            for line in part.lines
         ]
-        if finding.gain is not None:
-            lines.append(f"- gain: {escaped(finding.gain.basis)}")
-        yield "\n".join([lines[0], "", *lines[1:]])
+        yield "\n".join([f"**{escaped(finding.title)}**", "", *lines])
 
 
 def _plan(plan: Plan | None) -> Iterator[str]:
@@ -135,7 +128,7 @@ def _plan(plan: Plan | None) -> Iterator[str]:
 
 
 def _where(report: Report) -> str:
-    """When, on what and with what, in a line."""
+    """Time, machine and versions, in a line."""
     machine, software = report.machine, report.software
     gpus = ", ".join(gpu.name for gpu in report.gpus) or f"no GPU known ({report.gpu_reason})"
     facts = (
@@ -148,7 +141,7 @@ def _where(report: Report) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False) -> str:
-    """Cells in which nothing is markup; with `numbers`, all but the first stand at the right."""
+    """A table with escaped cells; with `numbers`, all columns but the first are right-aligned."""
     rule = ["---", *["---:" if numbers else "---"] * (len(head) - 1)]
     lines = [head, rule, *([escaped(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -159,6 +152,6 @@ def _share(value: float | None) -> str:
 
 
 def escaped(text: str) -> str:
-    """Words of which Markdown makes nothing; line breaks stay."""
+    """Text without markup; line breaks stay."""
     shown = printable(text)
     return _MARKUP.sub(r"\\\1", shown).replace("\n", "<br>")

@@ -1,11 +1,11 @@
 """A report as a timeline for ui.perfetto.dev or chrome://tracing: trace-event JSON.
 
-The format is the public "Trace Event Format" of Chromium; what viewers make of it was read in
+The format is the public "Trace Event Format" of Chromium; how viewers read it is known from
 Perfetto's importer:
 
 - A counter is drawn under its name and the key of its value, so the unit is that key.
-- A counter holds its last value until the next one, and a null is an error. So a sample that is not
-  known is left out, and a slice "not known" lies under the stretch whose drawn value means nothing.
+- A counter holds its last value until the next one, and a null is an error. So an unknown sample is
+  left out, and a slice "not known" marks the stretch whose drawn value means nothing.
 - Slices of a thread must nest; those that do not get a second thread of the same name.
 - `\\u` escapes of surrogate pairs are refused, so the text is UTF-8 as it is.
 """
@@ -17,13 +17,20 @@ from collections.abc import Iterable, Iterator
 from itertools import count, groupby
 from typing import Any, NamedTuple
 
-from blobdiag.model.report import Metric, Phase, ProcessRecord, Report, Series, WorkerRecord
+from blobdiag.model import names
+from blobdiag.model.base import Metric
+from blobdiag.model.judgement import Finding
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import WorkerRecord
+from blobdiag.render.findings import parts
 
 Args = dict[str, Any]
 
 
 class Slice(NamedTuple):
-    """What lasted from one moment to another, in µs of the run's clock."""
+    """A stretch of time, in µs of the run's clock."""
 
     name: str
     start: int
@@ -38,10 +45,10 @@ def trace_text(report: Report) -> bytes:
 
 
 def chrome_trace(report: Report) -> dict[str, Any]:
-    """The trace-event object: phases, workers, idle gaps, samples and events; times in µs.
+    """The trace-event object: phases, findings, workers, idle gaps, samples, events; times in µs.
 
-    Processes and threads bear numbers of their own, since a GPU is no process and the system may
-    give a PID twice; a worker's real PID is in its name.
+    Processes and threads have numbers of their own, since a GPU is no process and the system may
+    use a PID twice; a worker's real PID is in its name.
     """
     tracks = _Tracks()
     run = tracks.process(f"blobdiag {report.command} on {report.device}")
@@ -49,6 +56,8 @@ def chrome_trace(report: Report) -> dict[str, Any]:
     processes = {pid: tracks.process(name) for pid, name in _process_names(report).items()}
 
     tracks.slices(run, "phases", map(_phase, report.phases))
+    for finding in report.findings:
+        tracks.instant(run, "findings", finding.title or finding.name, 0, _finding(finding))
     for event in report.events:
         first_line = event.text.partition("\n")[0]
         tracks.instant(
@@ -70,11 +79,9 @@ def chrome_trace(report: Report) -> dict[str, Any]:
     for process in report.program.processes if report.program else ():
         tracks.slices(processes[process.pid], "life", [_life(process, report)])
 
-    owners = {f"gpu/{uuid}/": number for uuid, number in gpus.items()}
-    owners |= {f"process/{pid}/": number for pid, number in processes.items()}
     for series in report.series:
-        prefix = next((p for p in owners if series.name.startswith(p)), "")
-        _counter(tracks, owners.get(prefix, run), series.name.removeprefix(prefix), series, report)
+        number, name = _owner(series.name, gpus, processes)
+        _counter(tracks, run if number is None else number, name, series, report)
 
     return {
         "displayTimeUnit": "ms",
@@ -83,11 +90,22 @@ def chrome_trace(report: Report) -> dict[str, Any]:
     }
 
 
+def _owner(series: str, gpus: dict[str, int], processes: dict[int, int]) -> tuple[int | None, str]:
+    """(number of the GPU or process that a series is drawn under, its name there)."""
+    name = names.parse(series)
+    if name.gpu in gpus:
+        within = name.metric if name.pid is None else names.process(name.pid, name.metric)
+        return gpus[name.gpu], within
+    if name.gpu is None and name.pid in processes:
+        return processes[name.pid], name.metric
+    return None, series
+
+
 class _Tracks:
     """Events as they are added, with the names of their processes and threads."""
 
     def __init__(self) -> None:
-        # One row of numbers for both: a viewer takes a thread's number for unique, too.
+        # One sequence of numbers for both: viewers take a thread's number for unique, too.
         self._numbers = count(1)
         self._threads: dict[tuple[int, str], int] = {}
         self._metadata: list[dict[str, Any]] = []
@@ -138,7 +156,7 @@ class _Tracks:
 
 
 def _lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
-    """The slices in as few lists as it takes for those of one list to nest or lie apart."""
+    """The slices in as few lists as possible; those of one list nest or do not overlap."""
     lanes: list[list[Slice]] = []
     open_ends: list[list[int]] = []
     for one in sorted(slices, key=lambda s: (s.start, -s.end)):
@@ -152,7 +170,7 @@ def _lanes(slices: Iterable[Slice]) -> list[list[Slice]]:
 
 
 def _fits(one: Slice, ends: list[int]) -> bool:
-    """Whether a slice may follow where slices with these ends are open; drops what it is behind."""
+    """Whether a slice fits where slices with these ends are open; removes the ended ones."""
     while ends and ends[-1] <= one.start:
         ends.pop()
     return not ends or one.end <= ends[-1]
@@ -195,13 +213,16 @@ def _phase(phase: Phase) -> Slice:
     return Slice(phase.name, _us(phase.start_s), _us(phase.end_s), args)
 
 
+def _finding(finding: Finding) -> Args:
+    return {"name": finding.name} | {p.label: "\n".join(p.lines) for p in parts(finding)}
+
+
 def _lives(worker: WorkerRecord, report: Report) -> Iterator[Slice]:
     """A worker from the first sample of its process to the last; nothing where it has none."""
-    prefix = f"process/{worker.pid}/"
     times = [
         time
         for series in report.series
-        if series.name.startswith(prefix)
+        if _process(series) == worker.pid
         for time, value in zip(series.times_s, series.values, strict=True)
         if value is not None and time >= 0
     ]
@@ -237,22 +258,26 @@ def _known(value: str | int | None) -> str | int:
 
 
 def _device(worker: WorkerRecord) -> str:
-    """Where its network computes, as far as it said."""
+    """Where its network computes, as far as it reported."""
     return worker.output_device or " ".join(worker.parameter_devices) or "a device not known"
 
 
 def _process_names(report: Report) -> dict[int, str]:
     """By PID: every process that was sampled or is a worker, the measuring one first."""
-    names = {} if report.pid is None else {report.pid: f"measuring process (pid {report.pid})"}
-    names |= {w.pid: f"worker {w.worker} on {_device(w)} (pid {w.pid})" for w in report.workers}
+    known = {} if report.pid is None else {report.pid: f"measuring process (pid {report.pid})"}
+    known |= {w.pid: f"worker {w.worker} on {_device(w)} (pid {w.pid})" for w in report.workers}
     if report.program:
-        names |= {p.pid: f"{p.command} (pid {p.pid})" for p in report.program.processes}
+        known |= {p.pid: f"{p.command} (pid {p.pid})" for p in report.program.processes}
     for series in report.series:
-        first, _, rest = series.name.partition("/")
-        pid = rest.partition("/")[0]
-        if first == "process" and pid.isdecimal():
-            names.setdefault(int(pid), f"process (pid {pid})")
-    return names
+        if (pid := _process(series)) is not None:
+            known.setdefault(pid, f"process (pid {pid})")
+    return known
+
+
+def _process(series: Series) -> int | None:
+    """The process that a series is of; None for one of a GPU, its processes included."""
+    name = names.parse(series.name)
+    return name.pid if name.gpu is None else None
 
 
 def _gpu_name(index: int | None, name: str) -> str:

@@ -9,15 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from blobdiag.model.base import Metric
 from blobdiag.model.capacity import CapacityPlan, Fit, MachinePlan, Memory
-from blobdiag.model.figures import figure
-from blobdiag.model.report import Interval, Metric
+from blobdiag.model.figures import figure, figure_range
+from blobdiag.render.words import printable
 
 UNKNOWN = "not known"
 
 
 def render(made: CapacityPlan, console: Console) -> None:
-    """Draw the plan, what it rests on, the bug report's scenarios, and the memory."""
+    """Draw the plan, what it rests on, rates for comparison, and the memory."""
     games = f"{made.first_games:,}"
     if made.last_games != made.first_games:
         games += f" to {made.last_games:,} (growing evenly)"
@@ -72,7 +73,7 @@ def _interval(machine: MachinePlan) -> str:
     plan = machine.plan
     if plan.days_interval is None:
         return f"{UNKNOWN} ({plan.interval_reason or 'no reason given'})"
-    return _range(plan.days_interval)
+    return figure_range(plan.days_interval)
 
 
 def _minutes(machine: MachinePlan) -> str:
@@ -120,13 +121,13 @@ def _needed(machine: MachinePlan) -> str:
 
 
 def _scenarios(made: CapacityPlan) -> Table:
-    table = _table("The bug report's scenarios, by its own assumption")
+    table = _table("For comparison: days at assumed rates")
     table.add_column("scenario")
     table.add_column("games/min", justify="right")
     table.add_column("days", justify="right")
     table.add_column("assuming", overflow="fold")
     for one in made.scenarios:
-        row = (one.name, _range(one.games_per_minute), _range(one.days), one.assumption)
+        row = (one.name, figure_range(one.games_per_minute), figure_range(one.days), one.assumption)
         table.add_row(*map(_text, row))
     return table
 
@@ -173,11 +174,6 @@ def _mark(number: int, machines: Sequence[MachinePlan]) -> str:
     return f"[{number + 1}] " if len(machines) > 1 else ""
 
 
-def _range(interval: Interval) -> str:
-    low, high = figure(interval.low), figure(interval.high)
-    return low if low == high else f"{low} to {high}"
-
-
 def _table(title: str | None) -> Table:
     return Table(
         title=None if title is None else _text(title),
@@ -191,6 +187,4 @@ def _table(title: str | None) -> Table:
 
 def _text(value: str) -> Text:
     """A report's own words: neither markup nor a control character has an effect."""
-    return Text(
-        "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in value)
-    )
+    return Text(printable(value))

@@ -1,7 +1,7 @@
-"""The plots of a report: the timeline, what an iteration's minutes are, and the days.
+"""The plots of a report: the timeline, the minutes of an iteration, and the days.
 
-Each is drawn for a width in pixels, so that its text is as large on a phone as on a desk. A line's
-dashes and words say what it is; colour only repeats that.
+Each is drawn for a width in pixels, so that its text is as large on a phone as on a desktop. A
+line's dashes and label identify it; colour only repeats that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from blobdiag.model.figures import figure as figure_text
 from blobdiag.model.figures import figure_range
-from blobdiag.model.report import IdleGap, Phase, Plan
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.plan import Plan
+from blobdiag.model.recorded import Phase
 from blobdiag.render.svg import (
     BAND,
     FIRST,
@@ -33,10 +35,10 @@ from blobdiag.render.svg import (
     text_width,
     write,
 )
-from blobdiag.render.tracks import Line, Panel, Tracks
+from blobdiag.render.tracks import Panel, TrackLine, Tracks
 
 WIDE, NARROW = 1000.0, 328.0
-"""Pixels: of a desk's page, and of a phone's 360 without its margins."""
+"""Pixels: of a desktop's page, and of a phone's 360 without its margins."""
 
 _LEFT, _RIGHT = 34.0, 92.0
 _RIBBON, _TITLE, _SPACE, _AXIS = 20.0, 20.0, 12.0, 24.0
@@ -46,7 +48,7 @@ _WORKING = ("self-play", "training")
 
 
 def timeline(tracks: Tracks, owners: Sequence[str | None], width: float) -> str:
-    """Phases as bands over panels of samples, as SVG; `owners` says of each idle gap whose it is.
+    """Phases as bands over panels of samples, as SVG; `owners` names the code behind each idle gap.
 
     Raises ValueError where there is nothing to draw.
     """
@@ -58,7 +60,7 @@ def timeline(tracks: Tracks, owners: Sequence[str | None], width: float) -> str:
     rows = stacked(tracks.phases)
     top = _RIBBON * (max(rows, default=-1) + 1)
     heights = [_TALL if panel.unit == "%" else _FLAT for panel in tracks.panels]
-    # At the lines' ends there is room for their names on a desk only.
+    # Only on a desktop is there room for names at the lines' ends.
     keys = [0.0 if wide or len(panel.lines) == 1 else _KEYS for panel in tracks.panels]
     height = top + sum(_SPACE + _TITLE + h for h in heights) + sum(keys) + _AXIS
     name = f"timeline-{width:g}"
@@ -100,7 +102,7 @@ def stacked(phases: Sequence[Phase]) -> list[int]:
 
 
 def _ribbon(axes: Axes, tracks: Tracks, rows: Sequence[int], across: float) -> None:
-    """The phases' bands, with their names where these fit, else their numbers."""
+    """The phases as bands, with their names where these fit, else their numbers."""
     axes.set(xlim=(0, tracks.end), ylim=(max(rows, default=0) + 1, 0))
     axes.axis("off")
     for number, (phase, row) in enumerate(zip(tracks.phases, rows, strict=True), 1):
@@ -166,14 +168,14 @@ def _idle(axes: Axes, number: int, gap: IdleGap, top: float) -> None:
 
 
 class _Row:
-    """A line of words above a panel, in which none runs into another."""
+    """A line of labels above a panel that do not overlap."""
 
     def __init__(self, figure: Figure, left: float, right: float, baseline: float) -> None:
         self.figure, self.left, self.right, self.baseline = figure, left, right, baseline
         self.taken: list[tuple[float, float]] = []
 
     def put(self, left: float, text: str, **style: object) -> bool:
-        """Write, moved to lie within the row, unless there is no room for it."""
+        """Write, moved to fit into the row; False where there is no room."""
         text = one_line(text)
         width = text_width(text) * (1.12 if style.get("weight") == "bold" else 1.0)
         left = min(left, self.right - width)
@@ -190,7 +192,7 @@ class _Row:
 def _end_labels(
     figure: Figure, panel: Panel, end: float, top: float, tall: float, across: float
 ) -> None:
-    """Each line's name and last value at its right end, a line's height apart at least."""
+    """Each line's name at its right end, at least a line's height apart."""
     ends = []
     for line, (colour, _) in zip(panel.lines, _STYLES, strict=False):
         last = next((v for v in reversed(line.values) if v is not None), 0.0)
@@ -203,13 +205,13 @@ def _end_labels(
         top, lowest = y + 9, lowest + 13
 
 
-def _short(line: Line) -> str:
+def _short(line: TrackLine) -> str:
     """'utilisation' of 'GPU 0 utilisation'."""
     return line.label.split(" ", 2)[-1]
 
 
 def _keys(figure: Figure, panel: Panel, baseline: float) -> None:
-    """The lines' names, each behind a piece of its line."""
+    """The lines' names, each after a sample of its line."""
     left = _LEFT
     for line, mark, (colour, _) in zip(panel.lines, "━╌", _STYLES, strict=False):
         text = f"{mark * 2} {_short(line)}"
@@ -218,7 +220,7 @@ def _keys(figure: Figure, panel: Panel, baseline: float) -> None:
 
 
 def _gap_labels(words: _Row, panel: Panel, end: float, owners: Sequence[str | None]) -> None:
-    """Seconds and owner of each gap by its number, as far as there is room; the longest first."""
+    """Number, seconds and owner of each gap, as far as there is room; the longest first."""
     scale = (words.right - words.left) / end
     for number, gap in sorted(panel.gaps, key=lambda entry: -entry[1].seconds):
         seconds = f"{number} · idle {figure_text(gap.seconds)} s"
@@ -229,7 +231,7 @@ def _gap_labels(words: _Row, panel: Panel, end: float, owners: Sequence[str | No
 
 
 class _Days(NamedTuple):
-    """One row of the days: what was measured, or what somebody assumed."""
+    """One row of the days: measured, or at an assumed rate."""
 
     name: str
     low: float
@@ -240,7 +242,7 @@ class _Days(NamedTuple):
 
 
 def days(plan: Plan, width: float) -> str:
-    """Days of the plan as measured, above the bug report's scenarios; on a logarithmic axis."""
+    """Days of the plan as measured, above those at assumed rates; on a logarithmic axis."""
     interval = plan.days_interval
     rows = [
         _Days(

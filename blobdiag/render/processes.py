@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from blobdiag.model.figures import figure
-from blobdiag.model.report import ModuleCalls, ProcessRecord, Program
+from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
 from blobdiag.render.words import UNKNOWN, count
 
 HEADS = ("pid", "role", "module", "device", "calls", "mean batch", "threads", "CPU s")
@@ -17,7 +17,7 @@ MOST_MODULES = 4
 """Of a process, those that were called most; the report holds all."""
 
 
-class Row(NamedTuple):
+class ProcessRow(NamedTuple):
     """Cells in the order of HEADS; those of the process are empty in all but its first row."""
 
     pid: str
@@ -38,33 +38,36 @@ def facts(program: Program) -> list[tuple[str, str]]:
         ended = f"with exit code {program.exit_code}"
     else:
         ended = f"{UNKNOWN} (it was still running)"
-    by = f", says {program.expected_by}" if program.expected_by else ""
+    by = f", by {program.expected_by}" if program.expected_by else ""
     expected = f"{program.expected_device}{by}" if program.expected_device else ""
     return [
         ("command", program.command),
         ("ended", ended),
-        ("its device", expected or f"{UNKNOWN} (neither it nor --expect-device says one)"),
-        ("phases", f"from {program.phases_from}" if program.phases_from else "none were found"),
+        (
+            "expected device",
+            expected or f"{UNKNOWN} (neither the command nor --expect-device names one)",
+        ),
+        ("phases", f"from {program.phases_from}" if program.phases_from else "none found"),
     ]
 
 
-def rows(program: Program) -> list[Row]:
+def rows(program: Program) -> list[ProcessRow]:
     """Those that called networks first, then by CPU time; at most MOST_SHOWN processes."""
     shown = _by_weight(program)[:MOST_SHOWN]
     return [row for process in shown for row in _rows(process, program)]
 
 
 def closing(program: Program) -> str | None:
-    """How many processes have no row, in words."""
+    """How many processes have no row."""
     more = len(program.processes) - MOST_SHOWN
-    said = [f"{more} idler processes are in the report"] if more > 0 else []
+    left_out = [f"{more} less busy processes are in the report only"] if more > 0 else []
     if program.processes_left_out:
-        said.append(f"{program.processes_left_out:,} short-lived ones are left out")
-    return "; ".join(said) or None
+        left_out.append(f"{program.processes_left_out:,} short-lived ones were not recorded")
+    return "; ".join(left_out) or None
 
 
 def role(process: ProcessRecord, program: Program) -> str:
-    """What a process is to the program."""
+    """The role of a process in the program."""
     if process is program.processes[0]:
         return "command"
     if "multiprocessing.resource_tracker" in process.command:
@@ -83,20 +86,20 @@ def _by_weight(program: Program) -> list[ProcessRecord]:
     )
 
 
-def _rows(process: ProcessRecord, program: Program) -> Iterator[Row]:
+def _rows(process: ProcessRecord, program: Program) -> Iterator[ProcessRow]:
     about = (str(process.pid), role(process, program))
     cpu = UNKNOWN if process.cpu_seconds is None else figure(process.cpu_seconds)
     called = sorted(process.modules, key=lambda module: module.calls, reverse=True)
     if not called:
         threads = UNKNOWN if process.threads is None else str(process.threads)
-        yield Row(*about, _silence(process), "", "", "", threads, cpu)
+        yield ProcessRow(*about, _silence(process), "", "", "", threads, cpu)
     for number, module in enumerate(called[:MOST_MODULES]):
         own = (*about, cpu) if number == 0 else ("", "", "")
-        yield Row(*own[:2], *_calls(module), own[2])
+        yield ProcessRow(*own[:2], *_calls(module), own[2])
     if len(called) > MOST_MODULES:
         calls = sum(module.calls for module in called[MOST_MODULES:])
         more = f"{len(called) - MOST_MODULES} more"
-        yield Row("", "", more, "", count(calls), "", "", "")
+        yield ProcessRow("", "", more, "", count(calls), "", "", "")
 
 
 def _calls(module: ModuleCalls) -> tuple[str, str, str, str, str]:
@@ -111,7 +114,7 @@ def _calls(module: ModuleCalls) -> tuple[str, str, str, str, str]:
 
 
 def _silence(process: ProcessRecord) -> str:
-    """What stands in the place of a module: why none is known, or that there is none."""
+    """In place of a module: why none is known, or that none was called."""
     if process.reason:
         return f"{UNKNOWN} ({process.reason})"
     return "none called" if process.instrumented else "no torch"

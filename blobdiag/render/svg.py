@@ -1,6 +1,6 @@
-"""From a matplotlib figure to SVG that lives in a page: its colours and its font, no date, no ids.
+"""From a matplotlib figure to SVG for a page: with the page's colours and font, no date, no ids.
 
-Figures are laid out in pixels from the top left, and drawn in stand-in colours that become CSS
+Figures are laid out in pixels from the top left, and drawn in placeholder colours that become CSS
 variables, so that a page can be light or dark.
 """
 
@@ -68,7 +68,7 @@ _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 @contextmanager
 def house_style(name: str) -> Iterator[None]:
-    """Draw inside it; `name` tells the ids of a page's figures apart, and keeps them the same."""
+    """Style to draw in; `name` makes the ids of a page's figures unique and reproducible."""
     style: Any = {**_STYLE, "svg.hashsalt": name}  # its keys are literals to a type checker
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # Glyphs are the browser's: DejaVu need not have them.
@@ -77,7 +77,7 @@ def house_style(name: str) -> Iterator[None]:
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of so many pixels, transparent."""
+    """An empty, transparent figure of this size in pixels."""
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.patch.set_visible(False)
     return figure
@@ -92,7 +92,7 @@ def place(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 def write(figure: Figure, x: float, y: float, text: str, **style: object) -> None:
-    """Text at a pixel: its left end, and its baseline, unless `ha` and `va` say otherwise."""
+    """Text at a pixel: its left end and baseline, unless `ha` and `va` are given."""
     across, down = figure.get_size_inches() * DPI
     figure.text(x / across, 1 - y / down, one_line(text), **style)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""What a timeline shows of a report: panels of sampled lines, and their figures by phase."""
+"""The content of a timeline: panels of sampled lines, and their figures by phase."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
-from blobdiag.model.report import Gpu, IdleGap, Phase, Report, Series
+from blobdiag.model import names
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.machine import Gpu
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
 
 CPU = "cpu"
-HOST_CPU = "host/cpu"
 MIB_PER_GIB = 1024.0
 
 # All lines of a page together: a page stays far below its 1.5 MB, and each line finer than a pixel
@@ -21,12 +24,12 @@ FEWEST_POINTS = 48
 # As many phases, and figures of lines by phase.
 MOST_PHASES = 200
 MOST_FIGURES = 2_000
-# A step so many times as long as usual is a hole, in which nothing was sampled.
+# A step this many times the median is a hole: nothing was sampled in it.
 HOLE_STEPS = 4.0
 
 
 @dataclass(frozen=True)
-class Line:
+class TrackLine:
     """One sampled metric; `values` in `unit`, None where nothing is known."""
 
     label: str
@@ -43,7 +46,7 @@ class Panel:
     title: str
     unit: str
     top: float
-    lines: list[Line]
+    lines: list[TrackLine]
     gaps: list[tuple[int, IdleGap]] = field(default_factory=list)
     """The idle gaps of its device, with their numbers in the report, from 1."""
 
@@ -82,7 +85,7 @@ def tracks(report: Report) -> Tracks:
         panels += _gpu_panels(report, gpu, number, missing)
     if not report.gpus:
         missing.append(("GPU", report.gpu_reason or "none was looked for"))
-    cpu = _line(report, HOST_CPU, "CPU", missing)
+    cpu = _line(report, names.HOST_CPU, "CPU", missing)
     if cpu is not None:
         panels.append(Panel("CPU of all cores, %", "%", 100.0, [cpu], _gaps(report, CPU)))
     lines = [line for panel in panels for line in panel.lines]
@@ -110,14 +113,14 @@ def _gpu_panels(
     lines = [
         line
         for metric, label in (("utilization", "utilisation"), ("sm_activity", "SM activity"))
-        if (line := _line(report, f"gpu/{gpu.uuid}/{metric}", f"{name} {label}", missing))
+        if (line := _line(report, names.gpu(gpu.uuid, metric), f"{name} {label}", missing))
     ]
     if lines:
         yield Panel(f"{name}, % · {gpu.name}", "%", 100.0, lines, _gaps(report, gpu.uuid))
-    used = _line(report, f"gpu/{gpu.uuid}/memory_used", f"{name} VRAM", missing)
+    used = _line(report, names.gpu(gpu.uuid, "memory_used"), f"{name} VRAM", missing)
     if used is None:
         return
-    used = Line(
+    used = TrackLine(
         used.label, "GiB", used.times, [v if v is None else v / MIB_PER_GIB for v in used.values]
     )
     most = max((v for v in used.values if v is not None), default=0.0)
@@ -126,13 +129,15 @@ def _gpu_panels(
     )
 
 
-def _line(report: Report, name: str, label: str, missing: list[tuple[str, str]]) -> Line | None:
+def _line(
+    report: Report, name: str, label: str, missing: list[tuple[str, str]]
+) -> TrackLine | None:
     one: Series | None = next((one for one in report.series if one.name == name), None)
     if one is None or all(value is None for value in one.values):
         missing.append((label, report.unsupported.get(name, "not sampled")))
         return None
     points = sorted(zip(one.times_s, one.values, strict=True), key=lambda point: point[0])
-    return Line(label, one.unit, [t for t, _ in points], [v for _, v in points])
+    return TrackLine(label, one.unit, [t for t, _ in points], [v for _, v in points])
 
 
 def _gaps(report: Report, device: str) -> list[tuple[int, IdleGap]]:
@@ -144,7 +149,7 @@ def summaries(panels: Sequence[Panel], phase: Phase) -> list[Summary]:
     return [_summary(line, phase) for panel in panels for line in panel.lines]
 
 
-def _summary(line: Line, phase: Phase) -> Summary:
+def _summary(line: TrackLine, phase: Phase) -> Summary:
     within = [
         value
         for time, value in zip(line.times, line.values, strict=True)
@@ -157,7 +162,7 @@ def _summary(line: Line, phase: Phase) -> Summary:
 
 
 def drawable(panels: Sequence[Panel]) -> list[Panel]:
-    """The panels with holes marked by None and as many points as a page can bear."""
+    """The panels with holes marked by None, thinned to what a page can hold."""
     lines = sum(len(panel.lines) for panel in panels)
     most = max(FEWEST_POINTS, MOST_POINTS // max(lines, 1))
     return [
@@ -166,7 +171,7 @@ def drawable(panels: Sequence[Panel]) -> list[Panel]:
     ]
 
 
-def _broken(line: Line) -> Line:
+def _broken(line: TrackLine) -> TrackLine:
     """None in the middle of each hole, so that nothing is drawn across it."""
     steps = [later - earlier for earlier, later in pairwise(line.times)]
     longest = HOLE_STEPS * median(steps) if steps else 0.0
@@ -177,20 +182,20 @@ def _broken(line: Line) -> Line:
     ]
     points = [*zip(line.times, line.values, strict=True), *holes]
     points.sort(key=lambda point: point[0])
-    return Line(line.label, line.unit, [t for t, _ in points], [v for _, v in points])
+    return TrackLine(line.label, line.unit, [t for t, _ in points], [v for _, v in points])
 
 
-def _thinned(line: Line, most: int) -> Line:
+def _thinned(line: TrackLine, most: int) -> TrackLine:
     """At most `most` points: of each stretch its least, its greatest and its first unknown."""
     if len(line.times) <= most:
         return line
     size = -(-3 * len(line.times) // most)
-    kept: list[int] = []
+    chosen: list[int] = []
     for start in range(0, len(line.times), size):
         stretch = range(start, min(start + size, len(line.times)))
         known = [(value, i) for i in stretch if (value := line.values[i]) is not None]
-        chosen = {min(known)[1], max(known)[1]} if known else set()
-        chosen |= set([i for i in stretch if line.values[i] is None][:1])
-        kept += sorted(chosen)
-    times, values = [line.times[i] for i in kept], [line.values[i] for i in kept]
-    return Line(line.label, line.unit, times, values)
+        some = {min(known)[1], max(known)[1]} if known else set()
+        some |= set([i for i in stretch if line.values[i] is None][:1])
+        chosen += sorted(some)
+    times, values = [line.times[i] for i in chosen], [line.values[i] for i in chosen]
+    return TrackLine(line.label, line.unit, times, values)

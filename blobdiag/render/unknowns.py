@@ -13,11 +13,11 @@ def unknowns(report: Report) -> dict[str, list[str]]:
 
 
 def by_reason(unknown: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """(name, reason) pairs by reason; a name that comes again is told once."""
+    """(name, reason) pairs by reason; a repeated name is listed once."""
     names: dict[str, dict[str, None]] = {}
     for name, reason in unknown:
         names.setdefault(reason, {})[name] = None
-    return {reason: list(told) for reason, told in names.items()}
+    return {reason: list(found) for reason, found in names.items()}
 
 
 def _all(report: Report) -> Iterator[tuple[str, str]]:

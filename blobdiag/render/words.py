@@ -1,6 +1,6 @@
-"""How a report is put into words, the same in the terminal and on a page.
+"""The texts of a report's values, the same in every form.
 
-What is not known is "–" with its reason, never 0.
+An unknown value is "–" with its reason, never 0.
 """
 
 from __future__ import annotations
@@ -8,23 +8,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+from blobdiag.model.base import Metric, Status
 from blobdiag.model.figures import figure, figure_range
-from blobdiag.model.report import (
-    Gain,
-    Match,
-    Metric,
-    Plan,
-    Report,
-    Status,
-    Throughput,
-    TrainedIteration,
-    TrainingRun,
-    WorkerRecord,
-)
+from blobdiag.model.judgement import Gain
+from blobdiag.model.plan import Plan
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput, WorkerRecord
+from blobdiag.model.training import Match, TrainedIteration, TrainingRun
 
 UNKNOWN = "–"
 
-# An advisory check is a remark: in the words of a verdict it would read like one.
+# Words of its own: an advisory check must not read like a verdict.
 ADVISORY_WORDS = {
     Status.PASS: "in range",
     Status.FAIL: "out of range",
@@ -35,7 +29,7 @@ _SHORT_DTYPE = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def printable(text: str) -> str:
-    """A report's own words without control characters, line breaks apart."""
+    """A report's text with control characters replaced, except line breaks."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -93,10 +87,10 @@ def mean_batch(worker: WorkerRecord) -> str:
 
 
 def gain(gain: Gain) -> str:
-    """What a remedy is predicted to bring, and how that is known or why it is not."""
+    """The predicted gain of a remedy with its basis, or why it is not known."""
     predicted = []
     if gain.minutes_per_iteration is not None:
-        predicted.append(f"{figure(gain.minutes_per_iteration)} min an iteration")
+        predicted.append(f"{figure(gain.minutes_per_iteration)} min per iteration")
     if gain.self_play_factor is not None:
         predicted.append(f"self-play {figure(gain.self_play_factor)} × as fast")
     return ": ".join([", ".join(predicted), gain.basis] if predicted else [gain.basis])
@@ -150,7 +144,7 @@ THROUGHPUT_ROWS: list[tuple[str, Callable[[Throughput], str]]] = [
     ("evals/game", lambda t: _health(t, t.search_health.evaluations_per_game, "{:,.1f}")),
     ("evals/decision", lambda t: _health(t, t.search_health.evaluations_per_decision, "{:,.1f}")),
 ]
-"""What is said of a throughput: a name, and the words for it."""
+"""Rows of a throughput: a name, and the text of its value."""
 
 
 TRAINING_COLUMNS: list[tuple[str, Callable[[TrainedIteration], str]]] = [
@@ -179,7 +173,7 @@ MATCH_COLUMNS: list[tuple[str, Callable[[Match], str]]] = [
     ("s", lambda one: UNKNOWN if one.seconds is None else f"{one.seconds:.1f}"),
 ]
 MATCH_WORDS = 2
-"""So many of the columns are words, the rest are figures."""
+"""The first columns are words, the rest figures."""
 MATCHES_TITLE = "Matches: points a deal ahead, 95 % interval, and bids made exactly"
 
 
@@ -196,24 +190,24 @@ def margin(metric: Metric) -> str:
 
 
 def training_title(run: TrainingRun) -> str:
-    """How far it has come."""
+    """Finished of all iterations."""
     before = f", {run.taken_up_at:,} of them before this run" if run.taken_up_at else ""
     return f"Training: {len(run.iterations):,} of {run.wanted:,} iterations{before}"
 
 
 def staleness(run: TrainingRun) -> list[str]:
-    """How old the weights of its games were, and its examples, and how often they were used."""
+    """Age of the weights that games were played with; age and uses of the examples."""
     games: Counter[int] = Counter()
     for one in run.iterations:
         games.update(one.weights_ages)
-    spoken = [
+    rows = [
         ("weights behind when a game ended, iterations", games, "games"),
         ("examples of the last training, iterations old", run.examples_by_age, "examples"),
         ("examples of the last training, times trained on", run.examples_by_uses, "examples"),
     ]
     return [
         f"{what}: {_spread(counts, unit)}" if counts else f"{what}: not known (no training ended)"
-        for what, counts, unit in spoken
+        for what, counts, unit in rows
     ]
 
 

@@ -1,4 +1,4 @@
-"""The CPU limit of this process's control group (Linux), and how often it was met."""
+"""The CPU quota of this process's control group (Linux), and how often it throttled the group."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from blobdiag.sampling.proc import cgroup_lines, read_lines
+
 
 class Throttling(NamedTuple):
-    """Since the group was made: periods in which its quota ran out, and seconds it stood still."""
+    """Since the group was made: periods in which its quota ran out, seconds stopped for that."""
 
     periods: float
     seconds: float
@@ -22,7 +24,7 @@ class CpuLimit(NamedTuple):
 
     def throttling(self) -> Throttling | None:
         """None where the kernel does not count. v2 has microseconds, v1 nanoseconds (cpu.stat)."""
-        counters = dict(words for line in lines(self.stat) if len(words := line.split()) == 2)
+        counters = dict(words for line in read_lines(self.stat) if len(words := line.split()) == 2)
         periods = counters.get("nr_throttled")
         micro, nano = counters.get("throttled_usec"), counters.get("throttled_time")
         if periods is None or (micro is None and nano is None):
@@ -50,17 +52,9 @@ def cgroup_cpu_quota(root: Path = Path("/")) -> float | None:
     return None if limit is None else limit.cores
 
 
-def lines(path: Path) -> list[str]:
-    """A file's lines, none where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-
-
 def _quotas(root: Path) -> Iterator[tuple[Path, float | None]]:
     mount = root / "sys/fs/cgroup"
-    for line in lines(root / "proc/self/cgroup"):
+    for line in cgroup_lines(root):
         _, controllers, path = line.split(":", 2)
         if not controllers:
             # Where v1 is mounted too, v2 lies one folder deeper.
@@ -79,12 +73,12 @@ def _upwards(base: Path, path: str) -> list[Path]:
 
 
 def _quota_v2(folder: Path) -> float | None:
-    words = " ".join(lines(folder / "cpu.max")).split()
+    words = " ".join(read_lines(folder / "cpu.max")).split()
     return int(words[0]) / int(words[1]) if len(words) == 2 and words[0] != "max" else None
 
 
 def _quota_v1(folder: Path) -> float | None:
-    quota = " ".join(lines(folder / "cpu.cfs_quota_us"))
-    period = " ".join(lines(folder / "cpu.cfs_period_us"))
+    quota = " ".join(read_lines(folder / "cpu.cfs_quota_us"))
+    period = " ".join(read_lines(folder / "cpu.cfs_period_us"))
     # -1 means unlimited.
     return int(quota) / int(period) if quota and period and int(quota) > 0 else None

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from blobdiag.diagnosis.idle import IdleStretches, Stretch
-from blobdiag.model.report import MOST_POINTS, Series
-from blobdiag.sampling.nvidia.resolution import COARSE, FINER
-from blobdiag.sampling.trace import Samples, Trace
+from blobdiag.model import names
+from blobdiag.model.activity import COARSE, FINER, ActivityLog
+from blobdiag.model.recorded import MOST_POINTS, Series
+from blobdiag.sampling.trace import Samples, Thinned, Trace, series
 
 MOST_SERIES = 400
 """More are not begun: machines of many GPUs have about twenty each."""
 
 MOST_POINTS_TOGETHER = 100_000
 """In a report, of all series: 3 MB of JSON."""
-
-MOST_STRETCHES = 100
-"""Of a GPU that is idle at times, the longest."""
 
 # A process's series outlives its last sample by so long, unless it is asked to be kept.
 KEPT_SECONDS = 30.0
@@ -51,35 +49,6 @@ class ThinnedSamples(Samples):
         self.stride *= 2
 
 
-class Activity:
-    """When a GPU was busy and when idle, by every sample of one metric."""
-
-    def __init__(self, least_seconds: float) -> None:
-        """Shorter idle stretches are forgotten."""
-        self.first_busy: float | None = None
-        self.last_busy: float | None = None
-        self._least = least_seconds
-        self._idle: list[Stretch] = []
-        self._stretches = IdleStretches()
-
-    def add(self, time: float, value: float | None) -> None:
-        """Take a sample; they come in order of time."""
-        if value:
-            self.first_busy = time if self.first_busy is None else self.first_busy
-            self.last_busy = time
-        ended = self._stretches.add(time, value)
-        if ended is None or _seconds(ended) < self._least:
-            return
-        self._idle.append(ended)
-        if len(self._idle) > MOST_STRETCHES:
-            self._idle.remove(min(self._idle, key=_seconds))
-
-    def idle(self) -> list[Stretch]:
-        """The idle stretches, in order of time; of very many the longest."""
-        still = self._stretches.open
-        return self._idle + ([still] if still and _seconds(still) >= self._least else [])
-
-
 class LongTrace(Trace):
     """A trace that another thread may add to for hours.
 
@@ -87,13 +56,12 @@ class LongTrace(Trace):
     without a lock.
     """
 
-    def __init__(self, least_idle_seconds: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.activity: dict[str, Activity] = {}
+        self.activity: dict[str, ActivityLog] = {}
         """By the name of a metric in which a GPU's idleness shows."""
         self.not_begun = 0
         """Readings of series that were one too many."""
-        self._least = least_idle_seconds
         self._arrived: deque[tuple[str, str, float, float | None]] = deque()
 
     def add(self, name: str, unit: str, time: float, value: float | None) -> None:
@@ -107,38 +75,30 @@ class LongTrace(Trace):
                 self.not_begun += 1
                 continue
             self.samples.setdefault(name, ThinnedSamples(unit)).append(time, value)
-            if name.startswith("gpu/") and name.rpartition("/")[2] in (*FINER, COARSE):
-                self.activity.setdefault(name, Activity(self._least)).add(time, value)
+            parsed = names.parse(name)
+            if parsed.gpu and parsed.pid is None and parsed.metric in (*FINER, COARSE):
+                self.activity.setdefault(name, ActivityLog()).add(time, value)
 
     def forget_processes(self, now: float, kept: set[int]) -> None:
         """Drop the series of processes that ended, but for those in `kept`."""
         for name, samples in list(self.samples.items()):
-            pid = _pid_of(name)
+            pid = names.parse(name).pid
             stale = not samples.times or now - samples.times[-1] > KEPT_SECONDS * samples.stride
             if pid is not None and pid not in kept and stale:
                 del self.samples[name]
 
-    def to_series(self) -> list[Series]:
+    def to_series(self, cuts: Sequence[float] = ()) -> list[Series]:
         """Every metric, with as many points as a report of many can bear, their digits cut."""
         points = min(MOST_POINTS, max(1, MOST_POINTS_TOGETHER // max(1, len(self.samples))))
         return [
-            Series(
-                name=name,
-                unit=samples.unit,
-                times_s=[round(time, 3) for time in times],
-                values=[None if value is None else float(f"{value:.7g}") for value in values],
-            )
+            series(name, samples.unit, _rounded(samples.thinned(self.start, points, cuts)))
             for name, samples in sorted(self.samples.items())
-            for times, values in [samples.thinned(self.start, points)]
         ]
 
 
-def _pid_of(name: str) -> int | None:
-    """Of `process/<pid>/…` and `gpu/<uuid>/process/<pid>/…`."""
-    _, found, rest = f"/{name}".partition("/process/")
-    pid = rest.partition("/")[0]
-    return int(pid) if found and pid.isdecimal() else None
-
-
-def _seconds(stretch: Stretch) -> float:
-    return stretch[1] - stretch[0]
+def _rounded(thinned: Thinned) -> Thinned:
+    return Thinned(
+        [round(time, 3) for time in thinned.times],
+        [None if value is None else float(f"{value:.7g}") for value in thinned.values],
+        thinned.counts,
+    )

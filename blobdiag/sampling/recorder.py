@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from time import monotonic
-from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from blobdiag.model.report import Gpu
+from blobdiag.model.machine import Gpu
 from blobdiag.sampling import sampler
+from blobdiag.sampling.signal_mask import blocked
 from blobdiag.sampling.source import Source
 from blobdiag.sampling.trace import Trace
 
 # How long stop() waits for the last batch, then after each harder request.
 PATIENCE_SECONDS = 3.0
+
+POLL_SECONDS = 1.0
+"""Between two looks at whether a sampler that sends nothing still runs."""
 
 
 class Cost(NamedTuple):
@@ -57,26 +61,22 @@ class Recorder:
         self._latest: dict[str, float | None] = {}
         self._ready = threading.Event()
         self._started = self._finished = False
-        self._process: multiprocessing.process.BaseProcess | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, timeout: float = 20) -> None:
-        """Start the sampler and wait until it says what it sees, at most `timeout` seconds.
+        """Start the sampler and wait until it reports the GPUs it sees, at most `timeout` seconds.
 
         Raises RuntimeError when started again: a recorder is for one recording.
         """
         if self._started:
             raise RuntimeError("this recorder was started before")
         self._started = True
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(
-            target=sampler.main, args=(theirs, self._factory), name="blobdiag sampler", daemon=True
-        )
-        with _without_main_module(), _without_interrupts():
-            self._process.start()
+        self._connection, theirs = Pipe()
+        self._process = _start_process(theirs)
         theirs.close()
+        self._send(self._factory)
         self._thread = threading.Thread(target=self._receive, name="blobdiag samples", daemon=True)
         self._thread.start()
         if not self._ready.wait(timeout):
@@ -103,13 +103,13 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _send(self, order: set[int] | None) -> None:
+    def _send(self, order: Callable[[], Source] | set[int] | None) -> None:
         if self._connection is None:
             return
         try:
             self._connection.send(order)
         except OSError:
-            # It died: the receiving thread says so.
+            # It died, which the receiving thread reports.
             return
 
     def _end(self, reason: str, patience: float) -> None:
@@ -123,7 +123,7 @@ class Recorder:
                 self.death = reason
                 harder()
                 thread.join(PATIENCE_SECONDS)
-        process.join(PATIENCE_SECONDS)
+        _wait(process)
         self._connection.close()
         self._process = self._thread = self._connection = None
 
@@ -133,28 +133,29 @@ class Recorder:
         assert process is not None
         assert connection is not None
         try:
-            while not self._finished and self.death is None:
-                # The sentinel too: a pipe can outlive its process in a fork of it.
-                if connection not in wait([connection, process.sentinel]):
+            while not self._finished:
+                # The process too: a connection can outlive it in a fork of it.
+                if connection.poll(POLL_SECONDS):
+                    self._take(connection.recv())
+                elif process.poll() is not None:
                     raise EOFError
-                self._take(connection.recv())
         except (EOFError, OSError):
-            # The pipe of a dying process closes a little before its exit code is known.
-            process.join(PATIENCE_SECONDS)
+            # The connection of a dying process closes a little before its exit code is known.
+            _wait(process)
         if not self._finished and self.death is None:
-            self.death = f"the sampler ended by itself: {_exit_text(process.exitcode)}"
+            self.death = f"the sampler exited unexpectedly: {_exit_text(process.poll())}"
         self._ready.set()
 
-    def _take(self, message: sampler.Ready | sampler.Batch | str) -> None:
+    def _take(self, message: sampler.Ready | sampler.SampleBatch | str) -> None:
         if isinstance(message, sampler.Ready):
             self.gpus, self.gpu_reason, self.driver = message
             self._ready.set()
-        elif isinstance(message, sampler.Batch):
+        elif isinstance(message, sampler.SampleBatch):
             self._add(message)
         else:
             self.death = f"the sampler failed: {message}"
 
-    def _add(self, batch: sampler.Batch) -> None:
+    def _add(self, batch: sampler.SampleBatch) -> None:
         for name, unit, time, value in batch.samples:
             self._trace.add(name, unit, time, value)
             self._latest[name] = value
@@ -165,38 +166,33 @@ class Recorder:
         self._finished = batch.last
 
 
-# The engine has these two for its workers: neither package imports the other.
+def _start_process(theirs: Connection) -> subprocess.Popen[bytes]:
+    """A fresh interpreter with our module path; nothing of the parent's main module runs in it."""
+    inherited: dict[str, Any] = {"pass_fds": [theirs.fileno()]}
+    if sys.platform == "win32":
+        os.set_handle_inheritable(theirs.fileno(), True)
+        inherited = {"close_fds": False}
+    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
+    # -P: the path is the parent's, without a folder of its own in front.
+    numbers = [str(theirs.fileno()), str(os.getpid())]
+    command = [sys.executable, "-P", "-m", "blobdiag.sampling", *numbers]
+    # Until the sampler ignores Ctrl-C, none reaches it.
+    with blocked(signal.SIGINT):
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path},
+            **inherited,
+        )
 
 
-@contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Start a process that does not run the parent's main module again.
-
-    A spawned process imports it, so that what it defines can be unpickled; the sampler needs
-    nothing of it, and it may import torch, or start its work where it has no main guard.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Start a process with Ctrl-C blocked, until it can ignore it; the parent's is only late."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """For its exit, a few seconds at most."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE_SECONDS)
 
 
 def _exit_text(code: int | None) -> str:
-    if code is not None and code < 0 and os.name == "posix":
+    if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return "without an exit code" if code is None else f"exit code {code}"

@@ -5,18 +5,18 @@ Runs apart from the workload, so that neither the workload's GIL nor its load de
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time as clock
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any, NamedTuple
 
-from blobdiag.model.report import Gpu
-from blobdiag.sampling.host import HostReader, other_gpu
-from blobdiag.sampling.nvidia.nvml import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.model import names
+from blobdiag.model.machine import Gpu
+from blobdiag.sampling.host import HostReader
+from blobdiag.sampling.nvidia.nvml_reader import NvmlReader, NvmlUnavailable, open_nvml
+from blobdiag.sampling.software import other_gpu
 from blobdiag.sampling.source import TICK_SECONDS, Reading, Source, Tier
 
 
@@ -28,11 +28,11 @@ class Ready(NamedTuple):
     driver: str | None
 
 
-class Batch(NamedTuple):
+class SampleBatch(NamedTuple):
     """What was read since the last message: samples as (name, unit, monotonic time, value).
 
     `unsupported` is None where it is as it was. `cpu_seconds` and `wall_seconds` are the sampler's
-    own, since it said it was ready.
+    own, since its `Ready`.
     """
 
     samples: list[tuple[str, str, float, float | None]]
@@ -84,44 +84,41 @@ class MachineSource:
             self._nvml.close()
 
 
-def main(connection: Connection, factory: Callable[[], Source]) -> None:
-    """Sample until the parent says stop, closes the pipe or dies.
+def serve(connection: Connection, parent: int) -> None:
+    """Sample until the parent (its PID) says stop, closes the connection or dies.
 
-    The parent sends sets of PIDs to watch, and None to stop. It gets a `Ready`, then batches; a
-    string instead is the reason why the sampler fails. Ctrl-C reaches the whole process group,
-    but only the parent answers it: the samples of an interrupted run are wanted too.
+    The parent sends the source's factory, then sets of PIDs to watch, and None to stop. It gets a
+    `Ready`, then batches; a string instead is the reason why the sampler fails.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
+        factory: Callable[[], Source] = connection.recv()
         source = factory()
         try:
             connection.send(Ready(source.gpus, source.gpu_reason, source.driver))
-            _sample(connection, source)
+            _sample(_Orders(connection, source, parent), source)
         finally:
             source.close()
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        # The parent is gone, there is nobody to tell.
-        return
+        return  # the parent is gone
     except Exception as error:
         connection.send(f"{type(error).__name__}: {error}")
 
 
-def _sample(connection: Connection, source: Source) -> None:
-    orders = _Orders(connection, source)
+def _sample(orders: _Orders, source: Source) -> None:
     cost = _Cost()
     tick, running = 0, True
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     while running:
         running = orders.obey_until(cost.start + (tick + 1) * TICK_SECONDS)
         last, tick = tick, int((monotonic() - cost.start) / TICK_SECONDS)
         due = _due(last, tick)
         samples = [sample for tier in due for sample in _stamped(source.read(tier))]
         if Tier.SLOW in due:
-            samples.append(("sampler/cpu", "%", monotonic(), cost.percent()))
+            samples.append((names.SAMPLER_CPU, names.PERCENT, monotonic(), cost.percent()))
         now, events = source.unsupported, source.take_events()
-        news = None if now == told else now
-        connection.send(Batch(samples, news, events, *cost.total(), not running))
-        told = now
+        changed = None if now == reported else now
+        orders.connection.send(SampleBatch(samples, changed, events, *cost.total(), not running))
+        reported = now
 
 
 def _due(last: int, now: int) -> list[Tier]:
@@ -130,17 +127,17 @@ def _due(last: int, now: int) -> list[Tier]:
 
 
 def _stamped(readings: Iterator[Reading]) -> Iterator[tuple[str, str, float, float | None]]:
-    for name, unit, value, time in readings:
-        yield name, unit, monotonic() if time is None else time, value
+    for name, value, time in readings:
+        yield name, names.unit(name), monotonic() if time is None else time, value
 
 
 class _Orders:
-    """What the parent asks for, its death included."""
+    """The parent's orders, its death included."""
 
-    def __init__(self, connection: Connection, source: Source) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection, source: Source, parent: int) -> None:
+        self.connection = connection
         self._source = source
-        self._parent = multiprocessing.parent_process()
+        self._parent = parent
 
     def obey_until(self, deadline: float) -> bool:
         """Follow orders until a monotonic time; False: stop. Raises EOFError without a parent."""
@@ -151,22 +148,16 @@ class _Orders:
         return self._obey(0)
 
     def _obey(self, seconds: float) -> bool:
-        sentinels = [] if self._parent is None else [self._parent.sentinel]
-        ready = wait([self._connection, *sentinels], seconds)
-        if self._connection in ready:
-            pids = self._connection.recv()
+        if self.connection.poll(seconds):
+            pids = self.connection.recv()
             if pids is None:
                 return False
             self._source.watch(pids)
-        if any(sentinel in ready for sentinel in sentinels) or self._orphaned():
+        # A process that the parent forked may hold the connection open after the parent's death.
+        # (Windows does not fork, and a launcher may stand between the two.)
+        if os.name == "posix" and os.getppid() != self._parent:
             raise EOFError("the parent died")
         return True
-
-    def _orphaned(self) -> bool:
-        """A process that the parent forked may hold both pipes open after it."""
-        alone = self._parent is not None and os.getppid() != self._parent.pid
-        # On Windows a process keeps the number of a dead parent.
-        return os.name == "posix" and alone
 
 
 class _Cost:

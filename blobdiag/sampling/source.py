@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from blobdiag.model.report import Gpu
+from blobdiag.model.machine import Gpu
 
 TICK_SECONDS = 0.2
 
@@ -25,13 +25,12 @@ class Tier(Enum):
 
 
 class Reading(NamedTuple):
-    """One value as read, in `unit`; None: not known this time.
+    """One value of a series, in the unit that `names.unit` gives; None: not known this time.
 
     `time` is in monotonic seconds, None: that of the reading.
     """
 
     name: str
-    unit: str
     value: float | None
     time: float | None = None
 

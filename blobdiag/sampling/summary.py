@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from blobdiag.model.report import Gpu, Metric
+from blobdiag.model import names
+from blobdiag.model.base import Metric
+from blobdiag.model.machine import Gpu
+from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.nvidia.energy import energy
-from blobdiag.sampling.nvidia.visible import visible
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Trace
 
@@ -41,4 +43,11 @@ def why_unordered(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> dict[s
     """Why those GPUs that have no CUDA ordinal (`cuda_index`) have none, by metric."""
     seen = visible(environment, gpus)
     reason = seen.reason or seen.fault or "CUDA does not show it to this process"
-    return {f"gpu/{gpu.uuid}/cuda_index": reason for gpu in gpus if gpu.cuda_index is None}
+    return {names.gpu(gpu.uuid, "cuda_index"): reason for gpu in gpus if gpu.cuda_index is None}
+
+
+def gpus_listing(trace: Trace, gpus: Sequence[Gpu], pids: Collection[int]) -> list[str]:
+    """UUIDs of the GPUs on which the driver has listed one of these processes."""
+    seen = (names.parse(name) for name in list(trace.samples))
+    on = {one.gpu for one in seen if one.gpu is not None and one.pid in pids}
+    return [gpu.uuid for gpu in gpus if gpu.uuid in on]

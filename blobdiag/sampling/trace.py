@@ -11,12 +11,13 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import fmean
 from time import monotonic
+from typing import NamedTuple
 
-from blobdiag.model.report import MOST_POINTS, Phase, Series
-
-BIT_MASK = "bit mask"
+from blobdiag.model.names import BIT_MASK
+from blobdiag.model.recorded import MOST_POINTS, Phase, Series
 
 
 @dataclass
@@ -48,18 +49,20 @@ class Samples:
         del self.times[first:last]
         del self.values[first:last]
 
-    def thinned(self, start: float, points: int) -> tuple[list[float], list[float | None]]:
-        """At most `points` times in seconds after `start`, and their values.
+    def thinned(self, start: float, points: int, cuts: Sequence[float] = ()) -> Thinned:
+        """At most `points` values, times in seconds after `start`.
 
-        Neighbours share a bucket of one size: its mean time and the mean of its known values
-        (for a bit mask: every bit that was set), None only where all are None.
+        Neighbours share a bucket: its mean time and the mean of its known values (for a bit mask:
+        every bit that was set), None only where all are None. No bucket reaches across one of
+        `cuts` (monotonic seconds), so that means between these stay exact.
         """
         times = self.times[:]
-        size = max(1, math.ceil(len(times) / points))
-        buckets = [slice(first, first + size) for first in range(0, len(times), size)]
-        return (
+        buckets = list(_buckets(times, points, cuts))
+        known = [sum(v is not None for v in self.values[bucket]) for bucket in buckets]
+        return Thinned(
             [fmean(times[bucket]) - start for bucket in buckets],
             [self.merged(self.values[bucket]) for bucket in buckets],
+            [count * self.stride for count in known],
         )
 
     def merged(self, values: Sequence[float | None]) -> float | None:
@@ -67,6 +70,15 @@ class Samples:
         known = [value for value in values if value is not None]
         merge = _union if self.unit == BIT_MASK else fmean
         return merge(known) if known else None
+
+
+class Thinned(NamedTuple):
+    """A series for the report."""
+
+    times: list[float]
+    values: list[float | None]
+    counts: list[int]
+    """Known readings behind each value."""
 
 
 @dataclass
@@ -112,12 +124,11 @@ class Trace:
         finally:
             span.end = monotonic()
 
-    def to_series(self) -> list[Series]:
+    def to_series(self, cuts: Sequence[float] = ()) -> list[Series]:
         """Every metric for the report, on the run's clock, thinned to at most MOST_POINTS."""
         return [
-            Series(name=name, unit=samples.unit, times_s=times, values=values)
+            series(name, samples.unit, samples.thinned(self.start, MOST_POINTS, cuts))
             for name, samples in sorted(self.samples.items())
-            for times, values in [samples.thinned(self.start, MOST_POINTS)]
         ]
 
     def to_phases(self) -> list[Phase]:
@@ -131,6 +142,24 @@ class Trace:
             )
             for span in self.spans
         ]
+
+
+def series(name: str, unit: str, thinned: Thinned) -> Series:
+    """As the report has it: counts only where values were merged."""
+    merged = any(count > 1 for count in thinned.counts)
+    counts = thinned.counts if merged else []
+    return Series(name=name, unit=unit, times_s=thinned.times, values=thinned.values, counts=counts)
+
+
+def _buckets(times: Sequence[float], points: int, cuts: Sequence[float]) -> Iterator[slice]:
+    """At most `points` runs of neighbours, of one size, that end at every cut."""
+    edges = sorted({0, len(times), *(bisect_left(times, cut) for cut in cuts)})
+    if len(times) <= points or len(edges) > points // 2:
+        edges = [0, len(times)]
+    size = max(1, math.ceil(len(times) / max(1, points - len(edges) + 2)))
+    for first, last in pairwise(edges):
+        for begin in range(first, last, size):
+            yield slice(begin, min(begin + size, last))
 
 
 def _union(masks: Iterable[float]) -> float:

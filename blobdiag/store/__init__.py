@@ -1,1 +1,1 @@
-"""What is kept per user: tuned settings, run-to-run spread."""
+"""What is stored per user between runs: tuned settings, run-to-run spreads."""

@@ -1,4 +1,4 @@
-"""What blobdiag keeps for a user from one run to the next: entries by key in small JSON files."""
+"""Entries by key in small JSON files of the user's configuration folder."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from platformdirs import user_config_path
 from blobdiag.model.errors import UserError
 
 
-def kept_file(name: str) -> Path:
-    """Where a file of that name is kept, whether or not it is there."""
+def store_file(name: str) -> Path:
+    """Path of a file of the store, whether or not it exists."""
     return user_config_path("blobdiag", appauthor=False) / name
 
 
-def read_kept(name: str) -> dict[str, Any]:
-    """Its entries by key; none where nothing was kept. Raises UserError."""
-    path = kept_file(name)
+def read_entries(name: str) -> dict[str, Any]:
+    """A file's entries by key; none where there is no file. Raises UserError."""
+    path = store_file(name)
     try:
-        kept = json.loads(path.read_text())
+        entries = json.loads(path.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    return kept if isinstance(kept, dict) else {}
+    return entries if isinstance(entries, dict) else {}
 
 
-def keep(name: str, key: str, entry: dict[str, Any]) -> Path:
-    """Keep an entry, in place of an older one for the same key. Raises UserError."""
-    path = kept_file(name)
-    kept = {**read_kept(name), key: entry}
+def write_entry(name: str, key: str, entry: dict[str, Any]) -> Path:
+    """Write an entry, replacing one of the same key; the file's path. Raises UserError."""
+    path = store_file(name)
+    entries = {**read_entries(name), key: entry}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_suffix(f".{os.getpid()}.tmp")
-        fresh.write_text(json.dumps(kept, indent=1) + "\n")
+        fresh.write_text(json.dumps(entries, indent=1) + "\n")
         fresh.replace(path)
     except OSError as error:
-        raise UserError(f"nothing can be kept in {path}: {error.strerror}") from None
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
     return path

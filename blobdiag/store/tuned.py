@@ -1,4 +1,4 @@
-"""What `blobdiag tune` found best, kept per user and used by `--tuned`."""
+"""What `blobdiag tune` found best: stored per user, used by `--tuned`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import torch
-
 from blobdiag.model.errors import UserError
+from blobdiag.model.hardware import Hardware
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import machine
-from blobdiag.store.files import keep, kept_file, read_kept
+from blobdiag.store.files import read_entries, store_file, write_entry
 
 FILE = "tuned.json"
 
@@ -21,12 +19,12 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class Tuned(NamedTuple):
-    """A setting of the engine, and what it reached when it was measured."""
+    """A setting of the engine, and the rate it reached when it was measured."""
 
     workers: int
     threads: int
     lanes: int
-    """A worker."""
+    """Per worker."""
     dtype: str
     games_per_minute: float
 
@@ -40,23 +38,16 @@ class Tuned(NamedTuple):
 
 
 def tuned_file() -> Path:
-    """Where the settings are kept."""
-    return kept_file(FILE)
+    """Where the settings are stored."""
+    return store_file(FILE)
 
 
-def tuned_key(settings: Settings, device: str) -> str:
-    """What a tuned setting holds for: CPU, cores, GPUs, torch, network and search."""
-    host = machine()
-    gpus: list[str] = []
-    if device.startswith("cuda") and torch.cuda.is_available():
-        gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+def tuned_key(settings: Settings, device: str, hardware: Hardware) -> str:
+    """What a tuned setting holds for: hardware, torch, network, search and game, as JSON."""
     return json.dumps(
         {
             "device": device,
-            "cpu": host.cpu,
-            "cores": host.cores_usable,
-            "gpus": gpus,
-            "torch": torch.__version__,
+            **hardware._asdict(),
             "network": settings.network,
             "search": f"{settings.determinizations}x{settings.simulations}",
             "game": f"{settings.players} players, {settings.cards} cards",
@@ -65,31 +56,32 @@ def tuned_key(settings: Settings, device: str) -> str:
     )
 
 
-def load_tuned(settings: Settings, device: str) -> Tuned:
-    """The setting kept for this machine and workload. Raises UserError when there is none."""
+def load_tuned(settings: Settings, device: str, hardware: Hardware) -> Tuned:
+    """The setting stored for this machine and workload. Raises UserError when there is none."""
     try:
-        kept = read_kept(FILE)[tuned_key(settings, device)]
-        return Tuned(**kept)
+        stored = read_entries(FILE)[tuned_key(settings, device, hardware)]
+        return Tuned(**stored)
     except (KeyError, TypeError):
         raise UserError(
-            f"--tuned: nothing is kept for {device} with this network and search: "
+            f"--tuned: no setting is stored for {device} with this network and search: "
             "run `blobdiag tune` with the same options first"
         ) from None
 
 
-def save_tuned(settings: Settings, device: str, tuned: Tuned) -> Path:
-    """Keep a setting, in place of an older one for the same key. Raises UserError."""
-    return keep(FILE, tuned_key(settings, device), tuned._asdict())
+def save_tuned(settings: Settings, device: str, tuned: Tuned, hardware: Hardware) -> Path:
+    """Write a setting, replacing one of the same key; the file's path. Raises UserError."""
+    key = tuned_key(settings, device, hardware)
+    return write_entry(FILE, key, tuned._asdict())
 
 
-def with_tuned(settings: AnySettings, device: str) -> AnySettings:
-    """The settings with the tuned ones filled in where `--tuned` asks for them, said on stderr.
+def with_tuned(settings: AnySettings, device: str, hardware: Hardware) -> AnySettings:
+    """The settings with the tuned ones filled in where `--tuned` asks for them, noted on stderr.
 
-    Flags that were given win. Raises UserError when nothing is kept for this machine.
+    Flags that were given win. Raises UserError when no setting is stored for this machine.
     """
     if not settings.tuned:
         return settings
-    tuned = load_tuned(settings, device)
+    tuned = load_tuned(settings, device, hardware)
     print(f"tuned: {tuned.flags}", file=sys.stderr)
     return replace(
         settings,

@@ -1,4 +1,4 @@
-"""What the measuring commands ask of an engine, the built-in one or another project's."""
+"""What a measurement asks of an engine, the built-in one or another project's."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from blobdiag.model.report import (
-    Metric,
+from blobdiag.model.base import Metric
+from blobdiag.model.memory_figures import MemoryFigures
+from blobdiag.model.selfplay import (
+    AnswersDifference,
     NetworkRate,
     PrecisionProbe,
     Throughput,
-    TrainingRun,
     WorkerRecord,
 )
 from blobdiag.model.settings import Settings
+from blobdiag.model.training import TrainingRun
 from blobdiag.sampling.trace import Trace
-from blobdiag.targets.builtin.run_folder import KeptRun
-from engine.network.precision import Difference
+from blobdiag.targets.builtin.run_folder import TrainingJob
 
 PhaseMarker = Callable[..., AbstractContextManager[object]]
 """`Session.phase`: called with a phase's name and its device, if it is of one device."""
@@ -30,7 +31,7 @@ Watch = Callable[[Iterable[int]], None]
 """Has these processes sampled, by their PIDs."""
 
 
-class Progress(Protocol):
+class PlayProgress(Protocol):
     """How far a turn of play has come."""
 
     @property
@@ -42,7 +43,7 @@ class Progress(Protocol):
         """Games asked for; None while a window is measured."""
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[PlayProgress], None]
 
 
 class Happened(Protocol):
@@ -87,18 +88,6 @@ class Arm(Working, Protocol):
     def windows(self) -> Sequence[tuple[float, float]]: ...
 
     @property
-    def window_seconds(self) -> float:
-        """All windows together."""
-
-    @property
-    def games_finished(self) -> int:
-        """Within the windows."""
-
-    @property
-    def rate(self) -> Metric:
-        """The rate by whose interval the windows are steady or not."""
-
-    @property
     def events(self) -> Sequence[Happened]: ...
 
     @property
@@ -137,12 +126,12 @@ class Arm(Working, Protocol):
     def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
         """Measure its network alone while its workers pause; None where that cannot be."""
 
-    def outputs_differ(self) -> Difference | None:
+    def answers_differ(self) -> AnswersDifference | None:
         """Its answers beside the CPU's in float32; None where they cannot be had."""
 
 
-class Stage(Protocol):
-    """Where a course shows and records what it does: the command's session."""
+class IterationStage(Protocol):
+    """Where iterations show and record what they do: the command's session."""
 
     within: str
     """What a phase is shown to be part of."""
@@ -155,7 +144,7 @@ class Stage(Protocol):
 
     def event(self, kind: str, text: str) -> None: ...
 
-    def show_games(self, progress: Progress) -> None: ...
+    def show_games(self, progress: PlayProgress) -> None: ...
 
     def show_steps(self, done: int, wanted: int | None) -> None:
         """Training steps done, and how many there will be; None: not known."""
@@ -167,31 +156,17 @@ class Stage(Protocol):
         """How long all of it will still take; None: not known."""
 
 
-class Played(NamedTuple):
-    """Iterations that really ran, beside which their projection can be held."""
-
-    iterations: int
-    games: float
-    """Of each, on average."""
-    reuse: float
-    seconds: float
-    """From before the first to the end of the last."""
-
-
-class Course(Working, Protocol):
+class IterationRunner(Working, Protocol):
     """Iterations of self-play and training, made ready; at work while it trains."""
 
     @property
     def arm(self) -> Arm: ...
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: IterationStage) -> None:
         """Play, with windows of steady play in it, and train."""
 
-    def figures(self) -> list[Metric]:
+    def figures(self, trace: Trace) -> list[Metric]:
         """Rates and counts of the iterations that came to their end; none where none did."""
-
-    def played(self, trace: Trace) -> Played | None:
-        """What can be held beside a projection; None: nothing."""
 
     def training_run(self) -> TrainingRun | None:
         """The training so far; None where an iteration was only measured."""
@@ -208,11 +183,15 @@ class MeasuredEngine(Protocol):
     def proof_device(self) -> str | None:
         """A device that is always there, for whether a device reaches the workers at all."""
 
+    @property
+    def memory(self) -> MemoryFigures | None:
+        """Its sizes for the workload; None: not known."""
+
     def prepare(self, phase: PhaseMarker) -> None:
         """What is done once, before anything is measured."""
 
     def arm(self, settings: Settings, device: str) -> Arm:
         """Self-play on a device, not started yet. Raises DeviceUnavailable."""
 
-    def course(self, kept: KeptRun, device: str) -> Course:
+    def iterations(self, job: TrainingJob, device: str) -> IterationRunner:
         """Iterations on a device, not started yet. Raises DeviceUnavailable."""

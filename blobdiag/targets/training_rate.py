@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from blobdiag.diagnosis.rates import EXAMPLES_PER_SECOND
-from blobdiag.diagnosis.statistics import rate
-from blobdiag.model.report import Metric
+from blobdiag.model.base import Metric
+from blobdiag.model.names import EXAMPLES_PER_SECOND
+from blobdiag.model.statistics import rate
 
 MOST_BLOCKS = 200
 

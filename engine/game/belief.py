@@ -1,11 +1,10 @@
-"""What the mover cannot see, and deals that agree with what it has seen.
+"""Determinizations: deals of the cards the mover cannot see that agree with what it has seen.
 
-A determinization deals the unseen cards so that every hand keeps its size and nobody holds a
-suit that they failed to follow. It is drawn uniformly over all such deals: seats with known
-voids ("constrained") are dealt first, one after another, the number of cards of each suit drawn
-with its exact weight, counted by dynamic programming from the last seat back; who is left (other
-seats, and the cards nobody was dealt) shares the rest at random, in equally many ways whatever
-came before.
+A determinization deals the unseen cards so that every hand keeps its size and no seat has a suit
+that it failed to follow. It is uniform over all such deals. Seats with known voids ("constrained")
+are dealt first, one after another: the number of cards of each suit is drawn with its exact weight,
+counted by dynamic programming from the last seat back. The other seats, and the undealt cards,
+share the rest uniformly, which they can in equally many ways whatever was drawn before.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ SIDE = RANKS + 1
 
 
 class Belief(NamedTuple):
-    """Scratch of one search thread for drawing deals, filled by `prepare`."""
+    """What `determinize` draws from, filled by `prepare`; one per group of lanes."""
 
     seats: NDArray[np.int64]
     """[MAX_PLAYERS] constrained seats, in the order they are dealt."""
@@ -42,13 +41,13 @@ class Belief(NamedTuple):
     left: NDArray[np.int64]
     """[SUITS] scratch: cards of each suit not dealt yet, their number or a bit mask."""
     taken: NDArray[np.int64]
-    """[SUITS] scratch: the most that seats before took of each suit."""
+    """[SUITS] scratch: the most cards of each suit that earlier seats can have."""
     cards: NDArray[np.int64]
-    """[CARDS] scratch: what is left for seats without a known void."""
+    """[CARDS] scratch: cards left for seats without a known void."""
 
 
 def new_belief() -> Belief:
-    """An empty scratch."""
+    """An empty belief, to be filled by `prepare`."""
     choose = np.zeros((SIDE, SIDE))
     choose[:, 0] = 1
     for n in range(1, SIDE):
@@ -111,7 +110,7 @@ def prepare(belief: Belief, game: Game) -> None:
             belief.sizes[count] = count_bits(game.hands[seat])
             count += 1
     belief.constrained[0] = count
-    # One constrained seat needs no table: its splits are weighed by `choose` alone.
+    # A single constrained seat needs no table: `choose` alone weights its splits.
     for k in range(count - 1, 0, -1):
         fill_ways(belief, game, k)
 
@@ -181,7 +180,7 @@ def deal_constrained(
                 if not last:
                     ways *= belief.ways[k + 1, r0 - n0, r1 - n1, r2 - n2]
                 if ways > 0.0:
-                    # Kept even if rounding leaves `mark` at 0 after the last split.
+                    # The last possible split is used if rounding leaves `mark` at 0 or above.
                     s0, s1, s2, s3 = n0, n1, n2, n3
                     mark -= ways
     hand = (

@@ -1,4 +1,4 @@
-"""What the mover sees, as 256 floats, and which of the 66 actions it may choose.
+"""What the mover sees, as 256 floats, and its legal ones among the 66 actions.
 
 Seats come in turn order from the mover, and suits are relabelled so that trump comes first, the
 others following in their order: positions that differ only in names look the same to the network.
@@ -45,7 +45,7 @@ GLOBALS = SEATS + MAX_PLAYERS * SEAT_FLOATS
 
 @kernel
 def relabel_suit(suit: int, trump: int) -> int:
-    """Trump becomes suit 0, suits before it move up one; without a trump nothing changes."""
+    """Trump becomes suit 0, suits below it move up by one; without a trump nothing changes."""
     if trump == NO_TRUMP or suit > trump:
         return suit
     return 0 if suit == trump else suit + 1
@@ -53,7 +53,7 @@ def relabel_suit(suit: int, trump: int) -> int:
 
 @kernel
 def relabel_action(action: int, trump: int) -> int:
-    """The action under the mover's names of the suits; bids stay."""
+    """The action with its suit relabelled; bids stay."""
     if action >= BID:
         return action
     return relabel_suit(action // RANKS, trump) * RANKS + action % RANKS
@@ -61,6 +61,7 @@ def relabel_action(action: int, trump: int) -> int:
 
 @kernel
 def write_cards(out: NDArray[np.float32], offset: int, cards: Integer, trump: int) -> None:
+    """Set the floats of `cards`, a bit mask, in the 52 from `offset` on."""
     while cards:
         out[offset + relabel_action(lowest_bit(cards), trump)] = 1.0
         cards &= cards - np.int64(1)
@@ -109,7 +110,7 @@ def encode(game: Game, out: NDArray[np.float32]) -> None:
 
 @kernel
 def mask_actions(game: Game, out: NDArray[np.bool_]) -> None:
-    """Write the mover's legal actions, under its names of the suits, into `out` [ACTIONS]."""
+    """Write the mover's legal actions, suits relabelled, into `out` [ACTIONS]."""
     out[:] = False
     legal = legal_mask(game)
     base = BID if is_bidding(game) else 0
@@ -132,29 +133,35 @@ def _mask_rows(games: Games, out: NDArray[np.bool_]) -> None:
 
 def _rows(games: Games) -> Games:
     if games.dtype != GAME:
-        raise TypeError(f"games must be an array of dtype engine.rules.GAME, not {games.dtype}")
+        raise TypeError(f"games must have dtype engine.game.rules.GAME, not {games.dtype}")
     return np.atleast_1d(games)
 
 
 class StateEncoder:
-    """Positions to network inputs."""
+    """Encodes positions as network inputs; see the table above."""
 
     state_dim = STATE_DIM
 
     def encode(self, games: Games) -> NDArray[np.float32]:
-        """What each game's mover sees, [B, STATE_DIM] float32. Raises TypeError off dtype."""
+        """[B, STATE_DIM] float32 of what each mover sees; `games` is [B] of dtype GAME.
+
+        Raises TypeError for another dtype.
+        """
         out = np.zeros((len(_rows(games)), STATE_DIM), np.float32)
         _encode_rows(_rows(games), out)
         return out
 
 
 class ActionMasker:
-    """Positions to legal actions: 52 cards (suits as the encoder names them), then 14 bids."""
+    """Masks the legal actions: 52 cards (suits as encoded), then 14 bids."""
 
     num_actions = ACTIONS
 
     def mask(self, games: Games) -> NDArray[np.bool_]:
-        """The legal actions of each game's mover, [B, ACTIONS]. Raises TypeError off dtype."""
+        """[B, ACTIONS] bool, the legal actions of each mover; `games` is [B] of dtype GAME.
+
+        Raises TypeError for another dtype.
+        """
         out = np.zeros((len(_rows(games)), ACTIONS), np.bool_)
         _mask_rows(_rows(games), out)
         return out

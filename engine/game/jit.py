@@ -1,8 +1,8 @@
-"""The decorator every kernel wears: compiled once, without the GIL, into a cache of its own.
+"""The decorators of the engine's kernels: compiled once, without the GIL, cached on disk.
 
-numba's cache key covers the file of a function, not the files of the functions it calls, so a
-hash of all of the engine's sources is part of the folder's name: an edit anywhere opens a new
-folder instead of running stale machine code.
+numba's cache key covers the file of a function, but not the files of the functions it calls. So a
+hash of all sources of the engine is part of the cache folder's name, and an edit anywhere leads to
+a new folder instead of stale machine code.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Integer = int | np.integer
 
 @cache
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept, or None when no folder can be written."""
+    """The folder of compiled kernels; None when no folder can be written."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     folders = [Path(chosen)] if chosen else [user_cache_path("blobdiag", appauthor=False)]
-    # A shared temporary folder could hold another user's machine code: one of our own, or none.
+    # Only a folder that is ours: a shared one could contain another user's machine code.
     getuid = getattr(os, "getuid", None)
     if getuid is not None:
         folders.append(Path(tempfile.gettempdir()) / f"blobdiag-{getuid()}")
@@ -49,24 +49,24 @@ def cache_folder() -> Path | None:
 
 
 def is_warm() -> bool:
-    """Whether kernels compiled from these very sources are in the cache already."""
+    """Whether the cache has kernels compiled from the present sources."""
     folder = cache_folder()
     return folder is not None and any(folder.rglob("*.nbc"))
 
 
 def kernel(function: Callable[..., Any]) -> Any:
-    """Compile `function` in nopython mode, releasing the GIL, cached between processes.
+    """Compile `function` in nopython mode, releasing the GIL, cached on disk.
 
-    A kernel makes no arrays: numba's reference counts are off, which are atomic, one to an array
-    and call, and took more than half of the search's time.
+    A kernel must not allocate arrays: numba's atomic reference counts, one per array and call, took
+    more than half of the search's time and are off.
     """
     return _compiled(function, inline="never")
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """A kernel whose body goes into those that call it.
+    """A kernel that is inlined into its callers.
 
-    Arrays travel by value, seven words or more each: a call with a whole Group costs.
+    Arrays are passed by value, seven words or more each, so a call with a whole Group is slow.
     """
     return _compiled(function, inline="always")
 
@@ -76,7 +76,7 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     folder = cache_folder()
     if folder is None:
         return numba.njit(**options)(function)
-    # The locator is chosen while decorating: other people's kernels keep their own folder.
+    # numba reads the setting while decorating; restored so that other kernels keep their folder.
     before = vars(config)["CACHE_DIR"]
     vars(config)["CACHE_DIR"] = str(folder)
     try:

@@ -1,6 +1,6 @@
-"""Random numbers that depend on (seed, game, decision) alone, whatever worker draws them.
+"""Random numbers that depend on (seed, game, decision) alone, not on the worker that draws them.
 
-SplitMix64 (Steele, Lea, Flood 2014). State `i` of a uint64 array is a stream of its own.
+SplitMix64 (Steele, Lea, Flood 2014). Each entry of a uint64 array is the state of a stream.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def mix(x: Any) -> Any:
 
 @kernel
 def seed_stream(states: States, i: int, seed: int, game: int, decision: int) -> None:
-    """Set stream `i` to the one of (seed, game, decision)."""
+    """Set stream `i` to the start of the stream of (seed, game, decision)."""
     x = mix(np.uint64(seed) + GAMMA)
     x = mix(x ^ (np.uint64(game) + GAMMA))
     states[i] = mix(x ^ (np.uint64(decision) + GAMMA))
@@ -37,6 +37,7 @@ def seed_stream(states: States, i: int, seed: int, game: int, decision: int) -> 
 
 @kernel
 def next_uint64(states: States, i: int) -> Any:
+    """The next 64 random bits of stream `i`."""
     states[i] += GAMMA
     return mix(states[i])
 
@@ -49,7 +50,7 @@ def uniform(states: States, i: int) -> float:
 
 @kernel
 def below(states: States, i: int, n: Integer) -> Integer:
-    """An integer in [0, n), n < 2**31; the bias of n / 2**53 is beyond measuring."""
+    """An integer in [0, n), n < 2**31; its bias, n / 2**53, is negligible."""
     return np.int64(uniform(states, i) * n)
 
 

@@ -68,7 +68,7 @@ def check_setting(players: int, cards: int) -> None:
 
 @kernel
 def start(game: Game, players: int, cards: int, trump: int, dealer: int) -> None:
-    """Set `game` to the moment before the first bid; the hands are left as they are."""
+    """Set `game` to the moment before the first bid; the hands stay unchanged."""
     game.played = 0
     for seat in range(MAX_PLAYERS):
         game.bids[seat] = -1
@@ -103,11 +103,13 @@ def deal(game: Game, players: int, cards: int, states: States, i: int) -> None:
 
 @kernel
 def is_bidding(game: Game) -> bool:
+    """Whether bids are still to be made."""
     return game.bids_made < game.players
 
 
 @kernel
 def is_over(game: Game) -> bool:
+    """Whether all tricks were played."""
     return game.tricks_done == game.cards
 
 
@@ -196,7 +198,7 @@ def play_forced(game: Game) -> None:
 
 @kernel
 def play_random(game: Game, moves: int, states: States, i: int) -> None:
-    """Make so many legal moves, each drawn uniformly from stream `i`; fewer if the game ends."""
+    """Make `moves` legal moves, drawn uniformly from stream `i`; fewer if the game ends."""
     for _ in range(moves):
         if is_over(game):
             return

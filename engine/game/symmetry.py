@@ -1,7 +1,7 @@
-"""Positions that differ only in the names of suits are the same position: one example gives six.
+"""Permutations of the suits: positions that differ only in the names of suits are equivalent.
 
-The encoding calls trump 0; the other three suits may change names. Without a trump all four might:
-the six orders used are then some of 24.
+In an encoded position trump is suit 0 and the other three may be permuted, in six ways. Without a
+trump all four could be; the six orders used are then 6 of 24.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from engine.game.encoding import GLOBALS, GONE, HAND, SEAT_FLOATS, SEATS, STATE_
 from engine.game.rules import ACTIONS, MAX_PLAYERS, RANKS, SUITS
 
 ORDERS = [(0, *rest) for rest in permutations(range(1, SUITS))]
-"""New suit k is the old suit ORDERS[i][k]; the first order leaves all as it is."""
+"""New suit k is the old suit ORDERS[i][k]; the first order is the identity."""
 FIRST_VOID, FIRST_LED = 7, 6
-"""Among a seat's floats; among the floats of the whole position."""
+"""Index of the first void among a seat's floats, and of the led suit among the global floats."""
 
 
 def _columns(width: int, starts: list[int], length: int, order: tuple[int, ...]) -> list[int]:
-    """Where each of `width` columns comes from: a block of `length` a suit begins at each start."""
+    """The old column of each of `width` new ones; each start has a block of `length` per suit."""
     columns = list(range(width))
     for start in starts:
         for new, old in enumerate(order):
@@ -37,6 +37,6 @@ def _state_columns(order: tuple[int, ...]) -> NDArray[np.int64]:
 
 
 STATE_COLUMNS = np.stack([_state_columns(order) for order in ORDERS])
-"""[6, STATE_DIM] which old float each new one is."""
+"""[6, STATE_DIM] index of the old float for each new one."""
 ACTION_COLUMNS = np.stack([np.array(_columns(ACTIONS, [0], RANKS, order)) for order in ORDERS])
-"""[6, ACTIONS] which old action each new one is."""
+"""[6, ACTIONS] the old action for each new one."""

@@ -1,1 +1,1 @@
-"""Matches between players, and what they say of strength."""
+"""Matches between players, and the strength they show."""

@@ -1,8 +1,8 @@
-"""How strong a player is against another: duplicate deals, played in lockstep on all cores.
+"""The strength of a player against another: duplicate deals, played in lockstep on all cores.
 
 Each deal is played once with the agent in every seat, against copies of the opponent, with the same
 cards, trump and dealer, so that the luck of the cards cancels. Deals are independent of each other,
-the games of one deal are not: all results come deal by deal.
+the games of one deal are not: all results are per deal.
 """
 
 from __future__ import annotations
@@ -16,41 +16,43 @@ import torch
 from numpy.typing import NDArray
 
 from engine.game.rules import check_setting
-from engine.matches.kernels import NOT_PLAYED, Table, gather_side, is_finished, new_sides
+from engine.matches.kernels import NOT_PLAYED, Side, Table, gather_side, is_finished, new_sides
 from engine.matches.players import Player, random_player, rule_player
 from engine.network.devices import usable_cores
 from engine.network.evaluator import Evaluator
-from engine.search.lanes import SearchConfig, scatter
+from engine.search.lanes import SearchConfig
+from engine.search.scatter import scatter
 
 CUDA_THREADS = 2
-"""Each has streams and graphs of its own, for which CUDA keeps memory."""
+"""Most threads on CUDA, where each takes memory for streams and graphs of its own."""
 CPU_LANES, CUDA_LANES = 192, 2048
-"""Games in progress a thread: of two networks each has a part of them at a time."""
+"""Games in progress per thread; twice as many as in self-play, since two sides share them."""
 PROGRESS_SECONDS = 0.2
 
 OnProgress = Callable[[int], None]
-"""Called, a few times a second and at the end, with the number of games that have ended."""
+"""Called a few times per second, and at the end, with the number of finished games."""
 
 
 class MatchResult(NamedTuple):
-    """What the finished deals of an evaluation came to; plain values."""
+    """Results of the finished deals, as plain values."""
 
     deals: int
     difference: float
     """Points: the agent's mean score minus the opponents'."""
     standard_error: float | None
-    """Of the difference, the deals being independent; None for a single one."""
+    """Standard error of the difference over deals; None for a single deal."""
     exact_bids: float
     """Share of the agent's bids that were made exactly."""
     opponents_exact_bids: float
+    """The same for the opponents."""
 
 
 class Evaluation:
     """`agent` in every seat of each of `deals` deals, against copies of `opponent`.
 
-    The same seed deals the same cards, none of them of any self-play; with the same number of
-    threads and lanes it gives the same games. Networks stay on the device they are on.
-    Raises ValueError for a setting that cannot be.
+    The same seed deals the same cards, never those of self-play; with the same `threads` and
+    `lanes` (of each thread) the games are the same too. Networks stay on their devices.
+    Raises ValueError for an illegal setting.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Evaluation:
         cores = min(usable_cores(), CUDA_THREADS) if self._on_cuda else usable_cores()
         self.threads = min(threads or cores, deals)
         self.lanes = lanes or (CUDA_LANES if self._on_cuda else CPU_LANES)
-        """Of each thread."""
+        """Games in progress of each thread."""
         self.scores = np.full((deals, players, players), NOT_PLAYED, np.int16)
         """[deals, players, players] points by deal, the agent's seat, and seat."""
         self.at_work = False
@@ -88,7 +90,7 @@ class Evaluation:
     # -- playing ------------------------------------------------------------------------------
 
     def play(self, on_progress: OnProgress | None = None) -> None:
-        """Play all games. An exception of the caller's ends it early; what has ended stays.
+        """Play all games. An exception in `on_progress` ends this early; finished games stay.
 
         Raises what torch raises when a network fails.
         """
@@ -124,10 +126,7 @@ class Evaluation:
         lanes = min(self.lanes, len(table.games))
         sides = new_sides(self.agent, self.opponent, self.config, lanes, self._on_cuda)
         players = zip(sides, (self.agent, self.opponent), strict=True)
-        turns = [
-            (side, None if player.network is None else Evaluator(player.network, side.group.batch))
-            for side, player in players
-        ]
+        turns = [(side, evaluator_of(player, side)) for side, player in players]
         while self.at_work and not is_finished(table):
             for side, evaluator in turns:
                 rows = gather_side(table, side)
@@ -140,7 +139,7 @@ class Evaluation:
 
     @property
     def finished(self) -> NDArray[np.bool_]:
-        """[deals] which deals were played by every seating."""
+        """[deals] whether all games of a deal have ended."""
         return (self.scores != NOT_PLAYED).all((1, 2))
 
     def differences(self) -> NDArray[np.float64]:
@@ -149,12 +148,12 @@ class Evaluation:
         return agent - opponents
 
     def exact_bids(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """[finished deals] share of the agent's bids that were made exactly; the opponents'."""
+        """[finished deals] twice: shares of exact bids of the agent and of the opponents."""
         # An exact bid scores at least 10, any other 0.
         return self._by_side(self.scores > 0)
 
     def result(self) -> MatchResult | None:
-        """All of it in a few numbers; None while no deal is finished."""
+        """The results of all finished deals; None if there are none."""
         differences = self.differences()
         deals = len(differences)
         if not deals:
@@ -169,7 +168,7 @@ class Evaluation:
         )
 
     def _by_side(self, results: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """[finished deals] means of `results`, shaped like the scores: the agent's, opponents'."""
+        """[finished deals] twice: means of `results`, shaped like the scores, by side."""
         played = results[self.finished].astype(np.float64)
         seats = np.arange(played.shape[1])
         agent = played[:, seats, seats]
@@ -177,6 +176,13 @@ class Evaluation:
         return agent.mean(1), opponents.mean(1)
 
 
+def evaluator_of(player: Player, side: Side) -> Evaluator | None:
+    """Evaluates the side's batches; None for a player without a network."""
+    if player.network is None:
+        return None
+    return Evaluator(player.network, side.group.batch.states, side.group.batch.answers)
+
+
 def compile_match_kernels() -> None:
-    """Compile (or load) every kernel of an evaluation, so that no game waits for it."""
+    """Compile every kernel of an evaluation, or load it from the cache on disk."""
     Evaluation(random_player(), rule_player(), deals=1, players=3, cards=1, threads=1).play()

@@ -1,9 +1,9 @@
-"""Matches in lockstep: each deal played by every seating, the lanes of all games at one table.
+"""Matches in lockstep: all games of a table, of two sides with a batch each.
 
 A match game has the agent in one seat and copies of the opponent in the others; the games of a
 deal differ in the agent's seat alone, so that the luck of the cards cancels. The two sides share
 their lanes, and each has its own trees and its own batch: a lane waits for one side at a time.
-A step is, for either side, `gather_side`, its network, and `scatter` as in self-play.
+A step is, for each side, `gather_side`, its network, and `scatter` as in self-play.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from engine.game.jit import kernel
 from engine.game.rng import below, seed_stream
 from engine.game.rules import GAME, Game, Games, is_over, legal_mask, play_forced, play_move
 from engine.matches.players import NETWORK, RANDOM, RULES, Player
+from engine.matches.rollouts import rollout_move
 from engine.matches.rule_player import rule_move
-from engine.network.evaluator import batch_rows, new_batch
+from engine.search.batches import batch_rows, new_batch
+from engine.search.decision import choose, sum_visits
+from engine.search.gather import emit, search_lane
 from engine.search.lanes import (
     CLOSED,
     DEAL_STREAM,
@@ -29,45 +32,40 @@ from engine.search.lanes import (
     SEARCHING,
     Group,
     SearchConfig,
-    choose,
-    emit,
     new_group,
-    search_lane,
-    sum_visits,
     temperature_table,
 )
-from engine.search.rollouts import rollout_move
 from engine.search.trees import NONE
 
 FIRST_DEAL = 1 << 40
-"""Number of an evaluation's first deal: no deal of any self-play, which counts from 0."""
+"""Number of an evaluation's first deal, which self-play, counting from 0, never reaches."""
 NOT_PLAYED = -1
-"""In the place of a score."""
+"""The score of a game that has not ended."""
 
 
 class Side(NamedTuple):
-    """The agent, or the opponent in all other seats, with what it chooses its moves by."""
+    """The agent, or the opponent in all other seats, and the arrays it chooses moves with."""
 
     is_agent: bool
     kind: int
-    """As `engine.players` numbers them."""
+    """As `engine.matches.players` numbers them."""
     search: SearchConfig
     group: Group
-    """Its lanes are those of the other side, too."""
+    """Both sides' groups have the same lanes."""
     end: Games
-    """[1] scratch: the end of a game that is played out."""
+    """[1] scratch: the end of a rollout."""
 
 
 class Table(NamedTuple):
-    """The games that are to be played, and what they came to."""
+    """Games to play, and their scores."""
 
     games: NDArray[np.int64]
-    """[G] numbers of the games in order; game n is deal n // players, the agent in seat
-    n % players."""
+    """[G] numbers of the games, in the order they are played. Game n is deal n // players, with
+    the agent in seat n % players."""
     opened: NDArray[np.int64]
-    """[1] how many of them were begun."""
+    """[1] number of games begun."""
     finished: NDArray[np.int64]
-    """[1] how many of them have ended."""
+    """[1] number of games ended."""
     scores: NDArray[np.int16]
     """[games of all tables, players] points of each seat, NOT_PLAYED before the end."""
 
@@ -75,7 +73,7 @@ class Table(NamedTuple):
 def new_sides(
     agent: Player, opponent: Player, config: SearchConfig, lanes: int, pinned: bool = False
 ) -> tuple[Side, Side]:
-    """Both sides of a table of so many lanes; `config` gives the setting and the seed."""
+    """Both sides of a table with `lanes` games in progress; `config` gives setting and seed."""
     sides = [_new_side(player, config, lanes, pinned) for player in (agent, opponent)]
     shared = sides[0].group.lanes
     theirs = sides[1].group._replace(lanes=shared)
@@ -96,7 +94,7 @@ def _new_side(player: Player, config: SearchConfig, lanes: int, pinned: bool) ->
 
 @kernel
 def open_next(table: Table, group: Group, config: SearchConfig, lane: int) -> bool:
-    """Deal the table's next game in a closed lane; whether there was one."""
+    """Deal the table's next game in a closed lane; returns False if none is left."""
     if table.opened[0] == len(table.games):
         return False
     lanes, number = group.lanes, table.games[table.opened[0]]
@@ -113,7 +111,7 @@ def open_next(table: Table, group: Group, config: SearchConfig, lane: int) -> bo
 
 @kernel
 def close(table: Table, game: Game, number: int) -> None:
-    """Write down what a finished game came to."""
+    """Store the scores of a finished game."""
     for seat in range(game.players):
         made = game.bids[seat] == game.tricks[seat]
         table.scores[number, seat] = 10 + game.bids[seat] if made else 0
@@ -122,7 +120,7 @@ def close(table: Table, game: Game, number: int) -> None:
 
 @kernel
 def choose_searched(side: Side, lane: int) -> int:
-    """The index of the move visited most; without a search, of the highest prior."""
+    """Index of the most visited move; without a search, of the move with the highest prior."""
     lanes = side.group.lanes
     weights = lanes.priors[lane]
     if side.search.determinizations > 0:
@@ -132,7 +130,7 @@ def choose_searched(side: Side, lane: int) -> int:
 
 @kernel
 def choose_at_once(side: Side, lane: int) -> int:
-    """The move, a bit position of `legal_mask`, of a player who needs no network."""
+    """The move, a bit position of `legal_mask`, of a player without a network."""
     lanes = side.group.lanes
     game, state = lanes.games[lane], lanes.lane[lane]
     if side.kind == RULES:
@@ -146,9 +144,9 @@ def choose_at_once(side: Side, lane: int) -> int:
 
 @kernel
 def advance(table: Table, side: Side, lane: int, row: int) -> int:
-    """Play a lane's moves that are the side's, up to one that needs its network; the next free row.
+    """Play the side's moves in a lane until one needs its network; returns the next free row.
 
-    Ends games and begins others on the way.
+    Closes games that end and opens others on the way.
     """
     lanes = side.group.lanes
     state, game = lanes.lane[lane], lanes.games[lane]
@@ -180,7 +178,7 @@ def advance(table: Table, side: Side, lane: int, row: int) -> int:
 
 @kernel
 def gather_side(table: Table, side: Side) -> int:
-    """Advance all lanes in turn until the side's batch is full; how many rows of it are filled.
+    """Advance the lanes in turn until the side's batch is full; returns the number of filled rows.
 
     A lane that found no room is the first of the next step.
     """

@@ -1,4 +1,4 @@
-"""Who can sit at a table in an evaluation, each as the data that its moves are chosen with."""
+"""The players of an evaluation, each as the data that chooses its moves."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import NamedTuple
 from engine.network.blobnet import InferenceNet
 
 RANDOM, RULES, ROLLOUTS, NETWORK = range(4)
-"""How a player chooses: any legal move; by rules of thumb; by search without or with a network."""
+"""Kinds: a random move; rules of thumb; a search with rollouts; a network, searched or not."""
 
 
 class Player(NamedTuple):
-    """Deterministic but for its draws: no noise, and of all moves the one visited most."""
+    """Plays without noise, and of all moves the one visited most."""
 
     kind: int
     network: InferenceNet | None = None
     determinizations: int = 0
-    """0 with a network: its raw policy, without a search."""
+    """Trees of a decision; 0 with a network: its raw policy, without a search."""
     simulations: int = 0
-    """Of each determinization."""
+    """Simulations of each tree."""
 
 
 def random_player() -> Player:
@@ -27,22 +27,22 @@ def random_player() -> Player:
 
 
 def rule_player() -> Player:
-    """See `engine.rule_player`."""
+    """Rules of thumb; see `engine.matches.rule_player`."""
     return Player(RULES)
 
 
 def rollout_player(determinizations: int = 3, simulations: int = 30) -> Player:
-    """See `engine.rollouts`."""
+    """A search without a network; see `engine.matches.rollouts`."""
     return Player(ROLLOUTS, None, determinizations, simulations)
 
 
 def raw_player(network: InferenceNet) -> Player:
-    """The move that the network's policy likes best."""
+    """The most probable move of the network's policy."""
     return Player(NETWORK, network)
 
 
 def search_player(
     network: InferenceNet, determinizations: int = 3, simulations: int = 30
 ) -> Player:
-    """The engine's search, as in self-play but for noise and temperature."""
+    """The search of self-play, without noise and at temperature 0."""
     return Player(NETWORK, network, determinizations, simulations)

@@ -1,9 +1,10 @@
 """A player that follows rules of thumb: bids the tricks it expects, then plays for its bid.
 
-A card is worth the chance that nothing which beats it is in another hand; a bid is the sum over the
-hand, leaning against what the others have bid. While it needs tricks the player wins them, else
-it ducks. The constants were tuned by play against copies with others, at 3 to 6 players and 3 to
-10 cards; among its like it makes its bid in about 55 of 100 deals (4 players, 5 cards).
+A card counts as the probability that no card that beats it is in another hand; a bid is the sum
+over the hand, corrected for what the others have bid. While the player needs tricks it wins them,
+else it ducks. The constants were tuned by play against copies with other values, at 3 to 6 players
+and 3 to 10 cards; against copies of itself it makes its bid in about 55 of 100 deals (4 players,
+5 cards).
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from engine.game.rules import (
 )
 
 TRUMP_RISK = 0.1
-"""Of a higher trump in another hand: it takes that trick from one's own trump so often."""
+"""Probability that a higher trump in another hand takes the trick of one's own trump."""
 OPTIMISM = -0.6
-"""Tricks added to the sum of the chances: not all high cards come to win."""
+"""Tricks added to the sum of the probabilities: not every high card comes to win."""
 LEAN = 0.3
-"""Tricks added for each that the seats before have bid less than their share."""
+"""Tricks added per trick that the seats before have bid below their share."""
 
 
 @kernel
 def hidden_cards(game: Game) -> int:
-    """Cards in the hands of the others: their number is known to all."""
+    """Number of cards in the other hands, which is public."""
     count = 0
     for seat in range(game.players):
         if seat != game.mover:
@@ -45,7 +46,7 @@ def hidden_cards(game: Game) -> int:
 
 @kernel
 def none_of(share: float, n: Integer) -> float:
-    """The chance that none of n things happens, each by itself as likely as `share`."""
+    """Probability that none of n independent events happens, each of probability `share`."""
     chance = 1.0
     for _ in range(n):
         chance *= 1.0 - share
@@ -54,7 +55,7 @@ def none_of(share: float, n: Integer) -> float:
 
 @kernel
 def ruff_chance(unseen: Integer, suit: int, trump: int, hand: float) -> float:
-    """The chance that a hand of so many of the `unseen` cards has a trump, but none of `suit`."""
+    """Probability that `hand` of the `unseen` cards include a trump but no card of `suit`."""
     cards, suited = count_bits(unseen), count_bits(unseen & suit_mask(suit))
     others = cards - suited
     if others == 0:
@@ -65,7 +66,7 @@ def ruff_chance(unseen: Integer, suit: int, trump: int, hand: float) -> float:
 
 @kernel
 def trick_chance(game: Game, card: int) -> float:
-    """How surely the mover's `card` wins a trick, 0 to 1, from what the mover sees."""
+    """Probability that the mover's `card` wins a trick, by what the mover sees."""
     unseen = np.int64(DECK) & ~game.played & ~game.hands[game.mover]
     hidden = hidden_cards(game)
     if hidden == 0:
@@ -83,7 +84,7 @@ def trick_chance(game: Game, card: int) -> float:
 
 @kernel
 def expected_tricks(game: Game) -> float:
-    """Tricks the mover expects, its hand and the bids so far considered."""
+    """Tricks the mover expects, by its hand and the bids so far."""
     expected = OPTIMISM
     hand = game.hands[game.mover]
     while hand:
@@ -97,7 +98,7 @@ def expected_tricks(game: Game) -> float:
 
 @kernel
 def rule_bid(game: Game) -> int:
-    """The legal bid nearest to what is expected; of two the lower."""
+    """The legal bid nearest to the expected tricks; of two the lower."""
     expected, legal = expected_tricks(game), legal_mask(game)
     best, nearest = 0, np.inf
     while legal:
@@ -110,10 +111,11 @@ def rule_bid(game: Game) -> int:
 
 @kernel
 def card_merit(game: Game, card: int) -> float:
-    """How well playing `card` serves the mover's bid; any card that does beats all that do not.
+    """How well `card` serves the mover's bid; 1 to 3 for a card that does, else -1 to 1.
 
-    Needing tricks: the surest winner, but the cheapest where nobody plays after; else the least.
-    Ducking: the highest card that loses; else the least sure winner, but the surest at the end.
+    Needing tricks: the card most probable to win, but the cheapest winner in the last seat; if
+    none wins, the lowest. Ducking: the highest card that loses; if none does, the card least
+    probable to win, but the highest in the last seat.
     """
     chance = trick_chance(game, card)
     needs = game.bids[game.mover] > game.tricks[game.mover]
@@ -147,6 +149,6 @@ def rule_move(game: Game) -> int:
 
 @kernel
 def play_by_rules(game: Game) -> None:
-    """Bring a game to its end, every seat by the rules of thumb."""
+    """Play a game to its end, every seat by the rules of thumb."""
     while not is_over(game):
         play_move(game, rule_move(game))

@@ -1,7 +1,7 @@
-"""How strong a training's network is at the moment, by matches against opponents that stay.
+"""The strength of a network in training, by matches against opponents that do not change.
 
-The network plays with a search: against a random player, the rules of
-thumb, the network the training began with, and its own policy without a search.
+The network plays with a search, against a random player, the rules of thumb, the network that
+training began with, and its own policy without a search.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.search.lanes import SearchConfig
 RANDOM, RULES, FIRST, RAW = "random", "rules", "first", "raw"
 
 OnMatch = Callable[[str, int, int], None]
-"""Called with the opponent, the match's games, and how many of them have ended."""
+"""Called with the opponent, the number of games of the match, and of those that have ended."""
 
 
 def measure_strength(
@@ -27,10 +27,11 @@ def measure_strength(
     deals: int,
     on_match: OnMatch = lambda opponent, games, ended: None,
 ) -> Iterator[tuple[str, MatchResult]]:
-    """Each opponent, and what the match came to; always the same deals.
+    """Play the matches; yields each opponent with the result.
 
-    Setting, seed, determinizations and simulations are those of `search`, all else is as in every
-    evaluation. Both networks stay as and where they are. Raises what torch raises when one fails.
+    Every call plays the same deals. Setting, seed, determinizations and simulations are those of
+    `search`. Both networks stay unchanged on their devices. Raises what torch raises when one
+    fails.
     """
 
     def searching(one: BlobNet) -> Player:

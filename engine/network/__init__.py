@@ -1,1 +1,1 @@
-"""BlobNet, its inference form, and where and how precisely it computes."""
+"""BlobNet, its inference form, and the devices and dtypes it computes in."""

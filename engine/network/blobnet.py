@@ -1,4 +1,4 @@
-"""BlobNet, and its inference form, which computes the same with a quarter less work."""
+"""BlobNet, and its inference form, which computes the same function with a quarter less work."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from engine.game.rules import ACTIONS, MAX_PLAYERS
 Weights = dict[str, NDArray[np.float32]]
 
 ANSWERS = ACTIONS + MAX_PLAYERS
-"""Numbers the inference form gives for a position: policy logits, then a value for each seat."""
+"""Numbers per position that the inference form returns: policy logits, then a value per seat."""
 
 CAN_PACK = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 CAN_PACK_BFLOAT16 = CAN_PACK and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-"""On x86 from AVX-512 on: without, oneDNN refuses to lay such weights out."""
+"""Needs AVX-512 on x86: without it oneDNN refuses to pack bfloat16 weights."""
 PACKED_FROM = 256 * 256
-"""Weights of a float32 layer from which its packed form is the faster one."""
+"""Number of weights from which the packed form of a float32 layer is faster."""
 PACKED_ROWS = 192
-"""The batch that packed weights are laid out for; others work too."""
+"""Batch size that packed weights are optimised for; others work too."""
 
 
 class NetworkConfig(NamedTuple):
@@ -53,10 +53,10 @@ class NetworkConfig(NamedTuple):
 
     @classmethod
     def of(cls, weights: Mapping[str, Any]) -> NetworkConfig:
-        """The shape that these weights (name: array or tensor) are of, with one head.
+        """The shape of a BlobNet with these weights (arrays or tensors by name), with one head.
 
-        Over a single token all numbers of heads compute the same. Raises ValueError for weights
-        of something else.
+        Over a single token any number of heads computes the same. Raises ValueError for weights
+        of another kind of network.
         """
         try:
             embedding_dim, _ = weights["embedding.weight"].shape
@@ -118,14 +118,14 @@ class BlobNet(nn.Module):
 def encode_token(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
     """A post-LN encoder layer on one token a row, [B, D] to [B, D].
 
-    Softmax over a single score is 1: queries and keys change nothing and get no gradient, so they
-    are not computed. Equal to `layer(x.unsqueeze(1)).squeeze(1)`, its gradients too.
+    Softmax over a single score is 1: queries and keys have no effect and get no gradient, so they
+    are not computed. Equal to `layer(x.unsqueeze(1)).squeeze(1)`, gradients included.
     """
     attention = layer.self_attn
     dim, heads = attention.embed_dim, attention.num_heads
     values = F.linear(x, attention.in_proj_weight[2 * dim :], attention.in_proj_bias[2 * dim :])
     if layer.training and attention.dropout:
-        # What is dropped is a head's one attention weight.
+        # Dropout acts on the one attention weight of each head.
         weights = F.dropout(values.new_ones(len(x), heads, 1), attention.dropout)
         values = (values.view(len(x), heads, -1) * weights).view(len(x), dim)
     x = layer.norm1(x + layer.dropout1(attention.out_proj(values)))
@@ -134,28 +134,28 @@ def encode_token(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
 
 
 class FoldedLinear(nn.Linear):
-    """A linear layer of the inference form, its activation and residual included.
+    """A linear layer of the inference form, with its activation or residual.
 
-    On the CPU torch's own layer rearranges all weights at every call in bfloat16, and leaves
-    float32 to a library that is slower on some CPUs; here they are laid out for oneDNN once, by
-    `pack`, with the operators torch's compiler uses for it.
+    On the CPU torch's own layer reorders all weights at every call in bfloat16, and uses a library
+    for float32 that is slower on some CPUs. Here `pack` reorders them for oneDNN once, with the
+    operators that torch's compiler uses.
     """
 
     packed: Tensor | None = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """As torch's, for `.to` and the like: the packed form is then of other weights."""
+        """As torch's, for `.to` and the like; drops the packed form, which is out of date."""
         self.packed = None
         return super()._apply(fn, recurse)
 
     def pack(self) -> None:
-        """Rearrange the weights as they are now; nothing where it does not pay, or torch cannot."""
+        """Pack the current weights where that is possible and faster, else drop the packed form."""
         self.packed = None
         if self.weight.dtype is torch.bfloat16:
-            pays = CAN_PACK_BFLOAT16
+            faster = CAN_PACK_BFLOAT16
         else:
-            pays = CAN_PACK and self.weight.numel() >= PACKED_FROM
-        if self.weight.device.type == "cpu" and pays:
+            faster = CAN_PACK and self.weight.numel() >= PACKED_FROM
+        if self.weight.device.type == "cpu" and faster:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, PACKED_ROWS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -192,7 +192,7 @@ class InferenceNet(nn.Module):
     def __init__(self, network: BlobNet) -> None:
         super().__init__()
         dim, wide = network.config.embedding_dim, network.config.feedforward_dim
-        # Built where the network is: its device is never an argument that can be forgotten.
+        # Built on the network's device, which therefore need not be passed on.
         with torch.device(network.embedding.weight.device):
             self.embedding = FoldedLinear(network.embedding.in_features, dim)
             self.attention = nn.ModuleList(FoldedLinear(dim, dim) for _ in network.layers[1:])
@@ -208,7 +208,7 @@ class InferenceNet(nn.Module):
 
     @torch.no_grad()
     def refold(self, network: BlobNet) -> None:
-        """Take the weights of `network` again, in place: tensors keep device, dtype, address."""
+        """Take over the weights of `network` in place: tensors keep device, dtype and address."""
         layers = cast(Sequence[nn.TransformerEncoderLayer], network.layers)
         (weight, bias), *others = [attention_and_residual(layer) for layer in layers]
         embedding = network.embedding
@@ -242,7 +242,7 @@ class InferenceNet(nn.Module):
         self.pack()
 
     def pack(self) -> Self:
-        """Rearrange the weights for speed where that pays; again after `.to`."""
+        """Pack the layers' weights for speed; to be called again after `.to`."""
         for module in self.modules():
             if isinstance(module, FoldedLinear):
                 module.pack()
@@ -262,12 +262,12 @@ class InferenceNet(nn.Module):
 
 
 def folded(layers: nn.ModuleList) -> Sequence[FoldedLinear]:
-    """The list with the type of its modules known."""
+    """The same list, typed."""
     return cast(Sequence[FoldedLinear], layers)
 
 
 def linears(modules: nn.Module) -> Sequence[nn.Linear]:
-    """A list or sequence of modules; those without weights are not to be touched."""
+    """The same modules, typed as those of them that have weights."""
     return cast(Sequence[nn.Linear], modules)
 
 
@@ -292,12 +292,12 @@ def attention_and_residual(layer: nn.TransformerEncoderLayer) -> tuple[Tensor, T
 
 
 def weights_of(network: nn.Module) -> Weights:
-    """A copy of the state dict as float32 numpy arrays: what travels to the workers."""
+    """A copy of the state dict as float32 numpy arrays, as sent to the workers."""
     return {k: v.detach().cpu().numpy().copy() for k, v in network.state_dict().items()}
 
 
 def weights_hash(weights: Mapping[str, NDArray[np.float32]]) -> str:
-    """16 hex digits that name a set of weights; equal exactly for equal names and numbers."""
+    """16 hex digits of a hash of the weights' names and numbers."""
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
@@ -306,7 +306,7 @@ def weights_hash(weights: Mapping[str, NDArray[np.float32]]) -> str:
 
 
 def load_weights(network: nn.Module, weights: Weights) -> None:
-    """Load arrays from `weights_of` in place, wherever the network lives."""
+    """Load arrays from `weights_of` in place, on the network's device."""
     device = next(network.parameters()).device
     network.load_state_dict({k: torch.from_numpy(v).to(device) for k, v in weights.items()})
 

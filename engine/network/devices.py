@@ -1,4 +1,4 @@
-"""Names of devices: parsed, spread over workers, and compared with the index resolved."""
+"""Devices by name: parsed, resolved to what this machine has, and spread over workers."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ import torch
 
 
 class DeviceError(ValueError):
-    """The text is no device; the message is one line for the user."""
+    """The text names no device; the message is one line for the user."""
 
 
 class DeviceUnavailable(RuntimeError):
-    """The device is well-formed but not on this machine; the message says why."""
+    """The named device is not on this machine; the message says why, in one line."""
 
 
 def usable_cores() -> int:
-    """Cores this process may run on: scheduler affinity where the system has it.
+    """Number of cores this process may run on, by its CPU affinity where the system has one.
 
-    A container's quota is not looked at: callers who know it pass it on.
+    A container's CPU quota is not considered: callers that know it pass a lower number.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def check_device_name(device: str) -> str:
-    """`device` itself. Raises DeviceError unless it is cpu, meta, cuda or cuda:N."""
-    if not re.fullmatch(r"cpu|meta|cuda(:(0|[1-9]\d*))?", device):
-        raise DeviceError(f"device must be cpu, cuda or cuda:N, not {device!r}")
-    return device
+def parse_device(name: str) -> tuple[str, int | None]:
+    """Kind (cpu, meta or cuda) and index; None: cuda without an index. Raises DeviceError.
+
+    torch.device is no parser for user input: it reads "cuda:128" as index -128.
+    """
+    match = re.fullmatch(r"(cpu|meta|cuda)(?::(0|[1-9]\d*))?", name)
+    if match is None or (match[2] is not None and match[1] != "cuda"):
+        raise DeviceError(f"device must be cpu, cuda or cuda:N, not {name!r}")
+    return match[1], None if match[2] is None else int(match[2])
 
 
 def cuda_reason() -> str:
@@ -43,33 +47,43 @@ def cuda_reason() -> str:
     return "torch finds no CUDA device"
 
 
-def worker_devices(device: str, workers: int) -> list[str]:
-    """The device of each worker: `cuda` goes round the visible GPUs, others are taken as named.
+def devices_for(device: str) -> list[str]:
+    """The devices that `device` allows, with their index: cuda means all visible GPUs.
 
-    Raises DeviceError for a malformed name, DeviceUnavailable for one that is not there.
+    Raises DeviceError for a malformed name, DeviceUnavailable for a device that is not there.
     """
-    check_device_name(device)
-    if not device.startswith("cuda"):
-        return [device] * workers
+    kind, index = parse_device(device)
+    if kind != "cuda":
+        return [device]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:
         raise DeviceUnavailable(f"{device} is not available: {cuda_reason()}")
-    if device == "cuda":
-        return [f"cuda:{worker % count}" for worker in range(workers)]
-    if int(device[5:]) >= count:
+    if index is None:
+        return [f"cuda:{gpu}" for gpu in range(count)]
+    if index >= count:
         raise DeviceUnavailable(
             f"{device} is not available: torch sees {count} GPU(s), from cuda:0"
         )
-    return [device] * workers
+    return [device]
+
+
+def worker_devices(device: str, workers: int) -> list[str]:
+    """The device of each worker, index included; `cuda` assigns the visible GPUs in turn.
+
+    Raises DeviceError for a malformed name, DeviceUnavailable for a device that is not there.
+    """
+    allowed = devices_for(device)
+    return [allowed[worker % len(allowed)] for worker in range(workers)]
 
 
 def resolve_auto(device: str) -> str:
-    """`auto` becomes cuda where torch sees a GPU, else cpu; other names are only checked.
+    """`auto` becomes cuda where torch sees a GPU, else cpu; any other name is returned as it is.
 
     Raises DeviceError for a malformed name.
     """
     if device != "auto":
-        return check_device_name(device)
+        parse_device(device)
+        return device
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -81,7 +95,7 @@ def device_uuid(device: torch.device) -> str | None:
 
 
 def memory_reserved(device: torch.device) -> float | None:
-    """The most MiB that torch has reserved on a GPU for this process; None elsewhere."""
+    """Peak MiB that torch has reserved on a GPU for this process; None for other devices."""
     if device.type != "cuda":
         return None
     return torch.cuda.max_memory_reserved(device) / 2**20

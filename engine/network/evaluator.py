@@ -1,4 +1,4 @@
-"""The network as the lanes see it: a batch goes in, its answers come back in place."""
+"""Runs batches of positions through the network: states in, answers out, in the caller's arrays."""
 
 from __future__ import annotations
 
@@ -7,80 +7,62 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.game.encoding import STATE_DIM
-from engine.network.blobnet import ANSWERS, InferenceNet
-from engine.search.lanes import (
-    ROW,
-    Batch,
-    SearchConfig,
-    gather,
-    grant,
-    new_group,
-    scatter,
-    temperature_table,
-)
+from engine.network.blobnet import InferenceNet
 
 PAD = 16
-"""Rows are computed in multiples of this: few shapes, and never the odd kernels of tiny ones."""
+"""Computed rows are a multiple of this: few shapes, and none of the slow kernels of tiny ones."""
 
 WARM_UP_CALLS = 3
 
-FULL_SHARE = 0.75
-"""Of all trees: fewer than these that wait for the network at once are rare (measured: 0.82)."""
-
 
 def padded(rows: int) -> int:
-    """Rows that are computed for so many."""
+    """`rows` rounded up to a multiple of PAD."""
     return -(-rows // PAD) * PAD
 
 
-def batch_rows(lanes: int, determinizations: int) -> int:
-    """Rows of a batch that so many lanes keep full: some of their trees are always done."""
-    return max(determinizations, int(lanes * determinizations * FULL_SHARE) // PAD * PAD)
-
-
-def new_batch(rows: int, pinned: bool) -> Batch:
-    """Room for `rows` positions, rounded up to PAD; page-locked where the GPU copies from it."""
-    rows = padded(rows)
-
-    def zeros(*shape: int) -> np.ndarray:
-        return torch.zeros(shape, pin_memory=pinned).numpy()
-
-    return Batch(
-        rows=np.zeros(rows, ROW),
-        states=zeros(rows, STATE_DIM),
-        answers=zeros(rows, ANSWERS),
-    )
-
-
 class Evaluator:
-    """Runs one group's batches through the network, wherever the network is.
+    """Evaluates the batches of one group of lanes, on the network's device.
 
-    On CUDA the copies and kernels go to a stream of their own, and `submit` returns at once, so
-    that the thread can search another group's trees meanwhile. With `graphs` the network is one
-    launch there, always of the whole batch; else a launch a kernel, of the rows that are filled.
+    Args:
+      network: in eval mode, on the device and in the dtype to compute in.
+      states: [B, STATE_DIM] read at every `submit`; page-locked for asynchronous copies to CUDA.
+      answers: [B, ANSWERS] written by `wait` at the latest.
+      graphs: on CUDA, one launch of a CUDA graph that always computes all B rows; else one launch
+        per kernel, for the filled rows.
+
+    On CUDA the copies and kernels run on a stream of their own and `submit` returns at once, so
+    that the thread can search another group's trees meanwhile.
     """
 
-    def __init__(self, network: InferenceNet, batch: Batch, graphs: bool = True) -> None:
+    def __init__(
+        self,
+        network: InferenceNet,
+        states: NDArray[np.float32],
+        answers: NDArray[np.float32],
+        graphs: bool = True,
+    ) -> None:
         weight = network.embedding.weight
         self.network = network
         self.device, self.dtype = weight.device, weight.dtype
-        full = padded(len(batch.rows))
-        self.states = torch.from_numpy(batch.states)[:full]
-        self.answers = torch.from_numpy(batch.answers)[:full]
+        self.states, self.answers = torch.from_numpy(states), torch.from_numpy(answers)
         self.seconds = {"copy": 0.0, "network": 0.0}
-        """Seconds spent so far; on CUDA those of the launch."""
+        """Seconds spent so far; on CUDA those of the launches alone."""
         self.on_cuda = self.device.type == "cuda"
         if self.on_cuda:
             self.stream = torch.cuda.Stream(self.device)
             self.done = torch.cuda.Event(blocking=True)
-            self.graph = NetworkGraph(network, len(self.states), self.stream) if graphs else None
+            self.graph = NetworkGraph(network, len(states), self.stream) if graphs else None
 
     @torch.inference_mode()
     def submit(self, rows: int) -> int:
-        """Start the evaluation of rows 0..rows-1 of the batch; how many are computed."""
+        """Start to evaluate rows 0..rows-1 of the states; returns the number of rows computed.
+
+        `rows` rounded up to PAD must not exceed B.
+        """
         rows = padded(rows)
         if not self.on_cuda:
             self._evaluate(rows)
@@ -101,7 +83,7 @@ class Evaluator:
         graph.replay()
         evaluated = perf_counter()
         self.answers.copy_(graph.answers, non_blocking=True)
-        self._count(start, copied, evaluated)
+        self._add_seconds(start, copied, evaluated)
 
     def _evaluate(self, rows: int) -> None:
         start = perf_counter()
@@ -110,14 +92,14 @@ class Evaluator:
         answers = self.network(states)
         evaluated = perf_counter()
         self.answers[:rows].copy_(answers, non_blocking=True)
-        self._count(start, copied, evaluated)
+        self._add_seconds(start, copied, evaluated)
 
-    def _count(self, start: float, copied: float, evaluated: float) -> None:
+    def _add_seconds(self, start: float, copied: float, evaluated: float) -> None:
         self.seconds["network"] += evaluated - copied
         self.seconds["copy"] += copied - start + perf_counter() - evaluated
 
     def wait(self) -> None:
-        """Return when the answers of the last `submit` are in the batch."""
+        """Return once the answers of the last `submit` are in `answers`."""
         if self.on_cuda:
             self.done.synchronize()
 
@@ -126,10 +108,10 @@ _CAPTURING = threading.Lock()
 
 
 class NetworkGraph:
-    """The network on one batch size, recorded as a CUDA graph: a replay is one launch.
+    """The network at one batch size, captured as a CUDA graph: a replay is one launch.
 
-    `states` [rows, STATE_DIM] float32 is read and `answers` [rows, ANSWERS] float32 written, on the
-    device; weights are read where they are, so that those refolded in place are the ones used.
+    `states` [rows, STATE_DIM] float32 is read and `answers` [rows, ANSWERS] float32 written, both
+    on the device. Weights are read in place, so a replay uses weights that were refolded in place.
     Raises what torch raises when the network cannot be captured.
     """
 
@@ -139,12 +121,12 @@ class NetworkGraph:
         self.states = torch.zeros(rows, STATE_DIM, device=weight.device)
         self._graph = torch.cuda.CUDAGraph()
         stream.wait_stream(torch.cuda.current_stream(weight.device))
-        # Libraries make their workspaces in the first calls, which cannot be captured.
+        # Libraries allocate their workspaces in the first calls, which cannot be captured.
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP_CALLS):
                 network(self.states.to(weight.dtype))
         stream.synchronize()
-        # One thread at a time, and without a word in what the others' streams do meanwhile.
+        # One capture at a time; thread_local: other threads may use their streams meanwhile.
         with (
             _CAPTURING,
             torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"),
@@ -154,15 +136,3 @@ class NetworkGraph:
     def replay(self) -> None:
         """Compute `answers` from `states`, on the current stream."""
         self._graph.replay()
-
-
-def compile_kernels() -> None:
-    """Compile (or load) every kernel a search thread uses, so that workers find them cached.
-
-    Plays one small game with a network that is indifferent.
-    """
-    config = SearchConfig(players=3, cards=2, simulations=4)
-    group = new_group(config, 1, temperature_table(None, config.cards), new_batch(PAD, False))
-    grant(group, [0])
-    while group.tally[0]["games"] == 0:
-        scatter(group, config, gather(group, config))

@@ -1,4 +1,4 @@
-"""float32 or bfloat16 for inference: measured on the device, and only if the answers agree."""
+"""Choose float32 or bfloat16 for inference, by speed on the device and agreement of answers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from engine.game.rules import ACTIONS, GAME, Games, deal, play_random
 from engine.network.blobnet import CAN_PACK_BFLOAT16, BlobNet, InferenceNet
 
 POLICY_TOLERANCE = 0.03
-"""Largest difference of a move's probability, all 66 actions taken as legal."""
+"""Largest accepted difference of an action's probability, with all actions legal."""
 VALUE_TOLERANCE = 0.03
-"""Largest difference of a value, on its scale of [0, 1]."""
+"""Largest accepted difference of a value, in [0, 1]."""
 PROBE_ROWS = {"cpu": 192, "cuda": 4096}
+"""Rows of a batch that is timed, by kind of device."""
 PROBE_ROUNDS = 5
 TIE = 1.05
+"""Ratio of two speeds on CUDA that counts as equal."""
 
 
 class Difference(NamedTuple):
@@ -44,7 +46,7 @@ def policies_and_values(network: InferenceNet, states: Tensor) -> tuple[Tensor, 
 
 
 def difference(one: InferenceNet, other: InferenceNet, states: Tensor) -> Difference:
-    """Compare two networks on `states` [B, STATE_DIM], wherever each of them lives."""
+    """Compare two networks on `states` [B, STATE_DIM], each on its own device and dtype."""
     one_policy, one_value = policies_and_values(one, states)
     other_policy, other_value = policies_and_values(other, states)
     return Difference(
@@ -55,7 +57,7 @@ def difference(one: InferenceNet, other: InferenceNet, states: Tensor) -> Differ
 
 @kernel
 def _random_positions(games: Games, streams: States, players: int, cards: int) -> None:
-    """Deal each game and make random moves in it, up to any moment before its end."""
+    """Deal each game and make a random number of random moves in it, not to its end."""
     for i in range(len(games)):
         seed_stream(streams, 0, 0, i, 0)
         deal(games[i], players, cards, streams, 0)
@@ -63,7 +65,7 @@ def _random_positions(games: Games, streams: States, players: int, cards: int) -
 
 
 def probe_games(count: int, players: int = 4, cards: int = 5) -> Games:
-    """[count] positions of random play, always the same ones."""
+    """[count] positions of random play, the same ones at every call."""
     games = np.zeros(count, GAME)
     _random_positions(games, np.zeros(1, np.uint64), players, cards)
     return games
@@ -76,7 +78,10 @@ def probe_states(rows: int, players: int = 4, cards: int = 5) -> Tensor:
 
 @torch.inference_mode()
 def seconds_per_batch(network: InferenceNet, states: Tensor) -> float:
-    """The fastest of a few forwards, seconds; `states` on the network's device and dtype."""
+    """Seconds of the fastest of a few forwards of `states` [B, STATE_DIM].
+
+    `states` must have the network's device and dtype.
+    """
     best = float("inf")
     for _ in range(PROBE_ROUNDS):
         start = perf_counter()
@@ -88,22 +93,24 @@ def seconds_per_batch(network: InferenceNet, states: Tensor) -> float:
 
 
 class Trial(NamedTuple):
-    """bfloat16 tried beside float32 on a device."""
+    """bfloat16 compared with float32 on a device."""
 
     difference: Difference
     float32_seconds: float
-    """A batch of PROBE_ROWS takes."""
+    """Seconds of a batch of PROBE_ROWS."""
     bfloat16_seconds: float
+    """The same in bfloat16."""
 
     @property
     def speedup(self) -> float:
+        """Of bfloat16 over float32."""
         return self.float32_seconds / self.bfloat16_seconds
 
 
 def try_bfloat16(network: BlobNet, device: str) -> Trial:
-    """How far bfloat16's answers are from float32's on `device`, and what a batch of each takes.
+    """Compare bfloat16 with float32 on `device`: answers, and seconds per batch.
 
-    The CPU is tried with one thread, as search threads use it; `network` is left alone.
+    On the CPU with one thread, as in a search thread. `network` stays unchanged.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -123,18 +130,18 @@ def try_bfloat16(network: BlobNet, device: str) -> Trial:
 
 
 def computes_bfloat16(device: str) -> bool:
-    """Whether it is worth a trial: a CPU without oneDNN's kernels for it is many times slower."""
+    """Whether `device` may be fast in bfloat16: not a CPU without oneDNN's kernels for it."""
     kind = torch.device(device).type
     return CAN_PACK_BFLOAT16 if kind == "cpu" else kind != "meta"
 
 
 def choose_dtype(network: BlobNet, device: str) -> str:
-    """bfloat16 where it is faster on `device` and agrees with float32, else float32."""
+    """bfloat16 if it is faster on `device` and agrees within the tolerances, else float32."""
     kind = torch.device(device).type
     if not computes_bfloat16(device):
         return "float32"
     trial = try_bfloat16(network, device)
-    # A small network on a GPU is bound by launches, and noise would decide: a tie is bfloat16's.
+    # A small network on a GPU is bound by launches, where noise would decide: bfloat16 wins ties.
     least = 1 / TIE if kind == "cuda" else 1.0
     faster = trial.speedup > least
     return "bfloat16" if faster and trial.difference.within_tolerance else "float32"

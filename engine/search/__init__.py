@@ -1,1 +1,1 @@
-"""Search trees and the lanes that run many of them in lockstep."""
+"""Search trees, and the lanes that search many of them in lockstep."""

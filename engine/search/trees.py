@@ -1,9 +1,8 @@
-"""PUCT over many trees in lockstep, one leaf a tree a step, values per player.
+"""PUCT over many trees in lockstep, one leaf per tree and step, with a value per player.
 
 A node is a decision: moves without an alternative are made on the way to it. Each simulation
-descends to one unevaluated node or to the end of the game; an end is backed up at once, so a tree
-only ever stops for the network. Every edge sums the values of the player who chose it: a leaf's
-value is never shared by players whose interests differ.
+descends to an unevaluated node or to the end of the game. An end is backed up at once, so a tree
+only stops for the network. Every edge sums the values of the player who chooses it.
 
 Selection (Silver et al. 2017) maximises Q + c_puct · P · sqrt(1 + Σ n) / (1 + n), all in float64;
 an edge not yet visited has the node's own evaluation for Q. The first of equals wins.
@@ -35,7 +34,7 @@ NONE = -1
 
 
 MAX_SIMULATIONS = 32_000
-"""Nodes are numbered in 16 bits: an edge is 24 bytes, and most of the search is reading edges."""
+"""Nodes have 16-bit numbers: an edge then has 24 bytes, and most of the search reads edges."""
 
 NODE = np.dtype(
     [
@@ -44,14 +43,14 @@ NODE = np.dtype(
         ("first_edge", np.int32),  # a node's edges lie side by side
         ("num_edges", np.int32),
         ("parent_edge", np.int32),  # the edge that leads here, NONE for the root
-        ("evaluated", np.bool_),  # the network has seen it; an end of the game never is
-        ("mover", np.int8),  # the game's, here too: backing up reads no game
+        ("evaluated", np.bool_),  # by the network; always False at an end of the game
+        ("mover", np.int8),  # the game's mover, so that backing up need not read the game
     ],
     align=True,
 )
 EDGE = np.dtype(
     [
-        ("value_sum", np.float64),  # backed-up values of the player who chooses here
+        ("value_sum", np.float64),  # sum of backed-up values, of the parent's mover
         ("prior", np.float32),
         ("visits", np.int32),
         ("child", np.int16),  # node, or NONE
@@ -73,7 +72,7 @@ TREE = np.dtype(
 class Trees(NamedTuple):
     """T search trees of up to N nodes and E edges each.
 
-    Records, not one array a field: what a descent reads of an edge or a node lies in one cache
+    Records instead of an array per field: a descent then finds an edge or a node in one cache
     line, and a kernel takes four arrays instead of sixteen.
     """
 
@@ -88,14 +87,14 @@ class Trees(NamedTuple):
 
 
 def max_moves(cards: int) -> int:
-    """The most moves a position can offer: every bid from 0 to `cards`."""
+    """Most legal moves of a position: all bids from 0 to `cards`."""
     return cards + 1
 
 
 def new_trees(trees: int, simulations: int, cards: int) -> Trees:
-    """Room for `trees` searches of `simulations` each, in games of `cards`.
+    """Arrays for `trees` searches of `simulations` each, in games of `cards`.
 
-    Raises ValueError beyond MAX_SIMULATIONS.
+    Raises ValueError for more than MAX_SIMULATIONS.
     """
     if simulations > MAX_SIMULATIONS:
         raise ValueError(f"simulations must be at most {MAX_SIMULATIONS:,}, not {simulations:,}")
@@ -110,7 +109,7 @@ def new_trees(trees: int, simulations: int, cards: int) -> Trees:
 
 @inlined
 def new_node(trees: Trees, t: int, parent_edge: int) -> int:
-    """Append an unevaluated node without edges; its game is the caller's to set."""
+    """Append an unevaluated node without edges; the caller sets its game."""
     n = trees.tree[t].nodes
     trees.tree[t].nodes += 1
     node = trees.nodes[t, n]
@@ -123,7 +122,7 @@ def new_node(trees: Trees, t: int, parent_edge: int) -> int:
 
 @kernel
 def reset(trees: Trees, t: int) -> None:
-    """Empty tree `t` but for an unevaluated root."""
+    """Reset tree `t` to an unevaluated root."""
     trees.tree[t].nodes = 0
     trees.tree[t].edges = 0
     trees.tree[t].simulations = 0
@@ -140,10 +139,10 @@ def expand(
     priors: NDArray[np.float32],
     own_value: float,
 ) -> None:
-    """Give node `n` its edges: priors [moves] in the order of its legal moves.
+    """Give node `n` its edges, with `priors` [moves] in the order of its legal moves.
 
-    `legal` (its game's `legal_mask`), `mover` and `own_value` (the mover's) come from the caller,
-    who has them at hand: the game itself may be far from the cache by now.
+    `legal` (its game's `legal_mask`), `mover` and `own_value` (the mover's value) are passed in,
+    because the game itself is unlikely to be in the CPU's cache.
     """
     first = trees.tree[t].edges
     count = count_bits(legal)
@@ -183,7 +182,7 @@ def select_edge(trees: Trees, t: int, n: int, c_puct: float) -> int:
 
 @inlined
 def grow(trees: Trees, t: int, e: int) -> int:
-    """Append the node that edge `e` leads to: its move made, then those without alternative."""
+    """Append the node after edge `e`: its move is made, then moves without an alternative."""
     n = new_node(trees, t, e)
     edge = trees.edges[t, e]
     edge.child = n
@@ -195,7 +194,7 @@ def grow(trees: Trees, t: int, e: int) -> int:
 
 @inlined
 def descend(trees: Trees, t: int, c_puct: float) -> tuple[int, int]:
-    """Select down to a new node or an end of the game: (node, edges from the root)."""
+    """Select down to a new node or an end of the game; returns (node, edges from the root)."""
     n, depth = 0, 0
     while trees.nodes[t, n].evaluated:
         e = select_edge(trees, t, n, c_puct)
@@ -222,7 +221,7 @@ def back_up(trees: Trees, t: int, n: int, values: NDArray[np.float64]) -> None:
 
 @kernel
 def final_values(game: Game, values: NDArray[np.float64]) -> None:
-    """The values of a finished game, by absolute seat, into `values` [MAX_PLAYERS]."""
+    """Write a finished game's values, by absolute seat, into `values` [MAX_PLAYERS]."""
     for seat in range(game.players):
         values[seat] = value(game, seat)
 
@@ -231,7 +230,10 @@ def final_values(game: Game, values: NDArray[np.float64]) -> None:
 def seat_values(
     mover: int, players: int, relative: NDArray[np.float32], values: NDArray[np.float64]
 ) -> None:
-    """Turn values counted from the mover, [MAX_PLAYERS], into values by absolute seat."""
+    """Write values counted from the mover, `relative`, into `values` by absolute seat.
+
+    Both are [MAX_PLAYERS].
+    """
     for turn in range(players):
         values[(mover + turn) % players] = relative[turn]
 
@@ -242,9 +244,9 @@ def next_leaf(
 ) -> tuple[int, int, int, int]:
     """Simulate until a node needs the network or `limit` simulations are done.
 
-    Returns (node or NONE, its depth, simulations that ended deeper than one move, ends of
-    the game one move deep); the last two count what was backed up here. `values` [MAX_PLAYERS]
-    is scratch.
+    Returns (node or NONE, its depth, simulations that ended deeper than one move, simulations
+    that ended the game one move deep); the last two count ends of the game, backed up here.
+    `values` [MAX_PLAYERS] is scratch.
     """
     deep, shallow_ends = 0, 0
     while trees.tree[t].simulations < limit:

@@ -1,1 +1,1 @@
-"""Self-play: workers, their pool, and the games they are dealt."""
+"""Self-play: the engine, its pool of worker processes, and their search threads."""

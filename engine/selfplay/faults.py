@@ -1,7 +1,7 @@
-"""Faults on purpose: what each of them does to a healthy engine.
+"""Injected faults: what each of them changes in a healthy engine.
 
-Every place that a fault changes asks the `Injection` here, and gets back what it would have done
-anyway where another fault, or none, is injected.
+Every place that a fault changes asks the `Injection`, which answers with the healthy value unless
+its own fault is the one for that place.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from engine.network.blobnet import BlobNet, InferenceNet, Weights
+from engine.network.evaluator import padded
 from engine.search.lanes import Batch
 from engine.selfplay.telemetry import ThreadProgress
 
@@ -35,65 +36,68 @@ NAMES = (
 )
 
 LEAVES = 8
-"""Leaves of one tree collected before any is expanded, once the search is collapsed."""
+"""Leaves of one tree collected before any is expanded, for a collapsed search."""
 STALE_WORKER = 0
-"""The one worker that plays with old weights."""
-OLD = np.float32(0.9)
-"""What the old weights are of the new ones."""
+"""The worker that plays with stale weights."""
+STALE_FACTOR = np.float32(0.9)
+"""Stale weights ÷ the weights sent."""
 
 
 class Injection(NamedTuple):
-    """One fault, or none."""
+    """One fault, or none (HEALTHY)."""
 
     name: str | None = None
     dose: float = 0.0
-    """Rows a batch (tiny-batches), torch's threads a worker (oversubscription), or seconds."""
+    """Rows per batch (tiny-batches), torch threads per worker (oversubscription) or seconds
+    (phase-gap); without meaning for the other faults."""
 
     def device(self, asked: str) -> str:
-        """Where a worker builds its network: torch's default is the bug this project is about."""
+        """The device a worker builds its network on: the CPU where `asked` is not passed on."""
         return "cpu" if self.name == DEVICE else asked
 
     def lanes(self, healthy: int) -> int:
-        """Games in progress a search thread: no more than small batches have use for."""
+        """Games in progress of a search thread: no more than a tiny batch has rows."""
         return min(healthy, int(self.dose)) if self.name == TINY_BATCHES else healthy
 
     def room(self, batch: Batch) -> Batch:
-        """The batch with room for as many rows as may be sent at once."""
+        """The batch, cut to the rows that the network may be sent at once."""
         if self.name != TINY_BATCHES:
             return batch
-        return batch._replace(rows=batch.rows[: int(self.dose)])
+        rows = int(self.dose)
+        computed = padded(rows)
+        return Batch(batch.rows[:rows], batch.states[:computed], batch.answers[:computed])
 
     @property
     def intra_op_threads(self) -> int:
-        """What torch.set_num_threads is given in a worker."""
+        """The argument of torch.set_num_threads in a worker."""
         return int(self.dose) if self.name == OVERSUBSCRIPTION else 1
 
     @property
     def leaves(self) -> int:
-        """Leaves of a tree that are collected before any of them is expanded."""
+        """Leaves of a tree collected before any is expanded."""
         return LEAVES if self.name == COLLAPSED_SEARCH else 1
 
     def renumbering(self) -> Renumbering | None:
-        """How a worker numbers its games, where that is not the engine's own way."""
+        """How a worker renumbers its games; None: it does not."""
         return Renumbering() if self.name == SAME_SEED else None
 
     def first_weights(self, worker: int, weights: Weights) -> Weights:
-        """The weights a worker starts with, when the engine sent it `weights`."""
+        """The weights a worker starts with when the engine sends `weights`."""
         if not self.keeps_weights(worker):
             return weights
-        return {name: OLD * array for name, array in weights.items()}
+        return {name: STALE_FACTOR * array for name, array in weights.items()}
 
     def keeps_weights(self, worker: int) -> bool:
-        """Whether a worker takes no new weights, and nobody minds."""
+        """Whether a worker ignores new weights, and the engine accepts that."""
         return self.name == STALE_WEIGHTS and worker == STALE_WORKER
 
     def inference_form(self, network: BlobNet) -> InferenceNet:
-        """What a worker evaluates positions with."""
+        """The network a worker evaluates positions with."""
         return (TrainModeNet if self.name == TRAIN_MODE else InferenceNet)(network)
 
     @property
     def needs_gradients(self) -> bool:
-        """Whether the network keeps a graph for gradients; no CUDA graph then."""
+        """Whether the network builds an autograd graph, which no CUDA graph can capture."""
         return self.name == TRAIN_MODE
 
     @property
@@ -101,7 +105,7 @@ class Injection(NamedTuple):
         return self.name == PHASE_GAP
 
     def gap(self) -> None:
-        """Stand still, where there should be no gap."""
+        """Sleep where there should be no gap."""
         if self.has_gap:
             sleep(self.dose)
 
@@ -110,20 +114,20 @@ HEALTHY = Injection()
 
 
 class Renumbering:
-    """A worker's games numbered from 0: their cards are those of every other worker's games."""
+    """Numbers a worker's games from 0, so that every worker deals the same cards."""
 
     def __init__(self) -> None:
         self._next = count()
         self._granted: dict[int, int] = {}
 
     def play_as(self, games: Sequence[int]) -> list[int]:
-        """The numbers under which the granted games are dealt and played."""
+        """The numbers under which the granted games are played."""
         numbers = [next(self._next) for _ in games]
         self._granted.update(zip(numbers, games, strict=True))
         return numbers
 
     def as_granted(self, progress: ThreadProgress) -> ThreadProgress:
-        """A search thread's message with the numbers that the engine knows."""
+        """A search thread's message with the numbers that were granted."""
         finished = tuple((self._granted[game], count) for game, count in progress.finished)
         examples = progress.examples
         if examples is not None:
@@ -133,17 +137,17 @@ class Renumbering:
 
 
 class TrainModeNet(InferenceNet):
-    """Evaluates with the plain network in train mode, gradients on: .eval() was forgotten."""
+    """Evaluates with the plain network in train mode, gradients on, as without `.eval()`."""
 
     def refold(self, network: BlobNet) -> None:
-        """Take the weights of `network` again."""
+        """Take over the weights of `network`."""
         super().refold(network)
         plain = copy.deepcopy(network).to(self.embedding.weight.dtype)
         self.plain = plain.train().requires_grad_(True)
 
     def forward(self, states: Tensor) -> Tensor:
-        """As InferenceNet.forward, with a graph for gradients that nobody wants."""
+        """As InferenceNet.forward, with a useless autograd graph."""
         with torch.inference_mode(False), torch.enable_grad():
-            # A tensor made in inference mode could not be kept for a backward pass.
+            # Cloned: an inference tensor cannot be saved for a backward pass.
             policy, value = self.plain(states.clone())
             return torch.cat([policy, value.sigmoid()], dim=1).detach()

@@ -1,6 +1,7 @@
-"""What a worker's network, search and matrix products do alone, each in as many threads as search.
+"""Rates of a worker's parts alone: the network, the search, matrix products.
 
-Only while the worker is paused: its threads and its device are then free.
+Each runs in as many threads as the worker searches with, and only while the worker is paused, so
+that its cores and its device are free.
 """
 
 from __future__ import annotations
@@ -15,20 +16,23 @@ from torch import Tensor
 
 from engine.game.encoding import STATE_DIM
 from engine.network.blobnet import FoldedLinear
-from engine.network.evaluator import NetworkGraph, batch_rows, new_batch
-from engine.search.lanes import gather, grant, new_group, open_midway, scatter, take_output
+from engine.network.evaluator import NetworkGraph
+from engine.search.batches import batch_rows, new_batch
+from engine.search.gather import gather
+from engine.search.lanes import grant, new_group, open_midway, take_output
+from engine.search.scatter import scatter
 from engine.selfplay.worker import SelfPlayWorker
 
 Call = Callable[[], Tensor]
 Prepare = Callable[[torch.cuda.Stream | None], Call]
-"""Makes a thread's call, given the stream it will be made on (CUDA; else None)."""
+"""Returns the call that a thread repeats; takes the CUDA stream it runs on, else None."""
 
 
 def measure_network(worker: SelfPlayWorker, rows: int, seconds: float) -> float:
-    """Evaluations per second of the bare network.
+    """Evaluations per second of the bare network, all threads together.
 
-    Batches of `rows` positions that lie on the device already: no copies, no search. On CUDA
-    the better of eager and graphed, each measured for so long.
+    Evaluates batches of `rows` positions that are on the device already: no copies, no search. On
+    CUDA the faster of eager and graphed calls, each measured for `seconds`.
     """
     network = worker.inference
     dtype = network.embedding.weight.dtype
@@ -54,13 +58,13 @@ def _graphed(worker: SelfPlayWorker, rows: int) -> Prepare:
 
 
 def measure_trees(worker: SelfPlayWorker, lanes: int, seconds: float) -> float:
-    """Evaluations per second of the search alone.
+    """Evaluations per second of the last order's search alone, all threads together.
 
-    Of `lanes` games in progress a thread, whose network is indifferent and costs nothing.
+    Each thread has `lanes` games in progress; the network's answers are zeros and cost nothing.
     Raises RuntimeError when the worker has had no order.
     """
     if worker.order is None:
-        raise RuntimeError("the search to measure is the last order's, and there was none")
+        raise RuntimeError("no search to measure: the worker has had no order")
     order = worker.order
 
     def loop() -> float:
@@ -75,7 +79,7 @@ def measure_trees(worker: SelfPlayWorker, lanes: int, seconds: float) -> float:
             scatter(group, order.search, gather(group, order.search))
             if group.output_used[0] > len(group.output.game) // 2:
                 take_output(group)
-            if not done and tally["settled"] == lanes:  # the rest is measured
+            if not done and tally["settled"] == lanes:  # warm-up ends: start to measure
                 done, start = int(tally["evaluations"]), perf_counter()
         return (int(tally["evaluations"]) - done) / (perf_counter() - start)
 
@@ -83,9 +87,9 @@ def measure_trees(worker: SelfPlayWorker, lanes: int, seconds: float) -> float:
 
 
 def measure_multiply(worker: SelfPlayWorker, size: int, seconds: float) -> float:
-    """Floating-point operations per second of products of matrices of `size` rows and columns.
+    """Floating-point operations per second of `size` × `size` products, all threads together.
 
-    By the network's own layer: what multiplies fastest differs between CPUs.
+    Uses the network's own layer, whose fastest form differs between CPUs.
     """
     with torch.device(worker.device):
         layer = FoldedLinear(size, size).to(worker.inference.embedding.weight.dtype)
@@ -97,12 +101,15 @@ def measure_multiply(worker: SelfPlayWorker, size: int, seconds: float) -> float
 def _rate_of_calls(
     worker: SelfPlayWorker, prepare: Prepare, amount: float, seconds: float
 ) -> float:
-    """Call over and over in every thread; `amount` a call, per second, all together."""
+    """Repeat the prepared call in every thread for `seconds`; each call counts `amount`.
+
+    Returns the amount per second, all threads together.
+    """
     on_cuda = worker.device.type == "cuda"
 
     @torch.inference_mode()
     def loop() -> float:
-        # A stream of its own, as a search thread has.
+        # A stream per thread, as in self-play.
         stream = torch.cuda.Stream(worker.device) if on_cuda else None
         call = prepare(stream)
         with torch.cuda.stream(stream) if on_cuda else nullcontext():
@@ -117,7 +124,7 @@ def _rate_of_calls(
 
 
 def _in_threads(worker: SelfPlayWorker, loop: Callable[[], float]) -> float:
-    """The sum of what `loop` returns in as many threads as search."""
+    """Run `loop` in as many threads as the worker searches with; returns the sum."""
     threads = worker.spec.threads
     with ThreadPoolExecutor(threads, "bare", torch.set_num_threads, (1,)) as pool:
         return sum(future.result() for future in [pool.submit(loop) for _ in range(threads)])

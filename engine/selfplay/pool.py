@@ -1,6 +1,6 @@
-"""WorkerPool: worker processes started, told what to do, listened to, and replaced when they fail.
+"""WorkerPool: worker processes are started, given orders, listened to, and replaced on failure.
 
-What a worker has in flight is numbers here, and no more: when it fails, they are given back.
+A worker's games in flight are only numbers here: when it fails, they are given back.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Literal
 
 from engine.network.blobnet import Weights, weights_hash
+from engine.selfplay.spawning import without_interrupts
 from engine.selfplay.telemetry import (
     EngineEvent,
     Handshake,
@@ -30,7 +31,6 @@ from engine.selfplay.worker_process import (
     Stop,
     UpdateWeights,
     WorkerProcess,
-    without_interrupts,
 )
 
 POLL_SECONDS = 0.1
@@ -43,11 +43,11 @@ GiveBack = Callable[[list[int]], None]
 
 
 class WorkerFailed(RuntimeError):
-    """Workers failed beyond what replaying their games can mend; the message says how."""
+    """Workers failed repeatedly; the message says which, and how."""
 
 
 class DeviceMismatch(RuntimeError):
-    """A worker's network is not on the device that was asked for."""
+    """A worker's network is not on the device asked for; the message lists all workers."""
 
     def __init__(self, handshakes: list[Handshake]) -> None:
         rows = [
@@ -60,11 +60,11 @@ class DeviceMismatch(RuntimeError):
 
 
 class WorkerPool:
-    """One process for each of `specs`, kept alive from `start` to `close`.
+    """One process for each of `specs`, from `start` to `close`.
 
-    A worker that has work and takes no step for `stall_seconds` is ended; that one, and one that
-    died, is replaced by a fresh one with the newest weights and order. Every method that waits may
-    call `take_progress` and `give_back`, and raises WorkerFailed when failures repeat.
+    A worker that has games and takes no step for `stall_seconds` is killed. A worker that was
+    killed or died is replaced by a new one with the newest weights and order. Every method that
+    waits may call `take_progress` and `give_back`, and raises WorkerFailed when failures repeat.
     """
 
     def __init__(
@@ -79,26 +79,26 @@ class WorkerPool:
         self.weights = weights
         self.weights_hash = weights_hash(weights)
         self.weights_version = 0
-        """How often they were replaced."""
+        """How often the weights were replaced."""
         self.workers: list[WorkerProcess] = []
         self.order: PlayOrder | None = None
-        """The newest one."""
+        """The newest order."""
         self.at_work = False
-        """Whether the workers have been told to play, or to measure."""
+        """Whether the workers have an order to play or to measure."""
         self.events: list[EngineEvent] = []
         self._stall_seconds = stall_seconds
         self._take_progress, self._give_back = take_progress, give_back
-        self._gone: list[WorkerStatus] = []
+        self._ended: list[WorkerStatus] = []
         self._stalled_games: set[int] = set()
         self._stalled_workers: set[int] = set()
-        """Workers, by number, that stalled in the order at hand."""
+        """Numbers of the workers that stalled during the current order."""
         self._replaced: set[int] = set()
-        """Workers, by number, that have finished no game since they were replaced."""
+        """Numbers of the replaced workers that have finished no game since."""
         self._inbox: Inbox = SimpleQueue()
         self._paused: set[int] = set()
-        """PIDs that have answered the last request to pause."""
+        """PIDs that have answered the last Pause."""
         self._rates: dict[int, float] = {}
-        """Answers to the last request to measure, by PID."""
+        """Answers to the last Measure, by PID."""
 
     @property
     def handshakes(self) -> list[Handshake]:
@@ -106,18 +106,25 @@ class WorkerPool:
 
     @property
     def statuses(self) -> list[WorkerStatus]:
-        """All workers there ever were, the lost ones first."""
-        # While workers are being ended, or where that was interrupted, they are among both.
-        there = [w.status for w in self.workers if w.status is not None]
-        return self._gone + [status for status in there if status.state == "running"]
+        """Statuses of all workers ever started, the ended ones first."""
+        # While `close` runs, or after it was interrupted, a worker can be in both lists.
+        current = [w.status for w in self.workers if w.status is not None]
+        return self._ended + [status for status in current if status.state == "running"]
+
+    def weights_age(self, pid: int) -> int | None:
+        """How many weights are newer than those a worker plays with; None: no such worker."""
+        for handshake in self.handshakes:
+            if handshake.pid == pid:
+                return self.weights_version - handshake.weights_version
+        return None
 
     # -- from start to close ------------------------------------------------------------------
 
     def start(self, *, refuse_mismatch: bool = True) -> list[Handshake]:
-        """Start the workers and wait for every handshake; again: nothing.
+        """Start the workers and wait for every handshake; no-op when they run.
 
         Raises DeviceMismatch, with the workers ended, unless `refuse_mismatch` is False;
-        WorkerFailed when one does not come up.
+        WorkerFailed when a worker does not start.
         """
         if not self.workers:
             try:
@@ -140,7 +147,7 @@ class WorkerPool:
     def _await_handshakes(self, seconds: float) -> None:
         deadline = monotonic() + seconds
         while any(worker.status is None for worker in self.workers):
-            # Asked before listening: what a worker said before it died is then all taken in.
+            # Checked before listening, so that all messages of a dead worker are taken in first.
             dead = [w for w in self.workers if not w.process.is_alive()]
             self._listen()
             for worker in dead:
@@ -153,12 +160,12 @@ class WorkerPool:
                 raise WorkerFailed(f"no handshake from every worker within {seconds:.0f} s")
 
     def close(self) -> None:
-        """End all workers; what is known of them stays."""
+        """End all workers; their statuses stay available."""
         for worker in self.workers:
             if worker.status is not None and worker.status.state == "running":
-                self._gone.append(worker.status)
+                self._ended.append(worker.status)
                 worker.status.state = "finished"
-            worker.send(Stop())  # to all first, so that they end side by side
+            worker.send(Stop())  # to all first, so that they end in parallel
         while self.workers:
             self.workers[-1].stop()
             self.workers.pop()
@@ -166,7 +173,7 @@ class WorkerPool:
     # -- orders -------------------------------------------------------------------------------
 
     def begin(self, order: PlayOrder) -> None:
-        """Pause, then start every worker on a new order, with empty lanes and nothing in flight."""
+        """Pause, then start every worker on a new order with empty lanes and no games in flight."""
         self.pause()
         self.order = order
         self._stalled_workers.clear()
@@ -175,11 +182,11 @@ class WorkerPool:
         self._send_all(Play(order))
 
     def go_on(self) -> None:
-        """Let every worker play on after a pause."""
+        """Resume every worker after a pause, with its lanes as they are."""
         self._send_all(Play(None))
 
     def pause(self) -> None:
-        """Stop every worker after its step and take in all that it has done."""
+        """Stop every worker after its current step and take in all its results."""
         asked = [worker for worker in self.workers if worker.status is not None]
         self._paused.clear()
         for worker in asked:
@@ -192,16 +199,16 @@ class WorkerPool:
                 if worker in self.workers and worker.pid not in self._paused:
                     self._end_if_stalled(worker)
 
-    def tend(self) -> None:
-        """Take in what has come, or comes within POLL_SECONDS, and replace workers that failed."""
+    def poll(self) -> None:
+        """Take in messages, waiting up to POLL_SECONDS for one, and replace failed workers."""
         self._listen()
         self._replace_lost()
         self._end_stalled()
 
     def update_weights(self, weights: Weights) -> None:
-        """Pause, and give every worker these weights; their hash is checked in each.
+        """Pause and give every worker these weights; the hash of each is checked.
 
-        Raises WorkerFailed when a worker's hash differs from it afterwards.
+        Raises WorkerFailed when a worker does not report that hash within START_SECONDS.
         """
         self.weights = weights
         self.weights_hash = weights_hash(weights)
@@ -214,7 +221,7 @@ class WorkerPool:
             self._listen()
             self._replace_lost()
             if monotonic() > deadline:
-                raise WorkerFailed(f"workers {stale} still play with other weights than the newest")
+                raise WorkerFailed(f"workers {stale} did not take the newest weights")
 
     def _is_fresh(self, worker: WorkerProcess) -> bool:
         if worker.spec.injection.keeps_weights(worker.spec.worker):
@@ -223,7 +230,7 @@ class WorkerPool:
         return status is not None and status.handshake.weights_hash == self.weights_hash
 
     def measure(self, order: Measure) -> float:
-        """Pause, and have all workers measure at once; the sum of their rates.
+        """Pause, have all workers measure at the same time, and return the sum of their rates.
 
         Raises WorkerFailed when a worker does not answer.
         """
@@ -242,7 +249,7 @@ class WorkerPool:
 
     @contextmanager
     def working(self) -> Iterator[None]:
-        """Have the workers count as at work meanwhile."""
+        """Set `at_work` for the body."""
         self.at_work = True
         try:
             yield
@@ -257,7 +264,7 @@ class WorkerPool:
     # -- messages -----------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        """Take in what has come, or comes within POLL_SECONDS."""
+        """Take in all messages, waiting up to POLL_SECONDS for the first."""
         timeout = POLL_SECONDS
         try:
             while True:
@@ -300,10 +307,13 @@ class WorkerPool:
         for worker in list(self.workers):
             if not worker.process.is_alive():
                 code = worker.process.exitcode
-                self._replace(worker, "lost", f"ended unasked (exit code {code})")
+                self._replace(worker, "lost", f"ended unexpectedly (exit code {code})")
 
     def _end_stalled(self) -> None:
-        """End workers that have games and stand still, or that never came up."""
+        """Kill and replace workers that have games and take no step.
+
+        Raises WorkerFailed for a worker that sends no handshake.
+        """
         for worker in list(self.workers):
             if worker.status is None:
                 if monotonic() - worker.moved > START_SECONDS:
@@ -312,16 +322,16 @@ class WorkerPool:
                 self._end_if_stalled(worker)
 
     def _end_if_stalled(self, worker: WorkerProcess) -> None:
-        """End a worker that has stood still too long, after writing down where it stood."""
-        still = monotonic() - worker.moved
-        if still < self._stall_seconds or worker.status is None:
+        """Kill and replace a worker without progress for `stall_seconds`, keeping its stacks."""
+        idle = monotonic() - worker.moved
+        if idle < self._stall_seconds or worker.status is None:
             return
         worker.status.stacks = worker.dump_stacks()
         number, games = worker.spec.worker, worker.in_flight.keys()
         again = number in self._stalled_workers or bool(games & self._stalled_games)
         self._stalled_workers.add(number)
         self._stalled_games |= games
-        self._replace(worker, "stalled", f"took no step for {still:.1f} s")
+        self._replace(worker, "stalled", f"took no step for {idle:.1f} s")
         if again:
             raise WorkerFailed(
                 f"worker {number}, or games it had, stalled a second time; see its stacks"
@@ -330,16 +340,16 @@ class WorkerPool:
     def _replace(self, worker: WorkerProcess, state: Literal["lost", "stalled"], why: str) -> None:
         name = f"worker {worker.spec.worker} (pid {worker.pid})"
         worker.kill()
-        self._listen()  # the last it sent: what is finished need not be played again
+        self._listen()  # its last messages: games it finished need not be played again
         games = list(worker.in_flight)
         worker.in_flight.clear()
         self.workers.remove(worker)
         if worker.status is not None:
             worker.status.state = state
-            self._gone.append(worker.status)
+            self._ended.append(worker.status)
         if cause := _cause(worker):
             why += f" ({cause})"
-        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are handed out again")
+        self._event(f"worker-{state}", f"{name} {why}; {len(games)} games are granted again")
         if worker.spec.worker in self._replaced and state == "lost":
             raise WorkerFailed(f"{name} {why}: its second failure without a finished game between")
         self._replaced.add(worker.spec.worker)
@@ -350,5 +360,5 @@ class WorkerPool:
 
 
 def _cause(worker: WorkerProcess) -> str:
-    """The last line of what a worker said before it ended; empty if it said nothing."""
+    """Last line of the traceback a worker sent before it ended; empty if it sent none."""
     return worker.error.strip().splitlines()[-1] if worker.error else ""

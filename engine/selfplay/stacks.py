@@ -1,8 +1,7 @@
-"""Who holds the device up: where this process's threads stand while the device waits for them.
+"""Sample the Python stacks of threads that keep the device waiting, to find the code to blame.
 
-A thread of its own looks at them. `sys._current_frames` costs microseconds and needs nothing of the
-threads that are looked at but to say when they are at work; waking up costs ten times as much, so
-it looks less often while nothing waits.
+A sampling thread calls `sys._current_frames`, which costs microseconds and nothing in the threads
+sampled. Its own wake-ups cost ten times as much, so it samples less often while nothing waits.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ from time import monotonic, sleep, thread_time
 from types import CodeType, FrameType
 from typing import NamedTuple
 
-HELD_SECONDS, PERIOD_SECONDS = 0.02, 0.05
-"""Between two looks, while something waits and while nothing does."""
+WAITING_SECONDS, PERIOD_SECONDS = 0.02, 0.05
+"""Seconds between two samples: while the device waits, and while it does not."""
 
 _PATHS = sysconfig.get_paths()
 _LIBRARY = (_PATHS["stdlib"], _PATHS["platstdlib"])
 _PACKAGES = (_PATHS["purelib"], _PATHS["platlib"])
-"""site-packages lie below the standard library, and are none of it."""
+"""site-packages is a folder inside the standard library's, but not part of it."""
 
 
 class Place(NamedTuple):
-    """A line of Python, and what the process was about when a thread stood there."""
+    """A line of Python code, and the phase in which a thread was there."""
 
     phase: str
     where: str
@@ -35,31 +34,31 @@ class Place(NamedTuple):
 
 
 class StackWatch:
-    """Sums, by place, the seconds in which threads stood while the device waited for them.
+    """Adds up, by place, the seconds that the device waited for threads at that place.
 
-    `held()` is called at every look, in the watching thread: it gives (ident, phase) of each
-    thread that the device waits for at that moment.
+    `waited_for()` is called for every sample, in the sampling thread; it returns (ident, phase) of
+    each thread that the device waits for at that moment.
 
-    A look speaks for all of the time since the one before. So a thread that keeps the interpreter's
-    lock inside one long C call, and with it the watch from looking, is charged with all of that
-    call: the lock is handed over right behind it, at the same line.
+    A sample stands for all the time since the one before. A thread that holds the GIL during a long
+    C call also blocks the sampling thread; it is charged with the whole call, since the GIL is
+    released right after it, at the same line.
     """
 
-    def __init__(self, held: Callable[[], Iterable[tuple[int, str]]]) -> None:
+    def __init__(self, waited_for: Callable[[], Iterable[tuple[int, str]]]) -> None:
         self.seconds: dict[Place, float] = {}
         self.cpu_seconds = 0.0
-        """The watch's own cost."""
-        self._held = held
+        """CPU time of the sampling thread."""
+        self._waited_for = waited_for
         self._ended = False
         self._thread = threading.Thread(target=self._run, name="stack-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to look; again: nothing."""
+        """Start to sample; no-op the second time."""
         if self._thread.ident is None:
             self._thread.start()
 
     def stop(self) -> None:
-        """End the watch; what it saw stays."""
+        """Stop sampling; `seconds` stays."""
         self._ended = True
         if self._thread.ident is not None:
             self._thread.join()
@@ -67,24 +66,27 @@ class StackWatch:
     def _run(self) -> None:
         last, seen = monotonic(), False
         while not self._ended:
-            sleep(HELD_SECONDS if seen else PERIOD_SECONDS)
+            sleep(WAITING_SECONDS if seen else PERIOD_SECONDS)
             now, seen = monotonic(), False
-            for place in self._look():
+            for place in self._sample():
                 seen = True
                 self.seconds[place] = self.seconds.get(place, 0.0) + now - last
             last = now
             self.cpu_seconds = thread_time()
 
-    def _look(self) -> list[Place]:
-        held = list(self._held())
-        if not held:
+    def _sample(self) -> list[Place]:
+        threads = list(self._waited_for())
+        if not threads:
             return []
         frames = sys._current_frames()
-        return [Place(phase, where(frames[ident])) for ident, phase in held if ident in frames]
+        return [Place(phase, where(frames[ident])) for ident, phase in threads if ident in frames]
 
 
 def where(frame: FrameType) -> str:
-    """The innermost line outside the standard library: who waits in it, or has it work."""
+    """`file.py:LINE function` of the innermost frame outside the standard library.
+
+    Code that waits inside the standard library, or calls it for work, is thereby named itself.
+    """
     caller: FrameType | None = frame
     while caller is not None and _is_library(caller.f_code):
         caller = caller.f_back

@@ -1,4 +1,4 @@
-"""What workers say of themselves: at the handshake, while they run, and when they are gone."""
+"""What workers report: at the handshake, while they play, and when they end."""
 
 from __future__ import annotations
 
@@ -15,48 +15,50 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from engine.game.rules import Game
+from engine.search.examples import Examples
 from engine.search.lanes import FIRST_DEALS, TALLY
 from engine.selfplay.stacks import Place
-from engine.training.replay import Examples
 
 
 class Handshake(NamedTuple):
-    """Sent by a worker before any game: where its network really is."""
+    """Sent by a worker before any game: the device, dtype and weights its network has."""
 
     worker: int
     pid: int
     device_asked: str
     parameter_devices: tuple[str, ...]
-    """Every device that holds a parameter, index resolved, sorted."""
+    """Every device with a parameter on it, index included, sorted."""
     output_device: str
-    """Where the outputs of a dummy batch came out."""
+    """Device of the answers to a dummy batch."""
     device_uuid: str | None
+    """UUID of its GPU; None on the CPU."""
     dtype: str
     threads: int
     """Search threads."""
     intra_op_threads: int
     """torch.get_num_threads() in the worker."""
     weights_hash: str
-    """Of the weights read back from the network; on `meta`, of those received."""
+    """Hash of the weights read back from the network; on `meta`, of the weights received."""
     weights_version: int = 0
-    """How often the engine had replaced its weights when it sent these."""
+    """How often the engine had replaced its weights before it sent these."""
 
     @property
     def on_its_device(self) -> bool:
+        """Whether all parameters and the output are on the device asked for."""
         return self.parameter_devices == (self.device_asked,) == (self.output_device,)
 
 
 @dataclass
 class CallModes:
-    """How a network call of self-play was made: whether any module in it had either."""
+    """Modes of a network call in self-play: whether any module in it had either of them."""
 
     grad_enabled: bool = False
     train_mode: bool = False
     seen: bool = False
-    """Whether there was a call at all."""
+    """Whether there was a call."""
 
     def note(self, module: nn.Module, arguments: object) -> None:
-        """A forward pre-hook, called inside the call for the network and each of its modules."""
+        """A forward pre-hook, called for the network and each of its modules."""
         self.seen = True
         self.grad_enabled |= torch.is_grad_enabled()
         self.train_mode |= module.training
@@ -64,7 +66,7 @@ class CallModes:
 
 @contextmanager
 def modes_of_calls() -> Iterator[CallModes]:
-    """Look into the network calls that are made meanwhile; too slow for every one of them."""
+    """Record the modes of network calls made in the body; too slow for every call."""
     modes = CallModes()
     hook = register_module_forward_pre_hook(modes.note)
     try:
@@ -74,13 +76,13 @@ def modes_of_calls() -> Iterator[CallModes]:
 
 
 def deal_hash(game: Game) -> str:
-    """12 hex digits that name a deal: its hands, trump and dealer; `game` is as it was dealt."""
+    """12 hex digits of a hash of a deal's hands, trump and dealer; `game` is as dealt."""
     trump_and_dealer = bytes((int(game["trump"]), int(game["dealer"])))
     return hashlib.sha256(game["hands"].tobytes() + trump_and_dealer).hexdigest()[:12]
 
 
 class ThreadProgress(NamedTuple):
-    """One search thread's counters since its lanes were made, and games finished since the last."""
+    """A search thread's counters since its lanes were made, and news since its last message."""
 
     worker: int
     pid: int
@@ -90,24 +92,24 @@ class ThreadProgress(NamedTuple):
     tally: NDArray[np.void]
     """[] of dtype TALLY, summed over the thread's groups of lanes."""
     stage_seconds: dict[str, float]
-    """Where the thread's time went: select (games, trees and encoding up to the leaves), expand
-    (priors, expansion, backup), copy and network (on CUDA: their launch), wait (for the device),
-    idle (no game to play) and python (all the rest)."""
+    """Seconds of the thread by stage: select (games, trees and encoding up to the leaves), expand
+    (priors, expansion, backup), copy and network (on CUDA: their launches), wait (for the device),
+    idle (no game to play) and python (everything else)."""
     finished: tuple[tuple[int, int], ...]
     """(game, its evaluations) of the games finished since the last message."""
     examples: Examples | None
     batches: Mapping[int, int] = {}
-    """Rows, rounded up to a power of two: how many such batches since the lanes were made."""
+    """Number of batches by rows, rounded up to a power of two; since the lanes were made."""
     deals: tuple[str, ...] = ()
-    """`deal_hash` of the thread's first deals, as far as they are new."""
+    """`deal_hash` of those of the thread's first FIRST_DEALS deals that are new."""
     modes: CallModes | None = None
-    """Of its first network call since its lanes were made; None: there was none."""
+    """Modes of the first network call since the lanes were made; None: there was none."""
     holds: Mapping[Place, float] = {}
-    """Where the worker's threads were while the device waited for them, seconds since it began."""
+    """Seconds, by place, that the device waited for the worker's threads; since it started."""
     watch_cpu_seconds: float = 0.0
-    """What finding that out has cost the worker."""
+    """CPU time the worker spent on sampling these places."""
     gpu_memory_mib: float | None = None
-    """The most that torch had reserved on the worker's GPU; None on the CPU."""
+    """Peak memory that torch reserved on the worker's GPU; None on the CPU."""
 
 
 class WorkerError(NamedTuple):
@@ -120,28 +122,29 @@ class WorkerError(NamedTuple):
 
 @dataclass
 class WorkerStatus:
-    """What the engine knows of one worker process, dead ones included."""
+    """What the engine knows of one worker process, also after its end."""
 
     handshake: Handshake
     state: Literal["running", "finished", "lost", "stalled"] = "running"
-    """lost: its process ended unasked; stalled: it was ended for standing still."""
+    """lost: its process ended unexpectedly; stalled: killed for lack of progress."""
     progress: dict[int, ThreadProgress] = field(default_factory=dict)
-    """Newest by thread, without examples."""
+    """Newest message of each thread, without its examples."""
     stacks: str | None = None
+    """Python stacks of a stalled worker, or the traceback of the error that ended it."""
     past_tally: NDArray[np.void] = field(default_factory=lambda: np.zeros((), TALLY))
-    """[] of dtype TALLY: of earlier orders, whose lanes are gone."""
+    """[] of dtype TALLY: counters of earlier orders, whose lanes no longer exist."""
     past_seconds: dict[str, float] = field(default_factory=dict)
     past_batches: dict[int, int] = field(default_factory=dict)
     deals: list[str] = field(default_factory=list)
-    """Hashes of the first FIRST_DEALS deals it played."""
+    """Hashes of its first FIRST_DEALS deals."""
     modes: CallModes | None = None
-    """Of the newest network call that was looked into."""
+    """Modes of the last network call that was recorded."""
     holds: Mapping[Place, float] = field(default_factory=dict)
     watch_cpu_seconds: float = 0.0
     gpu_memory_mib: float | None = None
 
     def begin_order(self) -> None:
-        """Lanes are made anew, and their counters begin at 0."""
+        """Prepare for new lanes, whose counters start at 0."""
         self.past_tally, self.past_seconds = self.tally, self.stage_seconds
         self.past_batches = self.batches
         self.progress.clear()
@@ -156,27 +159,27 @@ class WorkerStatus:
 
     @property
     def tally(self) -> NDArray[np.void]:
-        """[] of dtype TALLY: all it has done."""
+        """[] of dtype TALLY: counters of all its orders."""
         return sum_tallies([self.past_tally, *(p.tally for p in self.progress.values())])
 
     @property
     def settled(self) -> int:
-        """Lanes of the order at hand that have finished a game."""
+        """Lanes of the current order that have finished a game."""
         return sum(int(p.tally["settled"]) for p in self.progress.values())
 
     @property
     def stage_seconds(self) -> dict[str, float]:
-        """Seconds by stage, all threads and orders together."""
-        return _added([self.past_seconds, *(p.stage_seconds for p in self.progress.values())])
+        """Seconds by stage, summed over threads and orders."""
+        return _sum_by_key([self.past_seconds, *(p.stage_seconds for p in self.progress.values())])
 
     @property
     def batches(self) -> dict[int, int]:
-        """Batches by their rows, rounded up to a power of two; all threads and orders together."""
-        return _added([self.past_batches, *(p.batches for p in self.progress.values())])
+        """Batches by rows, rounded up to a power of two; summed over threads and orders."""
+        return _sum_by_key([self.past_batches, *(p.batches for p in self.progress.values())])
 
 
 class EngineEvent(NamedTuple):
-    """Something that happened to the engine: a worker lost, replaced, stalled."""
+    """A worker was lost, stalled, or sent an error."""
 
     time: float
     """time.monotonic(), seconds."""
@@ -185,22 +188,22 @@ class EngineEvent(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The state of a run, given to callbacks."""
+    """The state of a call of generate_games or play_until, given to callbacks."""
 
     time: float
     """time.monotonic(), seconds."""
     games: int
     """Games finished in this call."""
     wanted: int | None
-    """Games asked for; None while a window is measured."""
+    """Games asked for; None in `play_until`."""
     tally: NDArray[np.void]
-    """[] of dtype TALLY: all workers since they started, dead ones included."""
+    """[] of dtype TALLY: counters of all workers since they started, ended ones included."""
     lanes_settled: bool
     """Whether every lane has finished a game: the warm-up is over."""
 
 
-def _added(counts: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
-    """Key-wise sum."""
+def _sum_by_key(counts: Iterable[Mapping[Any, Any]]) -> dict[Any, Any]:
+    """Sum by key."""
     total: dict[Any, Any] = {}
     for one in counts:
         for key, count in one.items():
@@ -218,7 +221,7 @@ def sum_tallies(tallies: Iterable[NDArray[np.void]]) -> NDArray[np.void]:
 
 
 def subtract_tallies(later: NDArray[np.void], earlier: NDArray[np.void]) -> NDArray[np.void]:
-    """[] of dtype TALLY: what was done in between."""
+    """[] of dtype TALLY: `later` - `earlier`."""
     difference = np.zeros((), TALLY)
     for name in TALLY.names or ():
         difference[name] = later[name] - earlier[name]

@@ -1,63 +1,66 @@
-"""A worker in a process of its own: what it is told, what it answers, and how it ends.
+"""A worker in a process of its own: its orders, its answers, and how it ends.
 
-Processes are spawned, never forked: CUDA and threads do not survive a fork. A worker ends when it
-is told to, when its pipe closes, or when its parent is gone, however that came about. It is started
-with no more than fits into a pipe, and its weights follow: a process that dies while it imports
-would leave the one that starts it waiting for ever.
+A worker ends on Stop, when its pipe closes, or when its parent is gone for whatever reason. Its
+start arguments fit into a pipe's buffer and the weights follow later: the parent would otherwise
+wait forever for a process that dies during its imports.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import multiprocessing
 import os
 import signal
-import sys
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from time import monotonic
-from types import ModuleType
 from typing import Literal, NamedTuple
 
 from engine.network.blobnet import Weights
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.selfplay.measuring import measure_multiply, measure_network, measure_trees
+from engine.selfplay.spawning import (
+    SPAWN,
+    exit_with_parent,
+    ignore_interrupts,
+    without_main_module,
+)
 from engine.selfplay.telemetry import ThreadProgress, WorkerError, WorkerStatus
 from engine.selfplay.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
-SPAWN = multiprocessing.get_context("spawn")
 CHECK_SECONDS = 0.1
+"""Longest time between two looks for a search thread's error."""
 DUMP_SECONDS = 0.05
-"""Stacks that pause for so long are all there."""
+"""A stack dump is complete when nothing follows for this long."""
 RELEASE_SECONDS = 10.0
+"""Longest wait for a killed process, and for the threads that read and write its pipe."""
 
 
 class Play(NamedTuple):
-    """Start on a new order with empty lanes; None: go on with the lanes as they are."""
+    """Play: a new order with empty lanes; None: go on with the lanes as they are."""
 
     order: PlayOrder | None
 
 
 class Grant(NamedTuple):
-    """Games to be played, behind those granted before."""
+    """Games to play, after those granted before."""
 
     games: tuple[int, ...]
 
 
 class Pause(NamedTuple):
-    """Stop after the step at hand; answered by Paused once all counters are sent."""
+    """Stop after the current step; answered by Paused once all counters are sent."""
 
 
 class Paused(NamedTuple):
+    """A worker's search threads stand still, and all their counters were sent."""
+
     pid: int
 
 
 class Measure(NamedTuple):
-    """Run the bare network, the search alone, or matrix products; only while paused.
+    """Measure the bare network, the search alone, or matrix products; only while paused.
 
     Answered by Measured.
     """
@@ -66,6 +69,13 @@ class Measure(NamedTuple):
     size: int
     """Rows of a batch, lanes of a thread, or rows of a square matrix."""
     seconds: float
+
+
+MEASUREMENTS = {
+    "network": measure_network,
+    "trees": measure_trees,
+    "multiply": measure_multiply,
+}
 
 
 class Measured(NamedTuple):
@@ -88,9 +98,12 @@ class UpdateWeights(NamedTuple):
 
 
 def worker_main(connection: Connection, spec: WorkerSpec, stacks: Connection) -> None:
-    """The process: it takes its weights, sends a handshake, and obeys orders until Stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
-    threading.Thread(target=_end_with_parent, name="parent-watch", daemon=True).start()
+    """The process: receive the weights, send a handshake, carry out orders until Stop.
+
+    `stacks` is the write end of the pipe for stack dumps.
+    """
+    ignore_interrupts()
+    exit_with_parent()
     _dump_stacks_on_request(stacks)
     lock = threading.Lock()
 
@@ -101,20 +114,20 @@ def worker_main(connection: Connection, spec: WorkerSpec, stacks: Connection) ->
     try:
         worker = SelfPlayWorker(spec, connection.recv(), send)
         if spec.device != "meta":
-            compile_kernels()  # loaded here, not in the first step of self-play
+            compile_kernels()  # so that the first step of self-play does not wait for it
         send(worker.handshake())
-        _obey(connection, worker)
+        _carry_out_orders(connection, worker)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent closed the pipe: nobody is left to tell
+        pass  # the parent closed the pipe
     except BaseException:
         send(WorkerError(spec.worker, os.getpid(), traceback.format_exc()))
         os._exit(1)
-    # Search threads may be in the middle of a step: nothing they hold needs an orderly end.
+    # Search threads may be in the middle of a step; they hold nothing that needs cleaning up.
     os._exit(0)
 
 
-def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
-    """Carry out orders up to Stop; raises a search thread's error, EOFError if the pipe closes."""
+def _carry_out_orders(connection: Connection, worker: SelfPlayWorker) -> None:
+    """Carry out orders until Stop. Raises a search thread's error; EOFError if the pipe closes."""
     while True:
         if worker.error is not None:
             raise worker.error
@@ -129,12 +142,8 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.pause()
             worker.send(Paused(os.getpid()))
         elif isinstance(order, Measure):
-            measure = {
-                "network": measure_network,
-                "trees": measure_trees,
-                "multiply": measure_multiply,
-            }[order.what]
-            worker.send(Measured(os.getpid(), measure(worker, order.size, order.seconds)))
+            rate = MEASUREMENTS[order.what](worker, order.size, order.seconds)
+            worker.send(Measured(os.getpid(), rate))
         elif isinstance(order, Stop):
             return
         elif isinstance(order, UpdateWeights):
@@ -142,45 +151,10 @@ def _obey(connection: Connection, worker: SelfPlayWorker) -> None:
             worker.send(worker.handshake())
 
 
-@contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Start a process that does not run the parent's main module again.
-
-    Spawned processes do, for what it defines; a worker is sent nothing of it, and without a main
-    guard it would start an engine of its own.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-@contextmanager
-def without_interrupts() -> Iterator[None]:
-    """Start processes with Ctrl-C blocked, until they can ignore it; the parent's is only late."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
 def _dump_stacks_on_request(stacks: Connection) -> None:
-    """Let SIGUSR1 write all threads' Python stacks into a pipe, where the system has it."""
+    """Have SIGUSR1 write all threads' Python stacks into a pipe; no-op on Windows."""
     if hasattr(faulthandler, "register"):
-        # Nobody may be reading: what finds no room is left out, not waited for.
+        # Non-blocking: the parent may not be reading, then what finds no room is dropped.
         os.set_blocking(stacks.fileno(), False)
         faulthandler.register(signal.SIGUSR1, file=stacks.fileno(), all_threads=True)
 
@@ -188,9 +162,10 @@ def _dump_stacks_on_request(stacks: Connection) -> None:
 class WorkerProcess:
     """The parent's side of one worker process.
 
-    Threads of its own read and write the pipe: a worker that is stopped in the middle of a message,
-    or does not read, must not hold up the others. Messages go to `inbox` with this object. Make it
-    inside `without_interrupts`, up to where it is kept: who is interrupted must know it to end it.
+    Two threads read and write the pipe, so that a worker that is stopped in the middle of a
+    message, or does not read, does not delay the others. Messages go to `inbox` together with this
+    object. Construct and store it inside `without_interrupts`: an interrupt between the two would
+    leave a process that cannot be ended.
     """
 
     def __init__(self, spec: WorkerSpec, weights: Weights, inbox: Inbox) -> None:
@@ -203,7 +178,7 @@ class WorkerProcess:
             name=f"blob-worker-{spec.worker}",
             daemon=True,
         )
-        with _without_main_module():
+        with without_main_module():
             self.process.start()
         theirs.close()
         their_stacks.close()
@@ -211,11 +186,11 @@ class WorkerProcess:
         self.status: WorkerStatus | None = None
         """None until the handshake."""
         self.in_flight: dict[int, None] = {}
-        """Games granted and not finished, oldest first."""
+        """Games granted and not finished, oldest first; an ordered set."""
         self.moved = monotonic()
-        """When it last was seen to have taken a step, or had nothing to do."""
+        """When it was last seen to take a step or to have no games, `time.monotonic()`."""
         self.batches = 0
-        """Batches it was last seen to have made, of all orders."""
+        """Batches it has last reported, of all orders."""
         self.error: str | None = None
         """The traceback it sent before it ended."""
         self._inbox, self._outbox = inbox, SimpleQueue[object]()
@@ -227,22 +202,22 @@ class WorkerProcess:
         self.send(weights)
 
     def begin_order(self) -> None:
-        """A new order: lanes are made anew, nothing is in flight."""
+        """Prepare for a new order: its lanes start empty, no game is in flight."""
         self.in_flight.clear()
         if self.status is not None:
             self.status.begin_order()
 
     def grant(self, games: list[int]) -> None:
-        """Send it games to play, behind those granted before."""
+        """Send it games to play, after those granted before."""
         if not self.in_flight:
             self.moved = monotonic()
         self.in_flight.update(dict.fromkeys(games))
         self.send(Grant(tuple(games)))
 
     def take(self, message: ThreadProgress) -> list[int]:
-        """Take in a search thread's message; the games it finished that were still in flight.
+        """Take in a search thread's message; returns the finished games that were in flight.
 
-        A game that was granted again may be finished twice: the second time it is in no list.
+        A game that was granted twice and finished twice is returned only the first time.
         """
         assert self.status is not None
         self.status.take(message)
@@ -255,7 +230,7 @@ class WorkerProcess:
         return finished
 
     def send(self, order: object) -> None:
-        """Send an order, behind those sent before. One that comes too late is dropped."""
+        """Send an order, after those sent before; dropped if the process is gone."""
         self._outbox.put(order)
 
     def _read(self) -> None:
@@ -263,7 +238,7 @@ class WorkerProcess:
             while True:
                 self._inbox.put((self, self.connection.recv()))
         except (EOFError, OSError):
-            pass  # the process is gone, and a broken last message with it
+            pass  # the process is gone; its last message may be incomplete
 
     def _write(self) -> None:
         try:
@@ -271,18 +246,21 @@ class WorkerProcess:
                 self.connection.send(order)
             self.connection.send(order)
         except OSError:
-            pass  # the process is gone: whoever keeps it sees that
+            pass  # the process is gone, which the pool notices
 
     def dump_stacks(self, seconds: float = 1.0) -> str:
-        """The Python stacks of all its threads, even if it was stopped; a reason if none came."""
+        """Python stacks of all its threads, even of a stopped process; else why there are none.
+
+        Waits up to `seconds` for them.
+        """
         if not hasattr(signal, "SIGUSR1"):
-            return "stacks cannot be taken on this system"
+            return "this system cannot dump the stacks of another process"
         try:
             os.kill(self.pid, signal.SIGUSR1)
-            # A stopped process takes the signal only once it is continued.
+            # A stopped process handles the signal only once it is continued.
             os.kill(self.pid, signal.SIGCONT)
         except ProcessLookupError:
-            return "the process ended before its stacks could be taken"
+            return "the process ended before it dumped its stacks"
         text = b""
         while self._stacks.poll(DUMP_SECONDS if text else seconds):
             if not (more := os.read(self._stacks.fileno(), 65536)):
@@ -290,17 +268,17 @@ class WorkerProcess:
             text += more
         if text:
             return text.decode(errors="replace")
-        return "the process did not answer the request for its stacks"
+        return f"the process did not dump its stacks within {seconds:g} s"
 
     def kill(self) -> None:
-        """End the process at once; all that it sent is in the inbox afterwards."""
+        """Kill the process; afterwards all messages it sent are in the inbox."""
         self.process.kill()
         self.stop(RELEASE_SECONDS)
 
     def stop(self, seconds: float = 3.0) -> None:
-        """Let it end by itself, kill it if it does not, and take back what it held.
+        """Wait `seconds` for the process to end, then kill it; release its pipes and threads.
 
-        Again: nothing.
+        No-op the second time.
         """
         if self._released:
             return
@@ -312,7 +290,7 @@ class WorkerProcess:
         for thread in (self._reader, self._writer):
             thread.join(RELEASE_SECONDS)
         self._released = True
-        if self.process.exitcode is not None:  # else it is stuck in a driver: the system's to end
+        if self.process.exitcode is not None:  # None: stuck in a driver call, even when killed
             self.process.close()
             self.connection.close()
             self._stacks.close()

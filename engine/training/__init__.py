@@ -1,1 +1,1 @@
-"""Training: replay, trainer, pipeline, run folder."""
+"""Training: replay buffer, trainer, pipeline, run folder."""

@@ -1,8 +1,8 @@
-"""Arrays on disk: written whole or not at all, and read without running anything of the file.
+"""Arrays on disk, written atomically and read without executing anything in the file.
 
-A file is in safetensors format: numbers, and a text that says what they are. A new one is written
-beside its place, brought to the disk, and only then given its name; so whatever moment a process
-or the machine dies in, under that name there is the file before or the file after.
+Files are in safetensors format, with JSON metadata. A new file is written under a temporary name,
+flushed to the disk and then renamed: whenever a process or the machine dies, its name refers to the
+complete old file or the complete new one.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from safetensors.numpy import save
 Arrays = Mapping[str, NDArray[Any]]
 
 TEMPORARY = ".tmp"
-"""Suffix of a file that is being written; one that is left over is of no use."""
+"""Suffix of a file that is being written."""
 ABOUT = "about"
-"""The one entry of a file's metadata: JSON."""
+"""The only entry of a file's metadata: JSON."""
 
 
 class CheckpointError(RuntimeError):
-    """A file that cannot be read or written, or holds something else; the message is one line."""
+    """A file cannot be read or written, or has other content; the message is one line."""
 
 
 class Saved(NamedTuple):
-    """What a file holds."""
+    """Content of a file: arrays by name, and what they are as JSON values."""
 
     arrays: dict[str, NDArray[Any]]
     about: dict[str, Any]
 
 
 def write_arrays(path: Path, arrays: Arrays, about: Mapping[str, object]) -> None:
-    """Write arrays, and what they are as plain JSON values, in place of what was there.
+    """Write arrays and their metadata, JSON values, replacing the file.
 
-    Raises CheckpointError; the file that was there is then whole.
+    Raises CheckpointError; an old file is then unchanged.
     """
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_whole(path, save(contiguous, {ABOUT: json.dumps(about)}))
 
 
 def read_arrays(path: Path) -> Saved:
-    """What `write_arrays` wrote. Raises CheckpointError for anything else."""
+    """Read what `write_arrays` wrote. Raises CheckpointError for any other file."""
     about = read_about(path)
     try:
         with safe_open(path, framework="numpy") as file:
@@ -57,7 +57,7 @@ def read_arrays(path: Path) -> Saved:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a file's arrays are; they are not read. Raises CheckpointError."""
+    """Read a file's metadata alone. Raises CheckpointError."""
     try:
         with safe_open(path, framework="numpy") as file:
             about = json.loads((file.metadata() or {})[ABOUT])
@@ -71,10 +71,7 @@ def read_about(path: Path) -> dict[str, Any]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that under its name there always is all of the old or all of the new one.
-
-    Raises CheckpointError.
-    """
+    """Replace a file atomically. Raises CheckpointError; an old file is then unchanged."""
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         with temporary.open("wb") as file:
@@ -90,7 +87,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk. Raises OSError."""
+    """Flush a folder's entries to the disk. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -99,7 +96,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """One line; what the format's reader says of a file that it cannot use is not for the user."""
+    """The error in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,6 @@
-"""What a training run is asked for, and what it keeps of each chunk of self-play and iteration.
+"""Settings of a training run, and records of its chunks of self-play and its iterations.
 
-Plain values all of them: they go to a run's folder as JSON.
+All are plain values, which a run's folder stores as JSON.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from engine.training.schedules import Ramp
 
 
 class TrainingSettings(NamedTuple):
-    """What a training run is asked for; ramps go from its first iteration to its last."""
+    """Settings of a training run; ramps go from its first iteration to its last."""
 
     iterations: int = 1
     games: Ramp = Ramp.level(1000)
-    """Of each iteration."""
+    """Games of each iteration."""
     determinizations: Ramp | None = None
-    """None: as the engine was made."""
+    """Trees of a decision; None: the engine's own number."""
     simulations: Ramp | None = None
-    """Of each determinization; None: as the engine was made."""
+    """Simulations of each tree; None: the engine's own number."""
     window: Ramp | None = None
-    """Newest examples that are trained on; None: all that the buffer holds."""
+    """Newest examples that are trained on; None: all in the buffer."""
     players: int = 4
     cards: int = 5
     reuse: float = 4.0
-    """Times that each new example is trained on, in the mean."""
+    """Mean number of times that each new example is trained on."""
     root_noise: float = 0.25
-    """Share of Dirichlet noise in the priors at the root (AlphaZero's epsilon); 0: none."""
+    """Share of Dirichlet noise in the priors at the root (AlphaZero's epsilon)."""
     least_examples: int = 1
-    """Nothing is trained before the buffer holds so many."""
+    """Training waits until the buffer holds this many examples."""
     chunk_games: int | None = None
-    """Of a chunk of self-play; None: what takes `chunk_seconds` at most, as the last one shows."""
+    """Games of a chunk of self-play; None: as many as take `chunk_seconds` at the last rate."""
     chunk_seconds: float = 60.0
     save_seconds: float = 60.0
-    """Of training between two checkpoints."""
+    """Seconds of training between two checkpoints."""
     evaluate_every: int | None = None
-    """Play matches after every so many iterations, and after the last; None: never."""
+    """Play matches after every n-th iteration and after the last; None: never."""
     deals: int = 250
-    """Of each match: half of the 95 % interval is then 0.35 points or so."""
+    """Deals of each match; with 250 the 95 % interval is about ±0.35 points."""
 
     def evaluates(self, iteration: int) -> bool:
-        """Whether matches follow this one, numbered from 0."""
+        """Whether matches follow this iteration, numbered from 0."""
         if self.evaluate_every is None:
             return False
         return (iteration + 1) % self.evaluate_every == 0 or iteration + 1 == self.iterations
 
     def check(self) -> None:
-        """Raises ValueError for the first value that cannot be."""
+        """Raises ValueError for the first illegal value."""
         if self.reuse <= 0:
             raise ValueError(f"reuse must be above 0, not {self.reuse}")
         if not 0 <= self.root_noise <= 1:
@@ -64,30 +64,30 @@ class TrainingSettings(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Finished games of an iteration, numbered from `first_game` on: a file of a run's folder."""
+    """Finished games of an iteration, numbered from `first_game` on; a file in a run's folder."""
 
     iteration: int
     """From 0."""
     first_game: int
     games: int
     rows: int
-    """Examples they gave."""
+    """Examples of these games."""
     added_before: int
-    """Examples that the run had made before."""
+    """Examples that the run made before."""
     seconds: float
     evaluations: int
-    """Of the network, in these games."""
+    """Network evaluations in these games."""
     weights_ages: dict[str, int]
-    """Iterations that the weights a game ended with were behind: games."""
+    """Number of games by the age, in iterations, of the weights they ended with."""
 
     @property
     def end(self) -> int:
-        """Examples that the run had made with it."""
+        """Examples that the run made up to and with this chunk."""
         return self.added_before + self.rows
 
 
 class IterationRecord(NamedTuple):
-    """A finished iteration, all of it, whatever part was before a resume: a line of the metrics."""
+    """A finished iteration, parts before a resume included; a line of metrics.jsonl."""
 
     iteration: int
     """From 1."""
@@ -99,23 +99,26 @@ class IterationRecord(NamedTuple):
     evaluations_per_game: float
     examples: int
     buffer_examples: int
-    """That training drew from."""
+    """Examples in the window that training drew from."""
     steps: int
     training_seconds: float
     learning_rate: float
-    """Of its last step."""
+    """Learning rate of the last step."""
     policy_loss: float | None
-    """Mean of the last tenth of the steps, nats; None: there were none."""
+    """Mean of the last tenth of the steps, nats; None: there were no steps."""
     value_loss: float | None
+    """The same for the value."""
     weights_hash: str
+    """Hash of the weights after training."""
     weights_ages: dict[str, int]
-    """Iterations that the weights a game ended with were behind: games."""
+    """Number of games by the age, in iterations, of the weights they ended with."""
     mean_age: float
-    """Iterations since the buffer's examples were played."""
+    """Mean number of iterations since the window's examples were played."""
     mean_uses: float
-    """Times each of them had been trained on when the iteration ended."""
+    """Mean number of times that they had been trained on when the iteration ended."""
     core_seconds: float | None = None
-    """Of self-play and training: seconds × cores that they keep busy; None on a GPU."""
+    """Seconds of self-play and training × the cores each keeps busy; None on a GPU."""
     evaluation_seconds: float = 0.0
+    """Seconds of the matches."""
     matches: Mapping[str, Mapping[str, Any]] = {}
-    """By opponent: a MatchResult's values; empty where no match was played."""
+    """Fields of a MatchResult, by opponent; empty where no match was played."""

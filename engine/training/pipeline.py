@@ -1,73 +1,81 @@
-"""TrainingPipeline: self-play → replay buffer → training → new weights in the workers, again.
+"""TrainingPipeline: self-play → replay buffer → training → new weights in the workers, repeated.
 
-With a RunFolder it survives being killed. What is lost is the unit in flight: a chunk of self-play,
-or the training since the last checkpoint. It is repeated: chunks open and close their own lanes and
-their games are named by number, batches are drawn by a sampler whose state is saved. With one
-worker of one thread in float32 on the CPU, a run that was killed comes to the weights of one that
-was not, to the last bit.
+With a RunFolder a run survives being killed. What is lost is the unit in progress: a chunk of
+self-play, or the training since the last checkpoint. It is repeated: every chunk starts with empty
+lanes, its games are identified by number, and the state of the sampler that draws batches is saved.
+With one worker of one thread in float32 on the CPU, a run that was killed and resumed ends with the
+same weights as one that was not, to the last bit.
 """
 
 from __future__ import annotations
 
 import copy
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from engine.matches.evaluation import MatchResult
 from engine.matches.strength import OnMatch, measure_strength
 from engine.network.blobnet import BlobNet, load_weights, weights_hash, weights_of
-from engine.network.devices import usable_cores
 from engine.search.lanes import SearchConfig
-from engine.selfplay.engine import MessageCallback, ProgressCallback, SelfPlayEngine
-from engine.training.checkpoint import CheckpointError, read_arrays, write_arrays
+from engine.selfplay.engine import SelfPlayEngine
+from engine.selfplay.results import MessageCallback, ProgressCallback, SelfPlayResult
+from engine.training.checkpoint import CheckpointError, read_arrays
 from engine.training.iterations import Chunk, IterationRecord, TrainingSettings
-from engine.training.replay import Examples, ReplayBuffer
-from engine.training.run_folder import SUFFIX, RunFolder
+from engine.training.records import iteration_record
+from engine.training.replay import ReplayBuffer
+from engine.training.run_folder import RunFolder
+from engine.training.saving import RunSaver
 from engine.training.schedules import Ramp, cosine
+from engine.training.state import TrainingState, WindowCounts
 from engine.training.trainer import NetworkTrainer, NotFinite, StepLoss, TrainingResult
 
 SELF_PLAY, BUFFER, TRAINING = "self-play", "replay buffer", "training"
 EVALUATION = "evaluation"
 SAVING, CHECKPOINT, WEIGHTS = "saving games", "checkpoint", "weight refresh"
 
-LONGEST = 1.5
-"""The last chunk of an iteration takes in a rest of less than half a chunk."""
+LONGEST_CHUNK = 1.5
+"""The last chunk of an iteration may be this many times the usual size, to include the rest."""
 
 PhaseMarker = Callable[[str], AbstractContextManager[object]]
-"""Called with a phase's name; its body runs inside the context that comes back."""
+"""Called with a phase's name; the phase's work runs inside the context it returns."""
 
 
 class IterationResult(NamedTuple):
-    """A finished iteration, and what of it was done since this process took it up."""
+    """A finished iteration, and the part of it that this process did."""
 
     record: IterationRecord
     played: list[Chunk]
     training: TrainingResult
 
 
-class Watch(NamedTuple):
-    """What a run tells while it goes on."""
+class Callbacks(NamedTuple):
+    """Functions that a run calls."""
 
     phase: PhaseMarker = lambda name: nullcontext()
     progress: ProgressCallback | None = None
     message: MessageCallback | None = None
     step: Callable[[int, int, StepLoss], None] = lambda step, steps, loss: None
-    """After each step: its number from 0, how many there will be, its loss."""
+    """After each training step: its number from 0, the number of steps, its loss."""
     match: OnMatch = lambda opponent, games, ended: None
     event: Callable[[str, str], None] = lambda kind, text: None
+    """A warning: its kind, and a line of text."""
 
 
 class TrainingPipeline:
-    """A training run from its first iteration, or where `resume` takes it up, to its last.
+    """A training run, from its first iteration or from where `resume` restores it, to its last.
 
-    The trainer's network is the one whose weights the engine's workers are given. Without a folder
-    nothing is kept. Raises ValueError for settings that cannot be.
+    Args:
+      engine: its workers get the weights of the trainer's network after every iteration.
+      trainer: trains the network that plays.
+      buffer: the examples trained on.
+      settings: by default one iteration of TrainingSettings.
+      folder: where the run is saved; None: nowhere.
+
+    Raises ValueError for illegal settings.
     """
 
     def __init__(
@@ -82,52 +90,68 @@ class TrainingPipeline:
         self.settings.check()
         self.engine, self.trainer, self.buffer = engine, trainer, buffer
         self.folder = folder
-        self.iteration = 0
-        """Finished iterations."""
-        self.step = 0
-        """Finished steps of the iteration at hand."""
-        self.chunks: list[Chunk] = []
-        """Of the iteration at hand."""
-        self.records: list[IterationRecord] = []
-        """Of finished iterations; of the one at hand from the end of its training on."""
+        self.state = TrainingState()
         self.examples_by_age: dict[int, int] = {}
-        """Of the last training: iterations since an example was played: how many examples."""
+        """Of the last training: number of examples by iterations since they were played."""
         self.examples_by_uses: dict[int, int] = {}
-        """Of the last training: times an example had been trained on: how many examples."""
-        self._first_games = [0]
-        """Of every iteration begun."""
-        self._games_per_second: float | None = None
-        """Of the last chunk."""
-        self._resumed = False
-        self._losses: list[StepLoss] = []
-        self._training_seconds = 0.0
-        self._first: BlobNet | None = None
-        """The network of before the first iteration, where a match may need it."""
-        if self.settings.evaluate_every is not None:
-            self._first = copy.deepcopy(trainer.network)
+        """Of the last training: number of examples by times they were trained on."""
         self.evaluating = False
         """Whether matches are being played."""
+        self._saver = None if folder is None else RunSaver(folder, trainer, buffer)
+        self._resumed = False
+        self._first: BlobNet | None = None
+        """The network before the first iteration, as an opponent in matches."""
+        if self.settings.evaluate_every is not None:
+            self._first = copy.deepcopy(trainer.network)
 
-    def run(self, watch: Watch | None = None) -> Iterator[IterationResult]:
-        """Do the iterations that are missing; each is given when it is finished, and saved.
+    @property
+    def iteration(self) -> int:
+        """Finished iterations."""
+        return self.state.iteration
 
-        Raises CheckpointError when the folder cannot be written, or holds a run that was not
-        resumed, FloatingPointError at a loss that is not finite, and what the engine and the
-        trainer raise.
+    @property
+    def records(self) -> list[IterationRecord]:
+        """Records of the finished iterations; of the current one from the end of its training."""
+        return self.state.records
+
+    def run(self, callbacks: Callbacks | None = None) -> Iterator[IterationResult]:
+        """Run the remaining iterations; yields each once it is finished and saved.
+
+        Raises CheckpointError when the folder cannot be written or holds a run that was not
+        resumed, FloatingPointError for a loss that is not finite, and what engine and trainer
+        raise.
         """
-        watch = watch or Watch()
-        if self.folder is not None and not self._resumed:
+        callbacks = callbacks or Callbacks()
+        if self.folder is not None and self._saver is not None and not self._resumed:
             if self.folder.newest_checkpoint is not None:
                 raise CheckpointError(f"{self.folder.path} holds a training run: resume it first")
-            self._save_iteration()
+            self._saver.save_iteration(self.state)
         while self.iteration < self.settings.iterations:
-            yield self._iterate(watch)
+            yield self._iterate(callbacks)
+
+    def resume(self) -> None:
+        """Restore the run in the folder from its newest checkpoint; no-op without a checkpoint.
+
+        Raises CheckpointError, in one line, when a file is damaged, missing, or of another run.
+        """
+        assert self.folder is not None
+        assert self._saver is not None
+        path = self.folder.newest_checkpoint
+        if path is None:
+            return
+        self._resumed = True
+        if self._first is not None:
+            self._first_network()
+        self.state = self._saver.restore(path)
+        weights = weights_of(self.trainer.network)
+        if not self.state.step and weights_hash(weights) != self.engine.pool.weights_hash:
+            self.engine.update_weights(self.trainer.network)
 
     # -- one iteration ------------------------------------------------------------------------
 
-    def _iterate(self, watch: Watch) -> IterationResult:
-        settings, search = self.settings, self.engine.search
-        # Not where games are played: a run that is resumed in its training has them behind it.
+    def _iterate(self, callbacks: Callbacks) -> IterationResult:
+        settings, search, state = self.settings, self.engine.search, self.state
+        # Set even if no games are left to play: the record of a resumed iteration needs it too.
         self.engine.search = search._replace(
             determinizations=self._at(settings.determinizations, search.determinizations),
             simulations=self._at(settings.simulations, search.simulations),
@@ -135,62 +159,65 @@ class TrainingPipeline:
         )
         played = []
         while missing := self._missing_games():
-            played.append(self._play(self._chunk_games(missing), watch))
+            played.append(self._play(self._chunk_games(missing), callbacks))
         self.engine.injection.gap()
-        trained = self._train(watch)
-        self.records.append(self._record())
-        if settings.evaluates(self.iteration):
-            self._evaluate(watch)
-        self.iteration, self.step = self.iteration + 1, 0
-        self._first_games.append(self._next_game)
-        self.chunks, self._losses, self._training_seconds = [], [], 0.0
-        if self.folder is not None:
-            with watch.phase(CHECKPOINT):
-                self._save_iteration()
-        with watch.phase(WEIGHTS):
+        trained = self._train(callbacks)
+        state.records.append(self._record())
+        if settings.evaluates(state.iteration):
+            self._evaluate(callbacks)
+        state.begin_iteration()
+        if self._saver is not None:
+            with callbacks.phase(CHECKPOINT):
+                self._saver.save_iteration(state)
+        with callbacks.phase(WEIGHTS):
             self.engine.update_weights(self.trainer.network)
-        return IterationResult(self.records[-1], played, trained)
-
-    @property
-    def _next_game(self) -> int:
-        return self._first_games[-1] + sum(chunk.games for chunk in self.chunks)
+        return IterationResult(state.records[-1], played, trained)
 
     def _at(self, ramp: Ramp | None, otherwise: int) -> int:
-        """A ramp's value in the iteration at hand."""
+        """A ramp's value in the current iteration."""
         return otherwise if ramp is None else ramp.at(self.iteration, self.settings.iterations)
 
     def _missing_games(self) -> int:
-        """None once training has begun: they would be played with other weights."""
-        wanted = self._at(self.settings.games, 0) - sum(chunk.games for chunk in self.chunks)
-        return 0 if self.step else max(0, wanted)
+        """Games left to play; 0 once training has begun, since the weights have changed."""
+        wanted = self._at(self.settings.games, 0) - self.state.games
+        return 0 if self.state.step else max(0, wanted)
 
     def _chunk_games(self, missing: int) -> int:
-        """How many of the missing games come next; after a crash it must be as many again."""
+        """Games of the next chunk, of the `missing` ones."""
+        rate = self.state.games_per_second
         if self.settings.chunk_games is not None:
             size = self.settings.chunk_games
         elif self.folder is None:
             size = missing
-        elif self._games_per_second is None:
-            # How fast it plays is not known before: a game a lane.
-            size = self.engine.lanes
+        elif rate is None:
+            size = self.engine.lanes  # no speed is known yet: a game per lane
         else:
-            size = max(1, int(self._games_per_second * self.settings.chunk_seconds / LONGEST))
-        return missing if missing < LONGEST * size else size
+            size = max(1, int(rate * self.settings.chunk_seconds / LONGEST_CHUNK))
+        return missing if missing < LONGEST_CHUNK * size else size
 
-    def _play(self, games: int, watch: Watch) -> Chunk:
-        settings = self.settings
-        with watch.phase(SELF_PLAY):
+    def _play(self, games: int, callbacks: Callbacks) -> Chunk:
+        settings, first = self.settings, self.state.next_game
+        with callbacks.phase(SELF_PLAY):
             played = self.engine.generate_games(
                 games,
                 settings.players,
                 settings.cards,
-                watch.progress,
-                watch.message,
-                first_game=self._next_game,
+                callbacks.progress,
+                callbacks.message,
+                first_game=first,
             )
-        chunk = Chunk(
+        chunk = self._chunk(first, games, played)
+        if self._saver is not None:
+            with callbacks.phase(SAVING):
+                self._saver.save_games(chunk, played.examples)
+        with callbacks.phase(BUFFER):
+            self.state.add_chunk(chunk, played.examples, self.buffer)
+        return chunk
+
+    def _chunk(self, first_game: int, games: int, played: SelfPlayResult) -> Chunk:
+        return Chunk(
             iteration=self.iteration,
-            first_game=self._next_game,
+            first_game=first_game,
             games=games,
             rows=played.examples.rows,
             added_before=self.buffer.added,
@@ -198,110 +225,105 @@ class TrainingPipeline:
             evaluations=int(played.tally["game_evaluations"]),
             weights_ages={str(age): count for age, count in played.weights_ages.items()},
         )
-        if self.folder is not None:
-            with watch.phase(SAVING):
-                kept = {n: c[-self.buffer.capacity :] for n, c in played.examples._asdict().items()}
-                self.folder.save_games(chunk.iteration, chunk.first_game, kept, chunk._asdict())
-        with watch.phase(BUFFER):
-            self._take(chunk, played.examples)
-        return chunk
 
-    def _take(self, chunk: Chunk, examples: Examples) -> None:
-        """Add a chunk of which perhaps only the newest examples are left."""
-        self.buffer.added = chunk.end - examples.rows
-        self.buffer.add(examples)
-        if chunk.iteration == self.iteration:
-            self.chunks.append(chunk)
-        self._games_per_second = chunk.games / chunk.seconds
+    def _record(self) -> IterationRecord:
+        counts = WindowCounts(self.state, self.buffer)
+        self.examples_by_age = counts.examples_by_age
+        self.examples_by_uses = counts.examples_by_uses
+        last = self._rate_share(max(0, self.state.step - 1))
+        return iteration_record(self.state, counts, self.engine, self.trainer, last)
 
     # -- training -----------------------------------------------------------------------------
 
     @property
     def steps(self) -> int:
-        """Training steps of the iteration at hand: its examples `reuse` times, at least one."""
+        """Training steps of the current iteration: its examples × `reuse` ÷ batch, at least 1.
+
+        0 while the buffer holds less than `least_examples`.
+        """
         if len(self.buffer) < self.settings.least_examples:
             return 0
-        examples = sum(chunk.rows for chunk in self.chunks)
-        return max(1, round(examples * self.settings.reuse / self.trainer.batch_size))
+        trained = self.state.examples * self.settings.reuse
+        return max(1, round(trained / self.trainer.batch_size))
 
-    def _rate(self, step: int) -> float:
+    def _rate_share(self, step: int) -> float:
         """A step's share of the learning rate."""
         done = self.iteration + step / max(1, self.steps)
         return cosine(done / self.settings.iterations)
 
-    def _train(self, watch: Watch) -> TrainingResult:
+    def _train(self, callbacks: Callbacks) -> TrainingResult:
+        state, trainer = self.state, self.trainer
         self.buffer.window = self._at(self.settings.window, self.buffer.capacity)
-        steps, begun, halved = self.steps, monotonic(), self.trainer.halved
+        steps, begun, halved = self.steps, monotonic(), trainer.halved
         saved = begun
 
         def on_step(step: int, loss: StepLoss) -> None:
             nonlocal begun, saved, halved
             now = monotonic()
-            self.step = step + 1
-            self._losses.append(loss)
-            self._training_seconds, begun = self._training_seconds + now - begun, now
-            watch.step(step, steps, loss)
-            if self.trainer.halved and not halved:
+            state.step = step + 1
+            state.losses.append(loss)
+            state.training_seconds, begun = state.training_seconds + now - begun, now
+            callbacks.step(step, steps, loss)
+            if trainer.halved and not halved:
                 halved = True
-                watch.event(
-                    "out-of-memory",
-                    f"a batch of {self.trainer.batch_size:,} did not fit into the memory at step "
-                    f"{step} of iteration {self.iteration + 1}: from there on it is computed in "
-                    "two halves",
-                )
-            if self.folder is not None and now - saved >= self.settings.save_seconds:
-                self._save()
-                self.folder.prune(self.buffer.capacity)
+                callbacks.event("out-of-memory", self._halved_message(step))
+            if self._saver is not None and now - saved >= self.settings.save_seconds:
+                self._saver.save_checkpoint(state)
                 saved = monotonic()
 
-        with watch.phase(TRAINING):
+        with callbacks.phase(TRAINING):
             try:
-                return self.trainer.train(self.buffer, steps, on_step, self.step, self._rate)
+                return trainer.train(self.buffer, steps, on_step, state.step, self._rate_share)
             except NotFinite as error:
-                raise FloatingPointError(self._tell(error)) from error
+                raise FloatingPointError(self._not_finite_message(error)) from error
 
-    def _tell(self, error: NotFinite) -> str:
-        """One line on a loss that is not finite; its batch is saved where there is a folder."""
+    def _halved_message(self, step: int) -> str:
+        return (
+            f"a batch of {self.trainer.batch_size:,} did not fit into the memory at step {step} of "
+            f"iteration {self.iteration + 1}: from there on it is computed in two halves"
+        )
+
+    def _not_finite_message(self, error: NotFinite) -> str:
+        """One line about a loss that is not finite; its batch is saved where there is a folder."""
         text = f"{error} of iteration {self.iteration + 1}"
-        if self.folder is None:
+        if self._saver is None:
             return text
-        path = self.folder.path / f"bad-batch-{self.iteration:06}-{error.step:06}{SUFFIX}"
-        about = {"iteration": self.iteration, "step": error.step}
         try:
-            write_arrays(path, error.batch._asdict(), about)
+            name = self._saver.save_bad_batch(self.iteration, error)
         except CheckpointError as unwritten:
             return f"{text}; the last good checkpoint is kept; {unwritten}"
-        return f"{text}; its batch is in {path.name}, the last good checkpoint is kept"
+        return f"{text}; its batch is in {name}, the last good checkpoint is kept"
 
     # -- strength -----------------------------------------------------------------------------
 
-    def _evaluate(self, watch: Watch) -> None:
-        """Play the matches that follow this iteration; its record holds those that ended."""
-        if self.folder is not None:
-            # Matches take their time: a death in them costs no training.
-            with watch.phase(CHECKPOINT):
-                self._save()
-        begun, record, results = monotonic(), self.records[-1], {}
+    def _evaluate(self, callbacks: Callbacks) -> None:
+        """Play the matches after this iteration and add those that ended to its record."""
+        state = self.state
+        if self._saver is not None:
+            # Before the matches, which take long: a death during them costs no training.
+            with callbacks.phase(CHECKPOINT):
+                self._saver.save_checkpoint(state)
+        begun, record, results = monotonic(), state.records[-1], {}
         self.evaluating = True
         try:
-            with watch.phase(EVALUATION):
-                for opponent, result in self._matches(watch):
+            with callbacks.phase(EVALUATION):
+                for opponent, result in self._matches(callbacks):
                     results[opponent] = result._asdict()
         except torch.OutOfMemoryError:
             text = "the matches did not fit into the memory beside the workers: some are missing"
-            watch.event("out-of-memory", text)
+            callbacks.event("out-of-memory", text)
         finally:
             self.evaluating = False
             seconds = monotonic() - begun
-            self.records[-1] = record._replace(evaluation_seconds=seconds, matches=results)
+            state.records[-1] = record._replace(evaluation_seconds=seconds, matches=results)
 
-    def _matches(self, watch: Watch) -> Iterator[tuple[str, MatchResult]]:
+    def _matches(self, callbacks: Callbacks) -> Iterator[tuple[str, MatchResult]]:
         first, deals = self._first_network(), self.settings.deals
         network, search = self.trainer.network, self.last_search()
-        return measure_strength(network, first, search, deals, watch.match)
+        return measure_strength(network, first, search, deals, callbacks.match)
 
     def last_search(self) -> SearchConfig:
-        """The last iteration's: how a schedule searches is no part of a network's strength."""
+        """The search of the last iteration, with which every iteration's matches are played."""
         settings, search = self.settings, self.engine.search
         determinizations, simulations = settings.determinizations, settings.simulations
         return search._replace(
@@ -312,137 +334,8 @@ class TrainingPipeline:
         )
 
     def _first_network(self) -> BlobNet:
-        """The one that training began with; what it was built as, where nothing is kept."""
+        """The network that training began with: the one in the folder, if there is a folder."""
         assert self._first is not None
         if self.folder is not None:
             load_weights(self._first, read_arrays(self.folder.network(0)).arrays)
         return self._first
-
-    # -- what is said of it -------------------------------------------------------------------
-
-    def _record(self) -> IterationRecord:
-        games = sum(chunk.games for chunk in self.chunks)
-        tenth = self._losses[-max(1, len(self._losses) // 10) :]
-        ages = Counter[str]()
-        for chunk in self.chunks:
-            ages.update(chunk.weights_ages)
-        aged, uses = self._window()
-        self.examples_by_age, self.examples_by_uses = _counted(aged), _counted(uses)
-        played = sum(chunk.seconds for chunk in self.chunks)
-        return IterationRecord(
-            iteration=self.iteration + 1,
-            games=games,
-            determinizations=self.engine.search.determinizations,
-            simulations=self.engine.search.simulations,
-            chunks=len(self.chunks),
-            self_play_seconds=played,
-            evaluations_per_game=sum(chunk.evaluations for chunk in self.chunks) / games,
-            examples=sum(chunk.rows for chunk in self.chunks),
-            buffer_examples=len(uses),
-            steps=self.step,
-            training_seconds=self._training_seconds,
-            learning_rate=self.trainer.learning_rate * self._rate(max(0, self.step - 1)),
-            policy_loss=sum(x.policy for x in tenth) / len(tenth) if tenth else None,
-            value_loss=sum(x.value for x in tenth) / len(tenth) if tenth else None,
-            weights_hash=weights_hash(weights_of(self.trainer.network)),
-            weights_ages=dict(ages),
-            mean_age=float(aged.mean()) if len(uses) else 0.0,
-            mean_uses=float(uses.mean()) if len(uses) else 0.0,
-            core_seconds=self._core_seconds(played),
-        )
-
-    def _core_seconds(self, played: float) -> float | None:
-        """Of an iteration that played for so many seconds."""
-        if self.engine.device != "cpu" or self.trainer.device.type != "cpu":
-            return None
-        threads = sum(spec.threads for spec in self.engine.specs)
-        training = self._training_seconds * self.trainer.shards
-        return played * min(threads, usable_cores()) + training
-
-    def _window(self) -> tuple[np.ndarray, np.ndarray]:
-        """[window] of each example: iterations since it was played, times it was trained on."""
-        places = self.buffer.places
-        games = self.buffer.examples.game[places]
-        begun = np.searchsorted(self._first_games, games, side="right")
-        return len(self._first_games) - begun, self.buffer.uses[places]
-
-    # -- the folder ---------------------------------------------------------------------------
-
-    def _save_iteration(self) -> None:
-        """Save the state between two iterations, the metrics, and what others load."""
-        assert self.folder is not None
-        self.folder.save_network(self.iteration, weights_of(self.trainer.network))
-        # Before the checkpoint: a record of an iteration that is played again is replaced.
-        self.folder.keep_records([record._asdict() for record in self.records])
-        self._save()
-        self.folder.prune(self.buffer.capacity)
-
-    def _save(self) -> None:
-        assert self.folder is not None
-        about = {
-            "iteration": self.iteration,
-            "step": self.step,
-            "first_games": self._first_games,
-            "added": self.buffer.added,
-            "sampler": self.buffer.sampler,
-            "training_seconds": self._training_seconds,
-        }
-        losses = np.array(self._losses, np.float64).reshape(-1, 2)
-        arrays = {**self.trainer.state(), "uses": self.buffer.uses, "losses": losses}
-        self.folder.save_checkpoint(self.iteration, self.step, arrays, about)
-
-    def resume(self) -> None:
-        """Take up the run in the folder at its newest checkpoint; without one, begin it.
-
-        Raises CheckpointError, in one line, when a file is damaged, missing, or of another run.
-        """
-        assert self.folder is not None
-        path = self.folder.newest_checkpoint
-        if path is None:
-            return
-        self._resumed = True
-        try:
-            if self._first is not None:
-                self._first_network()
-            self._restore(*read_arrays(path))
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise CheckpointError(f"{path} cannot be gone on from: {reason}") from None
-        weights = weights_of(self.trainer.network)
-        if not self.step and weights_hash(weights) != self.engine.pool.weights_hash:
-            self.engine.update_weights(self.trainer.network)
-
-    def _restore(self, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:
-        assert self.folder is not None
-        if arrays["uses"].shape != self.buffer.uses.shape:
-            raise ValueError(f"its buffer holds {len(arrays['uses']):,} examples")
-        self.trainer.load_state(arrays)
-        self.iteration, self.step = about["iteration"], about["step"]
-        self._first_games = list(about["first_games"])
-        self._losses = [StepLoss(*losses) for losses in arrays["losses"].tolist()]
-        self._training_seconds = about["training_seconds"]
-        records = [IterationRecord(**record) for record in self.folder.records()]
-        self.records = [record for record in records if record.iteration <= self.iteration]
-        self._refill(about["added"], arrays["uses"])
-        self.buffer.sampler = about["sampler"]
-
-    def _refill(self, added: int, uses: np.ndarray) -> None:
-        """Fill the buffer from the chunks: `added` examples up to the checkpoint, then the rest."""
-        assert self.folder is not None
-        end = max(0, added - self.buffer.capacity)
-        for path in self.folder.chunks(self.iteration):
-            columns, about = read_arrays(path)
-            chunk = Chunk(**about)
-            if chunk.added_before > end:
-                raise ValueError(f"examples {end:,} to {chunk.added_before:,} are not in games/")
-            self._take(chunk, Examples(**columns))
-            end = chunk.end
-            if end == added:
-                self.buffer.uses[:] = uses
-        if end < added:
-            raise ValueError(f"examples {end:,} to {added:,} are not in games/")
-
-
-def _counted(values: np.ndarray) -> dict[int, int]:
-    """How often each value is there, in the order of the values."""
-    return dict(sorted(Counter(values.tolist()).items()))

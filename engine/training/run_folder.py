@@ -1,13 +1,13 @@
-"""A training run's folder: its files by name, whose it is at the moment, and what may be removed.
+"""A training run's folder: names of its files, its lock, and which files may be removed.
 
-    run.json                             what was asked for
-    networks/000003.safetensors          weights alone, after 3 iterations
-    checkpoints/000003-000120.safetensors   all that training goes on from: iteration, step in it
+    run.json                             the run's configuration
+    networks/000003.safetensors          weights after 3 iterations
+    checkpoints/000003-000120.safetensors   state after 3 iterations and 120 steps of the next one
     games/000003-000001500.safetensors   a chunk of self-play: iteration, number of its first game
     metrics.jsonl                        a line for each finished iteration
-    lock                                 the process that has the folder open
+    lock                                 PID of the process that has the folder open
 
-A checkpoint is what a run is resumed from; everything that it rests on is written before it.
+A run is resumed from its newest checkpoint; everything that a checkpoint needs is written first.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ from engine.training.checkpoint import (
 )
 
 KEPT_NEWEST = 3
-"""So many checkpoints, and networks, are kept besides every network of a multiple of KEPT_EVERY."""
+"""Number of newest checkpoints and of newest networks that are kept."""
 KEPT_EVERY = 10
+"""Networks of every iteration that is a multiple of this are kept too."""
 SUFFIX = ".safetensors"
 NAME = re.compile(r"\d{6}(-\d+)?" + re.escape(SUFFIX))
 
 
 class RunFolder:
-    """The folder, locked for this process from `__enter__` to `__exit__`.
+    """The folder, locked for this process between `__enter__` and `__exit__`.
 
-    Every method that touches the disk raises CheckpointError, in one line, when that fails.
+    Every method that accesses the disk raises CheckpointError, in one line, when that fails.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,19 +50,19 @@ class RunFolder:
         )
         self._lock: int | None = None
 
-    # -- whose it is --------------------------------------------------------------------------
+    # -- lock ---------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        """Make the folder where there is none, and lock it.
+        """Create the folder if needed, lock it, and remove unfinished files.
 
-        Raises CheckpointError when another process has it.
+        Raises CheckpointError when another process has it open.
         """
         try:
             for folder in (self.networks, self.checkpoints, self.games):
                 folder.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            for left in self._left_over():
-                left.unlink()
+            for unfinished in self._unfinished_files():
+                unfinished.unlink()
         except OSError as error:
             self._release()
             raise CheckpointError(f"cannot use {self.path}: {error.strerror}") from None
@@ -75,8 +76,8 @@ class RunFolder:
     ) -> None:
         self._release()
 
-    def _left_over(self) -> list[Path]:
-        """Files of ours that a process died in the midst of: the folder may hold others' too."""
+    def _unfinished_files(self) -> list[Path]:
+        """Files of ours whose writer died; files of other programs are left alone."""
         inside = [
             path
             for folder in (self.networks, self.checkpoints, self.games)
@@ -88,18 +89,16 @@ class RunFolder:
         return [*inside, *(path for path in own if path.exists()), *batches]
 
     def _take_lock(self) -> None:
-        import fcntl  # POSIX only: without a run folder all else goes on elsewhere too
+        import fcntl  # POSIX only: imported here, so that the engine runs elsewhere
 
         self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            # The system lets go of it when the process ends, however that comes about.
+            # The system releases the lock when the process ends, for whatever reason.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(self._lock, 20).decode(errors="replace").strip() or "not known"
+            pid = os.read(self._lock, 20).decode(errors="replace").strip() or "not known"
             self._release()
-            raise CheckpointError(
-                f"{self.path} is in use by another process (pid {holder})"
-            ) from None
+            raise CheckpointError(f"{self.path} is in use by another process (pid {pid})") from None
         os.ftruncate(self._lock, 0)
         os.write(self._lock, f"{os.getpid()}\n".encode())
 
@@ -108,14 +107,15 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
-    # -- what was asked for -------------------------------------------------------------------
+    # -- configuration ------------------------------------------------------------------------
 
     @property
     def holds_run(self) -> bool:
+        """Whether a run was configured here."""
         return (self.path / "run.json").exists()
 
     def configuration(self) -> str:
-        """The text of run.json."""
+        """Text of run.json."""
         try:
             return (self.path / "run.json").read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -130,53 +130,53 @@ class RunFolder:
     def save_checkpoint(
         self, iteration: int, step: int, arrays: Arrays, about: Mapping[str, object]
     ) -> None:
-        """Save the state after `step` steps of an iteration (0: before its self-play)."""
+        """Save the state after `iteration` iterations and `step` steps of the next one."""
         path = self.checkpoints / f"{iteration:06}-{step:06}{SUFFIX}"
         write_arrays(path, arrays, about)
 
     @property
     def newest_checkpoint(self) -> Path | None:
-        """The file to go on from; None: there is none yet."""
+        """The checkpoint to resume from; None: there is none yet."""
         return max(_files(self.checkpoints), default=None)
 
     def check(self) -> None:
-        """Raises CheckpointError for the first file that is cut off, or no file of a run."""
+        """Raises CheckpointError for the first file that is truncated, or no file of a run."""
         for folder in (self.checkpoints, self.networks, self.games):
             for path in _files(folder):
                 read_about(path)
 
     def network(self, iteration: int) -> Path:
-        """The file of the weights after so many iterations."""
+        """Path of the weights after `iteration` iterations."""
         return self.networks / f"{iteration:06}{SUFFIX}"
 
     def save_network(self, iteration: int, weights: Arrays) -> None:
-        """Save weights alone: what a network is built from elsewhere."""
+        """Save weights alone, for others to load."""
         write_arrays(self.network(iteration), weights, {"iteration": iteration})
 
     def prune(self, capacity: int) -> None:
-        """Remove what no rule keeps.
+        """Remove the files that are no longer needed.
 
-        Of checkpoints the newest KEPT_NEWEST are kept, of networks also those of every
-        KEPT_EVERY-th iteration, and of games what the replay buffer, of `capacity` examples, of
-        the oldest of these checkpoints holds.
+        Kept are the newest KEPT_NEWEST checkpoints and networks, the networks of every
+        KEPT_EVERY-th iteration, and the games in the replay buffer, of `capacity` examples, of the
+        oldest checkpoint kept.
         """
         checkpoints, networks = _files(self.checkpoints), _files(self.networks)
-        doomed = checkpoints[:-KEPT_NEWEST]
-        doomed += [n for n in networks[:-KEPT_NEWEST] if int(n.stem) % KEPT_EVERY]
+        unneeded = checkpoints[:-KEPT_NEWEST]
+        unneeded += [n for n in networks[:-KEPT_NEWEST] if int(n.stem) % KEPT_EVERY]
         kept = checkpoints[-KEPT_NEWEST:]
         if kept:
             first = read_about(kept[0])["added"] - capacity
-            # Games are in order: the first whose examples are still held ends the search.
+            # Games are in order: all chunks from the first needed one on are needed.
             for path in _files(self.games):
                 about = read_about(path)
                 if about["added_before"] + about["rows"] > first:
                     break
-                doomed.append(path)
+                unneeded.append(path)
         try:
-            for path in doomed:
+            for path in unneeded:
                 path.unlink(missing_ok=True)
         except OSError as error:
-            raise CheckpointError(f"cannot tidy {self.path}: {error.strerror}") from None
+            raise CheckpointError(f"cannot remove files in {self.path}: {error.strerror}") from None
 
     # -- games --------------------------------------------------------------------------------
 
@@ -187,9 +187,9 @@ class RunFolder:
         write_arrays(self.games / f"{iteration:06}-{first:09}{SUFFIX}", arrays, about)
 
     def chunks(self, iteration: int) -> list[Path]:
-        """The chunks up to and with this iteration, oldest first.
+        """Paths of the chunks of iterations 0 to `iteration`, oldest first.
 
-        Those of later ones are removed: they were played after a checkpoint that is gone.
+        Chunks of later iterations are removed: they follow a checkpoint that no longer exists.
         """
         paths = _files(self.games)
         for path in paths:
@@ -201,10 +201,11 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
+        """Path of metrics.jsonl."""
         return self.path / "metrics.jsonl"
 
     def records(self) -> list[dict[str, Any]]:
-        """The finished iterations, as far as their lines are whole."""
+        """The records in metrics.jsonl, without a last line that is incomplete."""
         try:
             lines = self.metrics.read_text().split("\n")
         except FileNotFoundError:
@@ -212,21 +213,21 @@ class RunFolder:
         except (OSError, UnicodeDecodeError) as error:
             raise CheckpointError(f"cannot read {self.metrics}: {error}") from None
         records = []
-        for line in lines[:-1]:  # what follows the last line's end was cut off
+        for line in lines[:-1]:  # text after the last line break is incomplete
             try:
                 records.append(json.loads(line))
             except ValueError:
                 raise CheckpointError(f"{self.metrics} is damaged: {line[:40]!r}") from None
         return records
 
-    def keep_records(self, records: list[dict[str, Any]]) -> None:
-        """Write all lines anew."""
+    def write_records(self, records: list[dict[str, Any]]) -> None:
+        """Replace metrics.jsonl."""
         text = "".join(f"{json.dumps(record)}\n" for record in records)
         write_whole(self.metrics, text.encode())
 
 
 def _files(folder: Path) -> list[Path]:
-    """A folder's files of ours, in the order of their names: numbers of equal length."""
+    """Our files in a folder, in the order of their numbers."""
     return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
 
 

@@ -1,8 +1,9 @@
-"""NetworkTrainer: the plain BlobNet learns from searched decisions.
+"""NetworkTrainer: trains the plain BlobNet on searched decisions.
 
-On the CPU a batch is cut into one shard a core, each with a thread and a graph of its own, and
-the gradients are added in order. Torch's own way, several OpenMP threads an operation, waits at
-a barrier after every one of them and collapses as soon as a neighbour takes one of its cores.
+On the CPU a batch is split into one shard per core, each with a thread and an autograd graph of its
+own, and the gradients are added in order. torch's own parallelism, several OpenMP threads per
+operation, waits at a barrier after each operation and becomes many times slower as soon as another
+process takes one of the cores.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from torch.nn import functional as F
 from engine.network.blobnet import BlobNet, Weights, load_weights, weights_of
 from engine.network.devices import usable_cores
 from engine.network.precision import computes_bfloat16
-from engine.training.replay import Examples, ReplayBuffer, empty_examples
+from engine.search.examples import Examples, empty_examples
+from engine.training.replay import ReplayBuffer
 
 PROBE_STEPS = 2
 WEIGHTS = "network/"
-"""What a weight's name begins with in a trainer's state."""
+"""Prefix of the weights' names in a trainer's state."""
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW keeps of each parameter."""
+"""AdamW's state of each parameter."""
 
 
 class StepLoss(NamedTuple):
@@ -44,7 +46,7 @@ class StepLoss(NamedTuple):
 
 
 class NotFinite(FloatingPointError):
-    """A loss, or the gradients' norm, is infinite or no number; no weight has taken it in."""
+    """A loss, or the gradients' norm, is infinite or NaN; the weights are unchanged."""
 
     def __init__(self, step: int, what: str, batch: Examples) -> None:
         super().__init__(f"{what} is not finite at step {step}")
@@ -52,30 +54,31 @@ class NotFinite(FloatingPointError):
 
 
 class ShardGradients(NamedTuple):
-    """What one shard adds to a step."""
+    """One shard's part of a step."""
 
     loss: Tensor
     """[2] policy and value loss, weighted with the shard's share."""
     gradients: list[Tensor]
-    """In the order of the parameters."""
+    """Weighted with the shard's share, in the order of the parameters."""
 
 
 class TrainingResult(NamedTuple):
-    """What a stretch of training did."""
+    """What a call of `NetworkTrainer.train` did."""
 
     steps: int
     examples: int
-    """Examples trained on, each time counted."""
+    """Examples trained on, repetitions counted."""
     seconds: float
     losses: list[StepLoss]
 
     @property
     def examples_per_second(self) -> float:
+        """0 when no time has passed."""
         return self.examples / self.seconds if self.seconds else 0.0
 
 
 def fitting_weights(network: BlobNet, arrays: Mapping[str, NDArray[Any]]) -> Weights:
-    """The weights in a trainer's state. Raises ValueError where they do not fit `network`."""
+    """The weights in a trainer's state. Raises ValueError if they do not fit `network`."""
     weights = {
         name.removeprefix(WEIGHTS): array
         for name, array in arrays.items()
@@ -88,25 +91,39 @@ def fitting_weights(network: BlobNet, arrays: Mapping[str, NDArray[Any]]) -> Wei
 
 
 def policy_loss(logits: Tensor, legal: Tensor, policy: Tensor) -> Tensor:
-    """Cross-entropy of the search's visits [B, A] under the masked policy; a mean, in nats."""
+    """Mean cross-entropy, nats, of the visit shares `policy` under the masked policy.
+
+    `logits`, `legal` and `policy` are [B, ACTIONS].
+    """
     masked = logits.masked_fill(~legal, float("-inf"))
     log_probabilities = masked.log_softmax(1).masked_fill(~legal, 0.0)
     return -(policy * log_probabilities).sum(1).mean()
 
 
 def value_loss(logits: Tensor, outcome: Tensor, seats: Tensor) -> Tensor:
-    """Binary cross-entropy of outcomes in [0, 1], over the seats that play; a mean, in nats."""
+    """Mean binary cross-entropy, nats, of `outcome` in [0, 1], over the seats that are players.
+
+    `logits`, `outcome` and `seats` are [B, MAX_PLAYERS].
+    """
     losses = F.binary_cross_entropy_with_logits(logits, outcome, reduction="none")
     return (losses * seats).sum() / seats.sum()
 
 
 class NetworkTrainer:
-    """Trains `network`, moved to `device`, with AdamW and gradient clipping.
+    """Trains `network` with AdamW and gradient clipping.
 
-    `dtype` bfloat16 runs the forward pass under autocast; weights stay float32. `cores` is the
-    number of shards on the CPU, by default the process's affinity; their threads end with `close`,
-    or with the `with` block. A batch that does not fit into the GPU's memory is from then on
-    computed in two halves, whose gradients are added: a step stays what it was.
+    Args:
+      network: moved to `device`; left in eval mode after `train`.
+      device: cpu, cuda or cuda:N.
+      learning_rate, weight_decay: AdamW's; see `train` for a schedule.
+      clip_norm: largest norm of a step's gradients.
+      batch_size: examples per step.
+      dtype: bfloat16 runs the forward pass under autocast; weights stay float32.
+      cores: shards on the CPU, by default this process's CPU affinity. Their threads end with
+        `close`, or with the `with` block.
+
+    When a batch does not fit into the memory, this and all later batches are computed in two
+    halves whose gradients are added, which gives the same step.
     Raises ValueError for a learning rate or batch size that is not positive, and what torch
     raises when the device is not there.
     """
@@ -131,17 +148,17 @@ class NetworkTrainer:
         self.device = next(network.parameters()).device
         self.batch_size, self.clip_norm = batch_size, clip_norm
         self.at_work = False
-        """Whether it is in the middle of a step."""
+        """Whether a step is being computed."""
         self.dtype = dtype
         self.parameters = list(network.parameters())
         self.shards = (cores or usable_cores()) if self.device.type == "cpu" else 1
         self.halved = False
-        """Whether batches are computed in halves, since one was too large for the memory."""
+        """Whether batches are computed in two halves, because one did not fit into the memory."""
         self.learning_rate = learning_rate
         self._map: Callable[..., Iterable[ShardGradients]] = map
         self._threads = ExitStack()
         if self.shards > 1:
-            # torch keeps its thread count per thread: each of the pool's is set once.
+            # torch's thread count is per thread: it is set once in each thread of the pool.
             pool = self._threads.enter_context(
                 ThreadPoolExecutor(
                     self.shards, "trainer", initializer=torch.set_num_threads, initargs=(1,)
@@ -162,7 +179,7 @@ class NetworkTrainer:
         self.close()
 
     def close(self) -> None:
-        """End its threads: it can train no more. Again: nothing."""
+        """End the threads, after which `train` fails; no-op the second time."""
         self._threads.close()
 
     def train(
@@ -173,12 +190,14 @@ class NetworkTrainer:
         first: int = 0,
         schedule: Callable[[int], float] | None = None,
     ) -> TrainingResult:
-        """Take steps number `first` to `steps` - 1 on batches drawn from `buffer`.
+        """Take steps `first` to `steps` - 1 on batches drawn from `buffer`.
 
-        `schedule` gives each step its share of the learning rate, 1 by default. Leaves the network
-        in eval mode.
-        Raises ValueError when the buffer is empty, NotFinite, and torch.OutOfMemoryError when half
-        a batch is too large as well.
+        Args:
+          on_step: called after each step with its number and loss.
+          schedule: maps a step's number to its share of the learning rate; by default 1.
+
+        Raises ValueError when the buffer is empty, NotFinite for a loss that is not finite, and
+        torch.OutOfMemoryError when half a batch does not fit either.
         """
         losses: list[StepLoss] = []
         start = perf_counter()
@@ -208,7 +227,7 @@ class NetworkTrainer:
         )
 
     def set_rate(self, share: float) -> None:
-        """Learn at this share of the learning rate from here on."""
+        """Use this share of the learning rate from now on."""
         for group in self.optimizer.param_groups:
             group["lr"] = share * self.learning_rate
 
@@ -218,7 +237,7 @@ class NetworkTrainer:
         except torch.OutOfMemoryError:
             if self.halved:
                 raise
-        # Out of the handler: its traceback holds the tensors that filled the memory.
+        # Outside the handler, whose traceback keeps the tensors that filled the memory alive.
         self.halved = True
         self.shards *= 2
         if self.device.type == "cuda":
@@ -226,7 +245,7 @@ class NetworkTrainer:
         return self.step(examples, number)
 
     def step(self, examples: Examples, number: int = 0) -> StepLoss:
-        """One optimiser step on `examples`; raises NotFinite with its `number`."""
+        """One optimiser step on `examples`. Raises NotFinite, with the step's `number`."""
         shards = [
             Examples._make(column[i :: self.shards] for column in examples)
             for i in range(min(self.shards, examples.rows))
@@ -237,7 +256,7 @@ class NetworkTrainer:
         for part in parts[1:]:
             torch._foreach_add_(total, part.gradients)
         norm = torch.nn.utils.get_total_norm(total)
-        # One transfer from the device for all that is looked at.
+        # One transfer from the device for all numbers that are checked.
         *losses, length = torch.cat(
             [torch.stack([part.loss for part in parts]).sum(0), norm[None]]
         ).tolist()
@@ -251,30 +270,30 @@ class NetworkTrainer:
         return StepLoss(*losses)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Weights and what the optimiser keeps of each, by name; a copy."""
+        """A copy of the weights and the optimiser's state of each, by name."""
         arrays = {f"{WEIGHTS}{name}": w for name, w in weights_of(self.network).items()}
         for name, parameter in self.network.named_parameters():
-            for kept, value in self.optimizer.state.get(parameter, {}).items():
-                arrays[f"{kept}/{name}"] = value.detach().cpu().numpy().copy()
+            for moment, value in self.optimizer.state.get(parameter, {}).items():
+                arrays[f"{moment}/{name}"] = value.detach().cpu().numpy().copy()
         return arrays
 
     def load_state(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from what `state` gave, in place.
+        """Restore, in place, what `state` returned.
 
-        Raises ValueError, in one line, where it is of a network of another shape.
+        Raises ValueError, in one line, if it is of a network of another shape.
         """
         load_weights(self.network, fitting_weights(self.network, arrays))
-        kept: dict[int, dict[str, Tensor]] = {}
+        moments: dict[int, dict[str, Tensor]] = {}
         for index, (name, _) in enumerate(self.network.named_parameters()):
             for entry in MOMENTS:
                 if f"{entry}/{name}" in arrays:
                     value = torch.from_numpy(arrays[f"{entry}/{name}"].copy())
-                    kept.setdefault(index, {})[entry] = value
+                    moments.setdefault(index, {})[entry] = value
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
     def _gradients(self, shard: Examples, share: float) -> ShardGradients:
-        """Losses and gradients of one shard, weighted with its share of the batch."""
+        """Losses and gradients of one shard, weighted with its `share` of the batch."""
         states, legal, policy, outcome, seats = (self._put(column) for column in shard[:5])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"):
             logits, values = self.network(states)
@@ -288,9 +307,9 @@ class NetworkTrainer:
 
 
 def fastest_dtype(network: BlobNet, device: str, cores: int | None = None) -> str:
-    """float32 or bfloat16, whichever takes the shorter step of the default batch on `device`.
+    """float32 or bfloat16, whichever has the faster training step on `device`.
 
-    Tries steps of copies on empty examples; `network` is left alone. Raises what torch raises when
+    Measures steps of the default batch size on copies of `network`. Raises what torch raises when
     the device is not there.
     """
     if not computes_bfloat16(device):

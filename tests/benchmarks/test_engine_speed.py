@@ -15,19 +15,21 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from engine.game.belief import determinize, new_belief, prepare
 from engine.game.encoding import STATE_DIM, StateEncoder
 from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
-from engine.network.evaluator import Evaluator, batch_rows, new_batch
+from engine.network.evaluator import Evaluator
 from engine.network.precision import computes_bfloat16
+from engine.search.batches import batch_rows, new_batch
+from engine.search.examples import empty_examples
+from engine.search.gather import gather
 from engine.search.lanes import (
     Group,
     SearchConfig,
-    gather,
     grant,
     new_group,
-    scatter,
     take_output,
     temperature_table,
 )
-from engine.training.replay import ReplayBuffer, empty_examples
+from engine.search.scatter import scatter
+from engine.training.replay import ReplayBuffer
 from engine.training.trainer import NetworkTrainer
 
 DEFAULT, SMALL = NetworkConfig(), NetworkConfig(128, 1, 4, 128)
@@ -66,7 +68,7 @@ def note_health(benchmark: BenchmarkFixture, tally: np.void) -> None:
 
 
 def full_lanes(steps: int, evaluator: Evaluator | None = None) -> tuple[Group, SearchConfig]:
-    """A group whose lanes have played on for so many steps, past the common start."""
+    """A group whose lanes have played `steps` steps, past the common start."""
     config = SearchConfig()
     batch = new_batch(batch_rows(LANES, config.determinizations), pinned=False)
     group = new_group(config, LANES, temperature_table(None, config.cards), batch)
@@ -123,7 +125,7 @@ def test_self_play(benchmark: BenchmarkFixture, config: NetworkConfig, dtype: st
     """One search thread: trees and network together, healthy search."""
     network = InferenceNet(build_network(config, "cpu")).to(getattr(torch, dtype)).pack()
     group, search = full_lanes(0)
-    evaluator = Evaluator(network, group.batch)
+    evaluator = Evaluator(network, group.batch.states, group.batch.answers)
     # A game takes about 500 steps: as many again, and all lanes have finished one.
     for _ in range(1000 if benchmark.enabled and config != DEFAULT else 40):
         take_step(group, search, evaluator)

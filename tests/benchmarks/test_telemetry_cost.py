@@ -14,11 +14,12 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from engine.network.blobnet import NetworkConfig, build_network, weights_of
-from engine.network.evaluator import compile_kernels
 from engine.network.precision import choose_dtype
+from engine.search.compilation import compile_kernels
 from engine.search.lanes import SearchConfig, temperature_table
+from engine.selfplay.search_thread import SearchThread
 from engine.selfplay.stacks import StackWatch
-from engine.selfplay.worker import PlayOrder, SearchThread, SelfPlayWorker, WorkerSpec
+from engine.selfplay.worker import PlayOrder, SelfPlayWorker, WorkerSpec
 
 LANES = 64
 SLICES = 40
@@ -69,7 +70,7 @@ def test_the_watch_beside_the_same_twice(
 
     def turn() -> None:
         rates["without"].append(evaluations_per_second(search))
-        watch = StackWatch(worker._held)
+        watch = StackWatch(worker._waited_for)
         watch.start()
         rates["with"].append(evaluations_per_second(search))
         watch.stop()

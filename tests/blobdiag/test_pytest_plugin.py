@@ -71,8 +71,8 @@ def test_without_a_gpu_its_figures_are_null_and_say_why(tmp_path: Path) -> None:
 class TestScripted:
     pytestmark = NEEDS_DRIVER
 
-    def test_gpus_that_cuda_shows_are_told_of(self, tmp_path: Path) -> None:
-        """Of two GPUs the second is hidden: its zero does not count."""
+    def test_only_gpus_that_cuda_shows_are_reported(self, tmp_path: Path) -> None:
+        """Of two GPUs the second is hidden: its zero is ignored."""
         hidden = gpu(UUIDS[1], bus_id="00000000:65:00.0")
         hidden["values"] = hidden["values"] | {"utilization": 0}
         scripted = driver(tmp_path, {"devices": [gpu(), hidden]})

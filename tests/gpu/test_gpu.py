@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from blobdiag.model.report import Report, Status
+from blobdiag.model.base import Status
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from engine.matches.evaluation import Evaluation
 from engine.matches.players import random_player, raw_player
 from engine.network.blobnet import BlobNet, InferenceNet, NetworkConfig, build_network
 from engine.network.devices import device_uuid
-from engine.network.evaluator import Evaluator, new_batch
+from engine.network.evaluator import Evaluator
 from engine.network.precision import difference, policies_and_values, probe_states
-from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.search.batches import new_batch
+from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import DEVICE, Injection
 from engine.selfplay.pool import DeviceMismatch
+from engine.selfplay.results import SelfPlayResult
 from engine.training.replay import ReplayBuffer
 from engine.training.trainer import NetworkTrainer
 
@@ -92,7 +95,7 @@ def evaluated(inference: InferenceNet, states: np.ndarray, graphs: bool) -> np.n
     """[rows, ANSWERS] through an evaluator, whose batch has more room than there are rows."""
     batch = new_batch(len(states) + 32, pinned=True)
     batch.states[: len(states)] = states
-    evaluator = Evaluator(inference, batch, graphs)
+    evaluator = Evaluator(inference, batch.states, batch.answers, graphs)
     evaluator.submit(len(states))
     evaluator.wait()
     return batch.answers[: len(states)].copy()
@@ -104,7 +107,7 @@ def test_a_graph_gives_the_eager_answers_and_those_of_new_weights(dtype: torch.d
     inference, states = InferenceNet(old).to(dtype), probe_states(512).numpy()
     batch = new_batch(512, pinned=True)
     batch.states[:] = states
-    evaluator = Evaluator(inference, batch)
+    evaluator = Evaluator(inference, batch.states, batch.answers)
     for network in (old, new):
         inference.refold(network)
         torch.cuda.synchronize()

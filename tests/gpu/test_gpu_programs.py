@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from watched_runs import python, run
 
-from blobdiag.model.report import Status
+from blobdiag.model.base import Status
 
 pytestmark = pytest.mark.gpu
 

@@ -1,4 +1,4 @@
-"""Plays some games in its own process, and ends as it is told: raise or kill, else normally."""
+"""Plays some games in its own process, and ends as its argument says: raise, kill, or normally."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Thread(threading.Thread):
         self.seconds = {"search": 0.0, "network": 0.0, "wait": 0.0}
 
     def run(self) -> None:
-        """Play until told to end."""
+        """Play until the end is set."""
         torch.set_num_threads(1)
         encoder = StateEncoder()
         while self.going:

@@ -30,7 +30,7 @@ from engine.matches.evaluation import Evaluation, MatchResult, compile_match_ker
 from engine.matches.players import random_player, raw_player, rule_player, search_player
 from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
 from engine.network.devices import usable_cores
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.selfplay.engine import SelfPlayEngine
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import cosine

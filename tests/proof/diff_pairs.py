@@ -21,9 +21,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from blobdiag.diagnosis.between_runs import Spread, pooled
+from blobdiag.diagnosis.between_runs import pooled
 from blobdiag.diagnosis.comparison import broken, compare
 from blobdiag.diagnosis.gates import parse
+from blobdiag.model.comparison import Spread
 from blobdiag.model.report_files import read_report
 
 SLOWER = "slower"

@@ -29,7 +29,7 @@ from engine.network.blobnet import NetworkConfig, build_network
 from engine.selfplay.engine import SelfPlayEngine
 from engine.training.checkpoint import Saved, read_arrays
 from engine.training.iterations import TrainingSettings
-from engine.training.pipeline import TrainingPipeline, Watch
+from engine.training.pipeline import Callbacks, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.run_folder import RunFolder
 from engine.training.schedules import Ramp
@@ -61,7 +61,7 @@ def train(path: Path) -> None:
         pipeline.resume()
         with engine:
             print("ready", flush=True)
-            for _ in pipeline.run(Watch()):
+            for _ in pipeline.run(Callbacks()):
                 pass
 
 

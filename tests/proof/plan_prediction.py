@@ -26,16 +26,17 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from blobdiag.cli.plan import broken_rules
+from blobdiag.diagnosis.machine_plans import broken_rules
 from blobdiag.diagnosis.planning import plan_with
-from blobdiag.diagnosis.rates import START_UP, rates_of
-from blobdiag.model.report import Plan
+from blobdiag.diagnosis.rates import rates_of
+from blobdiag.model.names import START_UP
+from blobdiag.model.plan import Plan
 from blobdiag.model.report_files import read_report
 from engine.network.blobnet import NetworkConfig, build_network
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.selfplay.engine import SelfPlayEngine
 from engine.training.iterations import TrainingSettings
-from engine.training.pipeline import TrainingPipeline, Watch
+from engine.training.pipeline import Callbacks, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import Ramp
 from engine.training.trainer import NetworkTrainer
@@ -129,7 +130,7 @@ def measure(configuration: Configuration) -> dict[str, float]:
             chunk_games=c.planned,
         )
         pipeline = TrainingPipeline(engine, trainer, ReplayBuffer(room, SEED), settings)
-        lengths = [r.record.evaluations_per_game for r in pipeline.run(Watch(phase=phase))]
+        lengths = [r.record.evaluations_per_game for r in pipeline.run(Callbacks(phase=phase))]
         done = monotonic() - begun
     return {**seconds, "all": done, "evaluations a game": sum(lengths) / len(lengths)}
 

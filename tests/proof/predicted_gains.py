@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from runs import SMALL, Run, play_all, played
 
-from blobdiag.diagnosis.findings import find_all
+from blobdiag.diagnosis.causes import find_all
 from blobdiag.model.faults import BY_NAME
 
 DOSES = ("tiny-batches:3", "tiny-batches:8", "tiny-batches:16", "oversubscription:8")

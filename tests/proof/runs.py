@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from blobdiag.diagnosis.findings import find_all
+from blobdiag.diagnosis.causes import find_all
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report, write_report
 

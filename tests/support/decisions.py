@@ -7,8 +7,11 @@ from numpy.typing import NDArray
 
 from engine.game.rules import ACTIONS, Games
 from engine.network.blobnet import InferenceNet
-from engine.network.evaluator import Evaluator, new_batch
-from engine.search.lanes import OPENING, SearchConfig, gather, new_group, scatter, temperature_table
+from engine.network.evaluator import Evaluator
+from engine.search.batches import new_batch
+from engine.search.gather import gather
+from engine.search.lanes import OPENING, SearchConfig, new_group, temperature_table
+from engine.search.scatter import scatter
 
 
 def searched_policies(
@@ -21,7 +24,7 @@ def searched_policies(
     lanes = len(games)
     batch = new_batch(lanes * config.determinizations, pinned=False)
     group = new_group(config, lanes, temperature_table(None, config.cards), batch)
-    evaluator = Evaluator(network, batch)
+    evaluator = Evaluator(network, batch.states, batch.answers)
     group.lanes.games[:] = games
     group.lanes.lane["stage"] = OPENING
     group.lanes.lane["game_id"] = np.arange(lanes)

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from scripted_runs import CPU_STAGES, Run
 
-from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
-from blobdiag.model.report import Block, NetworkRate, Report, Throughput
+from blobdiag.model.names import HOST_CPU
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Block, NetworkRate, Throughput
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 
 REFERENCE = Path(__file__).parents[2] / "reports" / "reference"
 
@@ -133,8 +135,8 @@ def _replayed(report: Report, rng: np.random.Generator) -> Report:
                     v
                     if v is None
                     or (change := noise.get(one.name.rpartition("/")[2])) is None
-                    # The host stays as busy as it was: what a process lost, a neighbour took.
-                    or one.name == "host/cpu"
+                    # The host stays as busy as it was: a neighbour takes what a process lost.
+                    or one.name == HOST_CPU
                     else max(0.0, change(v))
                     for v in one.values
                 ]

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from engine.network.blobnet import InferenceNet, NetworkConfig, build_network
-from engine.network.evaluator import Evaluator, new_batch
+from engine.network.evaluator import Evaluator
+from engine.search.batches import new_batch
+from engine.search.examples import Examples, join_examples
+from engine.search.gather import gather
 from engine.search.lanes import (
     Group,
     SearchConfig,
-    gather,
     grant,
     new_group,
     open_midway,
-    scatter,
     take_output,
     temperature_table,
 )
-from engine.training.replay import Examples, join_examples
+from engine.search.scatter import scatter
 
 SMALL = NetworkConfig(32, 2, 4, 64)
 
@@ -33,7 +34,7 @@ def play(
     """Play `games` deals to their end on this thread."""
     batch = new_batch(lanes * config.determinizations, pinned=False)
     group = new_group(config, lanes, temperature_table(None, config.cards), batch)
-    evaluator = Evaluator(network, batch)
+    evaluator = Evaluator(network, batch.states, batch.answers)
     if midway:
         open_midway(group, config)
     parts, waiting = [], list(range(games))
@@ -53,6 +54,6 @@ def play(
 
 
 def generated(games: int, seed: int = 0) -> Examples:
-    """Examples of really played games, by a small untrained network."""
+    """Examples of games played by a small untrained network."""
     network = InferenceNet(build_network(SMALL, "cpu"))
     return play(SearchConfig(simulations=10, seed=seed), 16, games, network)[1]

@@ -10,17 +10,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from blobdiag.model.report import (
-    Block,
-    Metric,
-    Report,
-    SearchHealth,
-    Status,
-    Throughput,
-    WorkerRecord,
-)
-from blobdiag.sampling.host import machine, software
+from blobdiag.model.base import Metric, Status
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Block, SearchHealth, Throughput, WorkerRecord
+from blobdiag.sampling.machine import machine
 from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.software import software
 from blobdiag.sampling.trace import Trace
 
 TESTS = Path(__file__).parents[1]

@@ -104,7 +104,7 @@ def search(
     evaluate: Evaluate,
     c_puct: float,
 ) -> list[int]:
-    """The visit count of each legal action of ``game`` after so many simulations.
+    """The visit count of each legal action of ``game`` after ``simulations`` simulations.
 
     The evaluation of the root is given: ``root_priors`` per legal action (mixed with noise, if
     there is to be noise) and ``root_values`` per seat counted from the mover.

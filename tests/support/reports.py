@@ -6,32 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from blobdiag.diagnosis.planning import plan
-from blobdiag.model.report import (
-    Block,
-    Check,
-    Event,
-    Finding,
-    Gain,
-    Gpu,
-    IdleGap,
-    Interval,
-    Machine,
-    Metric,
-    NetworkRate,
-    Phase,
-    Report,
-    Role,
-    SearchHealth,
-    Series,
-    Software,
-    Status,
-    Throughput,
-    TrainedIteration,
-    Validity,
-    WorkerRecord,
-)
+from blobdiag.model import names
+from blobdiag.model.base import Interval, Metric, Role, Status
+from blobdiag.model.judgement import Check, Finding, Gain, IdleGap, Validity
+from blobdiag.model.machine import Gpu, Machine, Software
+from blobdiag.model.program import Program
+from blobdiag.model.recorded import Event, Phase, Series
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Block, NetworkRate, SearchHealth, Throughput, WorkerRecord
+from blobdiag.model.training import TrainedIteration
+from blobdiag.sampling.long_trace import LongTrace
+from blobdiag.sampling.reduction import activities, cuts
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.program.phases import Phases
 from engine.matches.evaluation import MatchResult
 
 UUID = "GPU-6a9f1c1e-0000-1111-2222-333344445555"
@@ -128,7 +116,7 @@ def check(
                 ok=valid,
             )
         ],
-        source="bug report, Test 1",
+        source="docs/expectations.md#self-play-gpu",
     )
 
 
@@ -143,6 +131,40 @@ def trace(
     for i, value in enumerate(values):
         made.add(f"gpu/{UUID}/utilization", "%", start + i * step, value)
     return made
+
+
+def of_trace(made: Trace, **changes: Any) -> Report:
+    """The report of a trace, as it is recorded: its series thinned, its activity reduced first."""
+    ends = [span.end for span in made.spans if span.end is not None]
+    ends += [samples.times[-1] for samples in made.samples.values() if samples.times]
+    end = max(ends, default=made.start)
+    uuids = sorted({u for name in made.samples if (u := names.parse(name).gpu) is not None})
+    pids = changes.get("other_pids")
+    fields: dict[str, Any] = {
+        "seconds": end - made.start,
+        "phases": made.to_phases(),
+        "series": made.to_series(cuts(made, made.to_phases())),
+        "activity": activities(made, uuids, pids, end),
+        "unsupported": made.unsupported,
+    }
+    return minimal(**fields | changes)
+
+
+def of_program(made: LongTrace, phases: Phases, uuids: Sequence[str], end: float) -> Report:
+    """The report of a watched program that did nothing but keep these GPUs busy, or idle."""
+    made.spans = phases.spans
+    return minimal(
+        command="run",
+        seconds=end,
+        gpus=[Gpu(uuid=uuid, name="GPU") for uuid in uuids],
+        gpu_reason=None,
+        phases=made.to_phases(),
+        series=made.to_series(),
+        activity=activities(made, uuids, None, end),
+        program=Program(
+            command="python", exit_code=0, instrumented=True, phases_from=phases.source
+        ),
+    )
 
 
 def minimal(**changes: Any) -> Report:

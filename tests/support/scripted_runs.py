@@ -11,25 +11,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import reports
-from blobdiag.diagnosis.idle import cpu_idle_gaps, idle_gaps
+from blobdiag.diagnosis.idle import idle_gaps
 from blobdiag.diagnosis.planning import plan
-from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
-from blobdiag.diagnosis.timeline import trace_of
-from blobdiag.model.report import (
+from blobdiag.model import names
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.device import Device
+from blobdiag.model.machine import Gpu, Machine
+from blobdiag.model.plan import Plan
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import (
     Block,
-    Gpu,
-    Interval,
-    Machine,
-    Metric,
     NetworkRate,
-    Phase,
-    Plan,
     PrecisionProbe,
-    Report,
-    Series,
     Throughput,
     WorkerRecord,
 )
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 
 PARENT = 4_000_000
 START_UP_S, WARM_UP_S = 3.0, 4.0
@@ -47,7 +45,7 @@ class Run:
     device: str = "cuda"
     seed: int = 0
     seconds: float = 12.0
-    """Of self-play's window, and of training where the command is `iteration`."""
+    """Of the self-play window, and of training where the command is `iteration`."""
     gap_seconds: float = 0.0
     """Without work between self-play and training, or within self-play."""
     workers: int = 1
@@ -90,10 +88,10 @@ class Run:
 
     @property
     def on_cuda(self) -> bool:
-        return self.device.startswith("cuda")
+        return Device.of(self.device).on_cuda
 
     def report(self) -> Report:
-        """The report that such a run would have left, idle gaps included, findings not."""
+        """The report of such a run, with idle gaps, without findings."""
         rng = np.random.default_rng(self.seed)
         report = reports.minimal(
             command=self.command,
@@ -151,15 +149,21 @@ class Run:
         phases = [
             Phase(name="start-up", start_s=0.0, end_s=START_UP_S, device=self.device),
             Phase(
-                name="warm-up", start_s=START_UP_S, end_s=self._plays[0] - 0.01, device=self.device
+                name=names.WARM_UP,
+                start_s=START_UP_S,
+                end_s=self._plays[0] - 0.01,
+                device=self.device,
             ),
             Phase(
-                name="self-play", start_s=self._plays[0], end_s=self._plays[1], device=self.device
+                name=names.SELF_PLAY,
+                start_s=self._plays[0],
+                end_s=self._plays[1],
+                device=self.device,
             ),
         ]
         if self._trains is not None:
             start, end = self._trains
-            phases.append(Phase(name="training", start_s=start, end_s=end))
+            phases.append(Phase(name=names.TRAINING, start_s=start, end_s=end))
         return phases
 
     def _busy(self, time: float) -> bool:
@@ -171,32 +175,35 @@ class Run:
     def _series(self, rng: np.random.Generator) -> Iterator[Series]:
         fast = np.arange(0.2, self._end, 0.2)
         for gpu in self._gpus():
-            prefix = f"gpu/{gpu.uuid}"
-            yield self._level(rng, f"{prefix}/utilization", "%", fast, self.utilisation)
+            name = names.utilization(gpu.uuid)
+            yield self._level(rng, name, "%", fast, self.utilisation)
             if self.sm_activity is not None:
-                yield self._level(rng, f"{prefix}/sm_activity", "%", fast, self.sm_activity)
+                name = names.gpu(gpu.uuid, "sm_activity")
+                yield self._level(rng, name, "%", fast, self.sm_activity)
             used = self.memory_share * (gpu.memory_mib or 0.0)
             values = used * np.minimum(1.0, (fast + 1) / (START_UP_S + 1))
-            yield _series(f"{prefix}/memory_used", "MiB", fast, values)
+            yield _series(names.gpu(gpu.uuid, "memory_used"), "MiB", fast, values)
         host = np.arange(0.4, self._end, 0.4)
-        yield self._level(rng, "host/cpu", "%", host, self.host_percent, idle=2.0)
-        # The parent trains where that is done on the CPU.
+        yield self._level(rng, names.HOST_CPU, "%", host, self.host_percent, idle=2.0)
+        # On a CPU the parent trains.
         in_training = np.array([self._trains is not None and t > self._trains[0] for t in host])
         works = 0.0 if self.on_cuda else 90.0 * self.cores
         parent = np.where(in_training, works, rng.choice([0.0, 2.5, 5.0], len(host)))
-        yield _series(f"process/{PARENT}/cpu", "%", host, parent)
+        yield _series(names.process(PARENT, "cpu"), "%", host, parent)
         for worker in range(self._processes):
-            prefix = f"process/{PARENT + 1 + worker}"
-            percent = self._level(rng, f"{prefix}/cpu", "%", host, self.process_percent, idle=0.0)
+            pid = PARENT + 1 + worker
+            name = names.process(pid, "cpu")
+            percent = self._level(rng, name, "%", host, self.process_percent, idle=0.0)
             known = [0.0 if t else v for t, v in zip(in_training, percent.values, strict=True)]
             yield percent.model_copy(update={"values": known})
             slow = np.arange(1.0, self._end, 1.0)
             counted = np.cumsum(rng.poisson(self.switches_per_s, len(slow)))
-            yield _series(f"{prefix}/involuntary_switches", "switches", slow, counted)
+            name = names.process(pid, "involuntary_switches")
+            yield _series(name, "switches", slow, counted)
             settled = 420 + 28 * (1 - np.exp(-(host - START_UP_S).clip(0) / 1.5))
             leaked = self.leak_mib_per_s * (host - START_UP_S).clip(0)
             drift = np.cumsum(rng.exponential(0.02, len(host)))
-            yield _series(f"{prefix}/rss", "MiB", host, settled + leaked + drift)
+            yield _series(names.process(pid, "rss"), "MiB", host, settled + leaked + drift)
 
     def _level(
         self,
@@ -337,13 +344,7 @@ def _examples_per_second(rate: float) -> Metric:
 
 def with_idle_gaps(report: Report) -> Report:
     """The report with the gaps that its own series show, as a command would have found them."""
-    trace = trace_of(report)
-    spans = [span for span in trace.spans if span.name in ("self-play", "training")]
-    if report.device == "cpu":
-        pids = {w.pid for w in report.workers} | ({report.pid} if report.pid else set())
-        gaps = cpu_idle_gaps(trace, pids, spans, 1.0)
-    else:
-        gaps = idle_gaps(trace, [gpu.uuid for gpu in report.gpus], spans, 1.0)
+    gaps = idle_gaps(report, [gpu.uuid for gpu in report.gpus])
     return report.model_copy(update={"idle_gaps": gaps})
 
 
@@ -360,5 +361,5 @@ CPU = Run(
     host_percent=99.0,
     stages=CPU_STAGES,
 )
-"""A healthy run of two cores, as GPU is one of a GPU's worker."""
+"""A healthy run of two cores; `GPU` is one of a GPU's worker."""
 GPU = Run()

@@ -10,9 +10,18 @@ from collections.abc import Iterable, Iterator
 
 from scripted_nvml import ScriptedNvml
 
-from blobdiag.model.report import Gpu
+from blobdiag.model import names
+from blobdiag.model.machine import Gpu
 from blobdiag.sampling.sampler import MachineSource
 from blobdiag.sampling.source import Reading, Tier
+
+UTILIZATION, POWER = names.utilization("GPU-1"), names.gpu("GPU-1", "power")
+OF_TIER = {
+    Tier.HOST: names.HOST_CPU,
+    Tier.SLOW: names.gpu("GPU-1", "temperature"),
+    Tier.PROCESSES: names.gpu("GPU-1", "processes"),
+}
+"""The one series that a tier has."""
 
 
 def scripted_machine() -> MachineSource:
@@ -21,14 +30,14 @@ def scripted_machine() -> MachineSource:
 
 
 class ScriptedSource:
-    """A GPU whose utilization counts its readings: 1, 2, 3, …"""
+    """A GPU whose utilization counts its readings: 1, 2, 3, …; a series for each other tier."""
 
     gpu_reason: str | None = None
     driver: str | None = "575.51"
 
     def __init__(self) -> None:
         self.gpus = [Gpu(uuid="GPU-1", name="NVIDIA Scripted")]
-        self.unsupported = {"gpu/GPU-1/power": "not supported"}
+        self.unsupported = {POWER: "not supported"}
         self.readings = 0
         self.events = ["begun"]
         self.watched: set[int] = set()
@@ -39,10 +48,10 @@ class ScriptedSource:
     def read(self, tier: Tier) -> Iterator[Reading]:
         if tier is Tier.FAST:
             self.readings += 1
-            yield Reading("gpu/GPU-1/utilization", "%", float(self.readings))
-            yield from (Reading(f"process/{pid}/cpu", "%", 7.0) for pid in sorted(self.watched))
+            yield Reading(UTILIZATION, float(self.readings))
+            yield from (Reading(names.process(pid, "cpu"), 7.0) for pid in sorted(self.watched))
         else:
-            yield Reading(f"tier/{tier.name}", "readings", None)
+            yield Reading(OF_TIER[tier], None)
 
     def take_events(self) -> list[str]:
         events, self.events = self.events, []
@@ -104,4 +113,4 @@ class StuckSource(ScriptedSource):
     def read(self, tier: Tier) -> Iterator[Reading]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)
-        yield Reading("never", "%", None)
+        yield Reading(UTILIZATION, None)

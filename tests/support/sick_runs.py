@@ -9,7 +9,7 @@ from scripted_runs import CPU, GPU, Run
 
 SICK: dict[str, dict[str, Run]] = {
     "device-not-propagated": {
-        "the bug report: 16 workers, all on the CPU": replace(
+        "16 workers, all on the CPU": replace(
             GPU, workers=16, threads=1, lost_device=16, utilisation=0.5, process_percent=100.0
         ),
         "one of two workers": replace(GPU, workers=2, lost_device=1),
@@ -93,7 +93,7 @@ SICK: dict[str, dict[str, Run]] = {
             rate=7_000.0,
             stages={"select": 0.1, "network": 0.2, "python": 0.7},
         ),
-        "8 threads, stages not told": replace(
+        "8 threads, stages not reported": replace(
             GPU,
             threads=8,
             utilisation=20.0,
@@ -174,7 +174,7 @@ SICK: dict[str, dict[str, Run]] = {
         "on a GPU": replace(GPU, command="iteration", workers=4, threads=4, stale=4),
     },
     "overfitted-by-reuse": {
-        "the bug report's 30 minutes of training": replace(GPU, command="iteration", reuse=556.0),
+        "30 minutes of training": replace(GPU, command="iteration", reuse=556.0),
         "20 times": replace(CPU, command="iteration", reuse=20.0),
         "100 times": replace(CPU, command="iteration", reuse=100.0),
     },
@@ -191,8 +191,8 @@ SICK: dict[str, dict[str, Run]] = {
         "both on a GPU": replace(GPU, train_mode=True, grad_enabled=True),
     },
     "memory-grows": {
-        "trees are kept": replace(CPU, leak_mib_per_s=20.0),
-        "examples are kept": replace(CPU, leak_mib_per_s=1.5, seconds=20.0),
+        "trees are not freed": replace(CPU, leak_mib_per_s=20.0),
+        "examples are not freed": replace(CPU, leak_mib_per_s=1.5, seconds=20.0),
         "on a GPU": replace(GPU, leak_mib_per_s=5.0),
     },
     "precision-not-used": {

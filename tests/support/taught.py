@@ -1,4 +1,4 @@
-"""A network taught by the rule player in seconds: of its strength, with sound values."""
+"""A network trained on the rule player's games in seconds: as strong, with sound values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from engine.game.rng import seed_stream
 from engine.game.rules import BID, GAME, deal, is_bidding, is_over, play_forced, play_move, value
 from engine.matches.rule_player import rule_move
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network
-from engine.training.replay import Examples, ReplayBuffer, empty_examples
+from engine.search.examples import Examples, empty_examples
+from engine.training.replay import ReplayBuffer
 from engine.training.trainer import NetworkTrainer
 
 TAUGHT = NetworkConfig(64, 2, 4, 128)
@@ -40,7 +41,7 @@ def lesson(number: int, players: int, cards: int) -> Examples:
 
 
 def taught_network(deals: int = 10_000, steps: int = 1500, players: int = 4) -> BlobNet:
-    """A network of shape TAUGHT that has learned from so many deals of 5 cards."""
+    """A network of shape TAUGHT, trained on `deals` deals of 5 cards."""
     buffer = ReplayBuffer(deals * players * 6)
     for number in range(deals):
         buffer.add(lesson(number, players, 5))

@@ -8,18 +8,13 @@ from typing import Any
 import numpy as np
 
 import reports
-from blobdiag.model.report import (
-    Gpu,
-    IdleGap,
-    Machine,
-    ModuleCalls,
-    Phase,
-    ProcessRecord,
-    Program,
-    Report,
-    Series,
-)
-from blobdiag.targets.program.records import Inside
+from blobdiag.model import names
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.machine import Gpu, Machine
+from blobdiag.model.program import ModuleCalls, ProcessRecord, Program
+from blobdiag.model.recorded import Phase, Series
+from blobdiag.model.report import Report
+from blobdiag.targets.program.records import ProcessCounts
 
 UUID = reports.UUID
 ROOT = 4_000
@@ -167,13 +162,15 @@ def _host(
     switches: Mapping[int, float],
 ) -> list[Series]:
     times = np.arange(0.4, SECONDS, 0.4)
-    made = [_series("host/cpu", "%", times, np.full(len(times), host))]
+    made = [_series(names.HOST_CPU, "%", times, np.full(len(times), host))]
     for p in processes:
         alive = times[(times > p.started_s) & (times < (p.ended_s or SECONDS))]
         level = np.where(alive < p.started_s + ENTER, 100.0, cpu.get(p.pid - ROOT, 100.0))
-        made.append(_series(f"process/{p.pid}/cpu", "%", alive, level))
+        made.append(_series(names.process(p.pid, "cpu"), "%", alive, level))
         counted = switches.get(p.pid - ROOT, 50.0) * alive
-        made.append(_series(f"process/{p.pid}/involuntary_switches", "switches", alive, counted))
+        made.append(
+            _series(names.process(p.pid, "involuntary_switches"), "switches", alive, counted)
+        )
     return made
 
 
@@ -185,13 +182,13 @@ def _gpu(
 ) -> list[Series]:
     times = np.arange(0.2, SECONDS, 0.2)
     idle = np.any([(times >= s) & (times < e) for s, e in gaps], axis=0) if gaps else times < 0
-    made = [_series(f"gpu/{UUID}/utilization", "%", times, np.where(idle, 0.0, utilisation))]
+    made = [_series(names.utilization(UUID), "%", times, np.where(idle, 0.0, utilisation))]
     if sm_activity is not None:
         made.append(
-            _series(f"gpu/{UUID}/sm_activity", "%", times, np.full(len(times), sm_activity))
+            _series(names.gpu(UUID, "sm_activity"), "%", times, np.full(len(times), sm_activity))
         )
     for number, mib in listed.items():
-        name = f"gpu/{UUID}/process/{ROOT + number}/memory"
+        name = names.gpu_process(UUID, ROOT + number, "memory")
         made.append(_series(name, "MiB", times[::10], np.full(len(times[::10]), mib)))
     return made
 
@@ -200,11 +197,11 @@ def _series(name: str, unit: str, times: np.ndarray, values: np.ndarray) -> Seri
     return Series(name=name, unit=unit, times_s=times.tolist(), values=values.tolist())
 
 
-def account(pid: int, kinds: list[ModuleCalls]) -> Inside:
+def account(pid: int, kinds: list[ModuleCalls]) -> ProcessCounts:
     """What a process says of itself; `kinds` are its calls."""
-    fields = dict.fromkeys(Inside._fields)
+    fields = dict.fromkeys(ProcessCounts._fields)
     lists = {"debug_switches": [], "unseen": [], "progress": {"games": 1.0}, "modules": kinds}
     arguments = ["python", "x" * 290]
     numbers = {"pid": pid, "start_ticks": 1, "parent_pid": 1, "modules_left_out": 0}
     numbers["own_seconds"] = 0
-    return Inside(**fields | lists | numbers | {"arguments": arguments})  # type: ignore[arg-type]
+    return ProcessCounts(**fields | lists | numbers | {"arguments": arguments})  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from watched import calls, on_gpu, process, training, watched
 
+from blobdiag.model import names
 from blobdiag.model.report import Report
 
 _FULL_CARD = {0: 2_600.0} | dict.fromkeys(range(1, 9), 1_100.0)
@@ -219,13 +220,13 @@ SICK: dict[str, dict[str, Report]] = {
 }
 
 
-def _all_but_full(report: Report) -> Report:
+def _nearly_full(report: Report) -> Report:
     """The same with the card's memory at 98 %."""
     gpu = report.gpus[0]
     utilisation = next(s for s in report.series if s.name.endswith("/utilization"))
     used = utilisation.model_copy(
         update={
-            "name": f"gpu/{gpu.uuid}/memory_used",
+            "name": names.gpu(gpu.uuid, "memory_used"),
             "unit": "MiB",
             "values": [0.98 * (gpu.memory_mib or 0.0)] * len(utilisation.values),
         }
@@ -234,7 +235,7 @@ def _all_but_full(report: Report) -> Report:
 
 
 SICK["near-out-of-memory"] = {
-    name: _all_but_full(report) for name, report in SICK["near-out-of-memory"].items()
+    name: _nearly_full(report) for name, report in SICK["near-out-of-memory"].items()
 }
 
 HEALTHY: dict[str, Report] = {
@@ -248,7 +249,7 @@ HEALTHY: dict[str, Report] = {
     "a pool on the CPU, no GPU": watched(
         [process(0, training()), *(process(n, calls(rows=32.0)) for n in range(1, 9))]
     ),
-    "a pool on the CPU, as it should be": watched(
+    "a pool on the CPU, as intended": watched(
         [on_gpu(0, training("cuda:0")), *(process(n, calls()) for n in (1, 2))],
         expect="cpu",
         gpu=True,

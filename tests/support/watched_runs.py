@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from blobdiag.model.report import Check, ProcessRecord, Report
+from blobdiag.model.judgement import Check
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 
 ROOT = Path(__file__).parents[2]

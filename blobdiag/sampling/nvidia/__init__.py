@@ -1,1 +1,1 @@
-"""NVML: devices, queries, errors."""
+"""NVIDIA GPUs through NVML: devices, NVML calls, errors, GPM, the driver's sample buffer."""

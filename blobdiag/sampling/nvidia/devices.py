@@ -1,4 +1,4 @@
-"""The GPUs and MIG instances that NVML lists, and who they are."""
+"""The GPUs and MIG instances that NVML lists: handle, UUID, name, memory, PCI bus ID."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from blobdiag.model.report import Gpu, MigInstance
+from blobdiag.model.machine import Gpu, MigInstance
 from blobdiag.sampling.nvidia.gpm import Gpm
 
 MIB = 2**20
 
 
-class Device:
+class NvmlDevice:
     """One GPU or MIG instance with its handle."""
 
     def __init__(self, gpu: Gpu, handle: Any, gpm: Gpm | None) -> None:
@@ -20,13 +20,13 @@ class Device:
         self.handle = handle
         self.gpm = gpm
         self.lost: str | None = None
-        """Why nothing more is asked of it."""
+        """Why it is not read any more."""
 
 
-def list_devices(nvml: Any, events: list[str]) -> Iterator[Device]:
+def list_devices(nvml: Any, events: list[str]) -> Iterator[NvmlDevice]:
     """Every GPU that can be used, in NVML's order, each followed by its MIG instances.
 
-    What cannot be used is told in `events`, one line each.
+    What cannot be used gets a line in `events`.
     """
     try:
         count = nvml.nvmlDeviceGetCount()
@@ -40,22 +40,24 @@ def list_devices(nvml: Any, events: list[str]) -> Iterator[Device]:
         except nvml.NVMLError as error:
             events.append(f"GPU {index} cannot be used: {error}")
             continue
-        yield Device(gpu, handle, Gpm.open(nvml, handle, partial(nvml.nvmlGpmSampleGet, handle)))
+        yield NvmlDevice(
+            gpu, handle, Gpm.open(nvml, handle, partial(nvml.nvmlGpmSampleGet, handle))
+        )
         if gpu.mig_enabled:
             yield from _instances(nvml, gpu, handle, events)
 
 
-def told(nvml: Any, ask: Callable[..., Any], *arguments: Any) -> Any:
-    """What the driver answers, None where it does not."""
+def answer_or_none(nvml: Any, call: Callable[..., Any], *arguments: Any) -> Any:
+    """What an NVML call returns, None where it fails."""
     try:
-        return ask(*arguments)
+        return call(*arguments)
     except nvml.NVMLError:
         return None
 
 
 def _whole(nvml: Any, handle: Any, index: int) -> Gpu:
-    pci = told(nvml, nvml.nvmlDeviceGetPciInfo, handle)
-    capability = told(nvml, nvml.nvmlDeviceGetCudaComputeCapability, handle)
+    pci = answer_or_none(nvml, nvml.nvmlDeviceGetPciInfo, handle)
+    capability = answer_or_none(nvml, nvml.nvmlDeviceGetCudaComputeCapability, handle)
     return _identity(nvml, handle).model_copy(
         update={
             "nvml_index": index,
@@ -66,8 +68,8 @@ def _whole(nvml: Any, handle: Any, index: int) -> Gpu:
     )
 
 
-def _instances(nvml: Any, whole: Gpu, handle: Any, events: list[str]) -> Iterator[Device]:
-    for slot in range(told(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+def _instances(nvml: Any, whole: Gpu, handle: Any, events: list[str]) -> Iterator[NvmlDevice]:
+    for slot in range(answer_or_none(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
         try:
             part = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, slot)
             gpu = _identity(nvml, part)
@@ -78,21 +80,21 @@ def _instances(nvml: Any, whole: Gpu, handle: Any, events: list[str]) -> Iterato
             continue
         mig = MigInstance(
             parent_uuid=whole.uuid,
-            gpu_instance=told(nvml, nvml.nvmlDeviceGetGpuInstanceId, part),
-            compute_instance=told(nvml, nvml.nvmlDeviceGetComputeInstanceId, part),
+            gpu_instance=answer_or_none(nvml, nvml.nvmlDeviceGetGpuInstanceId, part),
+            compute_instance=answer_or_none(nvml, nvml.nvmlDeviceGetComputeInstanceId, part),
         )
         gpu = gpu.model_copy(update={"mig": mig, "compute_capability": whole.compute_capability})
         take = partial(nvml.nvmlGpmMigSampleGet, handle, mig.gpu_instance)
         known = mig.gpu_instance is not None
-        yield Device(gpu, part, Gpm.open(nvml, handle, take) if known else None)
+        yield NvmlDevice(gpu, part, Gpm.open(nvml, handle, take) if known else None)
 
 
 def _identity(nvml: Any, handle: Any) -> Gpu:
     """What a GPU and a MIG instance have in common; raises NVMLError without a UUID."""
-    memory = told(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    memory = answer_or_none(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
     return Gpu(
         uuid=nvml.nvmlDeviceGetUUID(handle),
-        name=told(nvml, nvml.nvmlDeviceGetName, handle) or "unknown",
+        name=answer_or_none(nvml, nvml.nvmlDeviceGetName, handle) or "unknown",
         memory_mib=memory and memory.total / MIB,
     )
 

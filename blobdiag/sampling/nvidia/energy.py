@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from blobdiag.model.report import Metric
+from blobdiag.model.base import Metric
 from blobdiag.sampling.trace import Trace
 
 FROM_POWER = "power integrated over time: the driver does not count energy here"

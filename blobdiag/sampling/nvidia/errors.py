@@ -21,7 +21,7 @@ NEVER = {
     30: "not supported by this GPU or driver",
 }
 
-# The GPU, or its driver, is gone for the rest of the run: nothing more is asked of it.
+# The GPU, or its driver, is gone for the rest of the run: it is not read any more.
 LOST = {
     1: "the driver was shut down",
     9: "the driver was unloaded",
@@ -31,7 +31,7 @@ LOST = {
     28: "GPU not found",
 }
 
-# All others are transient. These are no failure: there is nothing to tell just now. (The binding
+# All others are transient. These are no failure: there is no value just now. (The binding
 # raises an error even of code 0, for processes without a sample.)
 NOTHING = {
     0: "the driver has no entry",

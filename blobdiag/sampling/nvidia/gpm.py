@@ -14,7 +14,7 @@ METRICS = {"sm_activity": 2, "sm_occupancy": 3, "tensor_activity": 5, "dram_acti
 
 
 class Gpm:
-    """Averages between two samples of one device, the older one kept."""
+    """Averages between the previous sample of one device and the next."""
 
     def __init__(self, nvml: Any, take: Callable[[Any], Any]) -> None:
         """`take` has the driver fill a sample: nvmlGpmSampleGet, or its form for MIG."""
@@ -44,7 +44,7 @@ class Gpm:
         try:
             self._take(self._newer)
         except self._nvml.NVMLError:
-            # What the buffer holds now is anyone's guess: begin a new pair.
+            # The buffer's content is undefined now: begin a new pair.
             self._stamp = None
             raise
         first, self._stamp = self._stamp is None, now
@@ -54,15 +54,15 @@ class Gpm:
             self._older, self._newer = self._newer, self._older
 
     def _between(self) -> list[Any]:
-        ask = self._nvml.c_nvmlGpmMetricsGet_t()
-        ask.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
-        ask.sample1, ask.sample2 = self._older, self._newer
+        query = self._nvml.c_nvmlGpmMetricsGet_t()
+        query.version = self._nvml.NVML_GPM_METRICS_GET_VERSION
+        query.sample1, query.sample2 = self._older, self._newer
         # The driver goes through numMetrics entries: one too many is an invalid metric.
-        ask.numMetrics = len(METRICS)
+        query.numMetrics = len(METRICS)
         for slot, metric in enumerate(METRICS.values()):
-            ask.metrics[slot].metricId = metric
-        self._nvml.nvmlGpmMetricsGet(ask)
-        return [self._answer(ask.metrics[slot]) for slot in range(len(METRICS))]
+            query.metrics[slot].metricId = metric
+        self._nvml.nvmlGpmMetricsGet(query)
+        return [self._answer(query.metrics[slot]) for slot in range(len(METRICS))]
 
     def _answer(self, metric: Any) -> Any:
         if metric.nvmlReturn != self._nvml.NVML_SUCCESS:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import Arm, check_workload, load_network
-from blobdiag.targets.builtin.iterations import BuiltInCourse
-from blobdiag.targets.builtin.run_folder import KeptRun
+from blobdiag.targets.builtin.arm import BuiltInArm
+from blobdiag.targets.builtin.iterations import BuiltInIterations
+from blobdiag.targets.builtin.memory import memory_of_engine
+from blobdiag.targets.builtin.run_folder import TrainingJob
+from blobdiag.targets.builtin.weights import check_workload, load_network
 from blobdiag.targets.protocol import PhaseMarker
 from engine.game.jit import is_warm
 from engine.matches.evaluation import compile_match_kernels
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 
 
 class BuiltIn:
@@ -22,6 +24,7 @@ class BuiltIn:
         """Raises UserError, in one line, for what could not be played."""
         check_workload(settings)
         self.network = load_network(settings)
+        self.memory = memory_of_engine(settings)
         self._plays_matches = settings.plays_matches
 
     def prepare(self, phase: PhaseMarker) -> None:
@@ -31,10 +34,10 @@ class BuiltIn:
             if self._plays_matches:
                 compile_match_kernels()
 
-    def arm(self, settings: Settings, device: str) -> Arm:
+    def arm(self, settings: Settings, device: str) -> BuiltInArm:
         """Self-play on a device. Raises what SelfPlayEngine raises for it."""
-        return Arm(settings, self.network, device)
+        return BuiltInArm(settings, self.network, device)
 
-    def course(self, kept: KeptRun, device: str) -> BuiltInCourse:
-        """Iterations on a device. Raises what BuiltInCourse raises."""
-        return BuiltInCourse(kept, self.network, device)
+    def iterations(self, job: TrainingJob, device: str) -> BuiltInIterations:
+        """Iterations on a device. Raises what BuiltInIterations raises."""
+        return BuiltInIterations(job, self.network, device)

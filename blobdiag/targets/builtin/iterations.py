@@ -7,29 +7,39 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import monotonic
 
-from blobdiag.diagnosis.evidence import TRAINING
-from blobdiag.diagnosis.rates import (
+from blobdiag.model.base import Metric
+from blobdiag.model.iteration_settings import IterationSettings
+from blobdiag.model.names import (
     EVALUATE_EVERY,
+    EXAMPLE_USES,
     EXAMPLES_MADE,
     GAMES_PLAYED,
     ITERATIONS,
+    MEASURED_SECONDS,
+    SET_UP,
+    TRAINING,
     WEIGHT_REFRESH,
 )
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings, buffer_room
-from blobdiag.model.report import Metric, TrainedIteration, TrainingRun
-from blobdiag.sampling.host import usable_cores
+from blobdiag.model.training import TrainedIteration, TrainingRun
+from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.trace import Trace
-from blobdiag.targets.builtin.arm import Arm
+from blobdiag.targets.builtin.arm import BuiltInArm
+from blobdiag.targets.builtin.devices import first_gpu
 from blobdiag.targets.builtin.matches import match_record
-from blobdiag.targets.builtin.run_folder import KeptRun
-from blobdiag.targets.protocol import Played, Stage
+from blobdiag.targets.builtin.run_configuration import (
+    RunConfiguration,
+    buffer_room,
+    training_settings,
+)
+from blobdiag.targets.builtin.run_folder import TrainingJob
+from blobdiag.targets.protocol import IterationStage
 from blobdiag.targets.training_rate import training_rate
 from engine.matches.evaluation import MatchResult
 from engine.network.blobnet import BlobNet
 from engine.search.lanes import SearchConfig
 from engine.selfplay.telemetry import Progress, subtract_tallies
 from engine.training.iterations import IterationRecord
-from engine.training.pipeline import IterationResult, TrainingPipeline, Watch
+from engine.training.pipeline import Callbacks, IterationResult, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import Ramp
 from engine.training.trainer import NetworkTrainer, StepLoss, fastest_dtype
@@ -47,8 +57,8 @@ All of it stays in the run's metrics; samples of weeks would fill the memory.
 class Timeline:
     """When self-play was steady, and when each training step ended."""
 
-    stage: Stage
-    arm: Arm
+    stage: IterationStage
+    arm: BuiltInArm
     begun: Progress | None = None
     trainings: list[list[float]] = field(default_factory=list)
     """Of each training, the ends of its steps in monotonic seconds."""
@@ -79,13 +89,13 @@ class Timeline:
             yield
 
 
-class BuiltInCourse:
+class BuiltInIterations:
     """Engine, trainer and buffer, as they were where a run is taken up again."""
 
-    def __init__(self, kept: KeptRun, network: BlobNet, device: str) -> None:
+    def __init__(self, job: TrainingJob, network: BlobNet, device: str) -> None:
         """Raises what SelfPlayEngine raises for the device, and CheckpointError."""
-        settings, training = kept.settings, kept.settings.training
-        self.arm = Arm(settings, network, device)
+        settings, training = job.settings, training_settings(job.settings)
+        self.arm = BuiltInArm(settings, network, device)
         engine = self.arm.engine
         if settings.lanes is None and (settings.several or device == "cpu"):
             # What was asked for is played, so there are no more lanes than it keeps full.
@@ -95,21 +105,21 @@ class BuiltInCourse:
             least = WAVES * engine.lanes
             training = training._replace(games=Ramp.level(max(settings.games, least)))
         # The trainer's network is the one whose weights go to the workers.
-        dtype, cores = kept.training_dtype or settings.dtype, usable_cores()
+        dtype, cores = job.training_dtype or settings.dtype, usable_cores()
         if dtype == "auto":
-            dtype = fastest_dtype(network, trainer_device(device), cores)
+            dtype = fastest_dtype(network, first_gpu(device), cores)
         self.trainer = NetworkTrainer(
             network,
-            trainer_device(device),
+            first_gpu(device),
             learning_rate=settings.learning_rate,
             dtype=dtype,
             cores=cores,
         )
         buffer = ReplayBuffer(buffer_room(training), settings.seed)
-        self.pipeline = TrainingPipeline(engine, self.trainer, buffer, training, kept.folder)
-        if kept.folder is not None:
+        self.pipeline = TrainingPipeline(engine, self.trainer, buffer, training, job.folder)
+        if job.folder is not None:
             configuration = RunConfiguration.of(self._chosen(settings, device), dtype)
-            kept.folder.configure(f"{configuration.model_dump_json(indent=1)}\n")
+            job.folder.configure(f"{configuration.model_dump_json(indent=1)}\n")
             self.pipeline.resume()
         self._taken_up_at = self.pipeline.iteration
         self._trainings: list[list[float]] = []
@@ -119,7 +129,7 @@ class BuiltInCourse:
         self._forgotten = 0
         """Iterations whose measurement was dropped."""
 
-    def _chosen(self, settings: RunSettings, device: str) -> RunSettings:
+    def _chosen(self, settings: IterationSettings, device: str) -> IterationSettings:
         engine = self.arm.engine
         return replace(
             settings,
@@ -135,11 +145,11 @@ class BuiltInCourse:
         """Whether it trains, or plays matches."""
         return self.trainer.at_work or self.pipeline.evaluating
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: IterationStage) -> None:
         """Run the iterations that are missing. Raises what TrainingPipeline.run raises."""
         timeline = Timeline(stage, self.arm)
         self._trainings = timeline.trainings
-        watch = Watch(
+        callbacks = Callbacks(
             phase=timeline.phase,
             progress=timeline.on_progress,
             message=self.arm.on_message,
@@ -149,12 +159,12 @@ class BuiltInCourse:
         )
         with self.trainer:
             self._begin_iteration(stage)
-            for result in self.pipeline.run(watch):
+            for result in self.pipeline.run(callbacks):
                 self._results.append(result)
                 self._begin_iteration(stage)
                 self._forget(stage.trace)
 
-    def _begin_iteration(self, stage: Stage) -> None:
+    def _begin_iteration(self, stage: IterationStage) -> None:
         self._begun.append(monotonic())
         at, wanted = self.pipeline.iteration + 1, self.pipeline.settings.iterations
         stage.within = f", iteration {at} of {wanted}" if wanted > 1 and at <= wanted else ""
@@ -177,7 +187,7 @@ class BuiltInCourse:
 
     # -- results ------------------------------------------------------------------------------
 
-    def figures(self) -> list[Metric]:
+    def figures(self, trace: Trace) -> list[Metric]:
         """Rates and counts of the iterations that came to their end; none where none did."""
         if not self._results:
             return []
@@ -190,27 +200,24 @@ class BuiltInCourse:
         )
         every = self.pipeline.settings.evaluate_every
         matches = [] if every is None else [_count(EVALUATE_EVERY, every, "iterations")]
-        return [rate, *facts(self._results), *matches]
+        seconds_taken = self._seconds_taken(trace)
+        taken = [] if seconds_taken is None else [_count(MEASURED_SECONDS, seconds_taken, "s")]
+        return [rate, *facts(self._results), *matches, *taken]
 
-    def played(self, trace: Trace) -> Played | None:
-        """The iterations that really ran.
+    def _seconds_taken(self, trace: Trace) -> float | None:
+        """By the iterations that were run, from before the first to the end of the last.
 
-        None of a single one, of too many, or where a part of one was done by an earlier process.
+        None of a single one, of too many, or where a part of one was done by an earlier process:
+        beside these no projection can be held.
         """
         results = self._results
         whole = all(sum(c.games for c in r.played) == r.record.games for r in results)
         refreshed = [s.end for s in trace.spans if s.name == WEIGHT_REFRESH and s.end]
-        begun = [span.start for span in trace.spans if span.name == "set-up"]
+        begun = [span.start for span in trace.spans if span.name == SET_UP]
         if len(results) < 2 or self._forgotten or not whole or len(refreshed) < len(results):
             return None
-        examples = sum(result.record.examples for result in results)
         matches = sum(result.record.evaluation_seconds for result in results)
-        return Played(
-            iterations=len(results),
-            games=sum(result.record.games for result in results) / len(results),
-            reuse=sum(result.training.examples for result in results) / examples,
-            seconds=refreshed[len(results) - 1] - begun[0] - matches,
-        )
+        return refreshed[len(results) - 1] - begun[0] - matches
 
     def training_run(self) -> TrainingRun | None:
         """The training so far, for the report; None where a single iteration was only measured."""
@@ -237,11 +244,6 @@ def trained_iteration(record: IterationRecord, search: SearchConfig) -> TrainedI
     return TrainedIteration(**{**record._asdict(), "matches": matches})
 
 
-def trainer_device(device: str) -> str:
-    """Training runs on one GPU: the first, where any would do."""
-    return "cuda:0" if device == "cuda" else device
-
-
 def facts(results: list[IterationResult]) -> list[Metric]:
     """Figures of the iterations that stand in no other place, all together."""
     chunks = [chunk for result in results for chunk in result.played]
@@ -254,7 +256,7 @@ def facts(results: list[IterationResult]) -> list[Metric]:
         ("training steps", sum(result.training.steps for result in results), "steps"),
     ]
     if examples:
-        counted.append(("each example trained on", trained / examples, "times"))
+        counted.append((EXAMPLE_USES, trained / examples, "times"))
     losses = [loss.total for result in results for loss in result.training.losses]
     if losses:
         tenth = max(1, len(losses) // 10)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import blobdiag.targets.builtin.own_engine  # noqa: F401
-from blobdiag.diagnosis.statistics import student
-from blobdiag.model.report import Interval, Match, Metric
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.statistics import student
+from blobdiag.model.training import Match
 from engine.matches.evaluation import MatchResult
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from blobdiag.model.report import NetworkRate, PrecisionProbe
+from blobdiag.model.selfplay import NetworkRate, PrecisionProbe
 from blobdiag.targets.protocol import Probes
 from engine.network.blobnet import BlobNet
 from engine.network.precision import PROBE_ROWS, computes_bfloat16, try_bfloat16
 
 if TYPE_CHECKING:
-    from blobdiag.targets.builtin.arm import Arm
+    from blobdiag.targets.builtin.arm import BuiltInArm
 
 SECONDS = 0.4
 """Of one measurement of one batch size."""
@@ -23,7 +23,7 @@ ROUNDS = 2
 """The sizes take turns and the best counts, so that a disturbance of one turn does not."""
 
 
-def probe(arm: Arm) -> Probes:
+def probe(arm: BuiltInArm) -> Probes:
     """Measure an arm's network alone while its workers pause.
 
     At the batch size that self-play had, at the full one, and at a large one: a batch too small
@@ -34,7 +34,7 @@ def probe(arm: Arm) -> Probes:
     return Probes(rates, bfloat16(arm.network, arm.device) if worth_a_trial else None)
 
 
-def _rates(arm: Arm) -> list[NetworkRate]:
+def _rates(arm: BuiltInArm) -> list[NetworkRate]:
     mean = arm.throughput().mean_batch or 0
     sizes: list[int] = []
     for rows in (arm.engine.full_batch, PROBE_ROWS[torch.device(arm.device).type], round(mean)):

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from blobdiag.model.errors import UserError
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings
+from blobdiag.model.iteration_settings import IterationSettings
+from blobdiag.targets.builtin.run_configuration import RunConfiguration
 from engine.network.blobnet import NetworkConfig, build_network
 from engine.training.checkpoint import CheckpointError, read_about, read_arrays
 from engine.training.run_folder import RunFolder
 from engine.training.trainer import fitting_weights
 
 
-class KeptRun(NamedTuple):
+class TrainingJob(NamedTuple):
     """What a run goes by, and where it is kept."""
 
-    settings: RunSettings
+    settings: IterationSettings
     folder: RunFolder | None = None
     """None: nowhere."""
     training_dtype: str | None = None
@@ -30,14 +31,14 @@ class KeptRun(NamedTuple):
 
 
 @contextmanager
-def kept_run(settings: RunSettings) -> Iterator[KeptRun]:
+def training_job(settings: IterationSettings) -> Iterator[TrainingJob]:
     """Hold the run's folder, where it has one.
 
     Raises UserError when it is in use, holds a run that is not to be resumed or none that is, or
     cannot be gone on from.
     """
     if settings.run_dir is None:
-        yield KeptRun(settings)
+        yield TrainingJob(settings)
         return
     folder = RunFolder(settings.run_dir)
     if settings.resume and not folder.holds_run:
@@ -52,13 +53,13 @@ def kept_run(settings: RunSettings) -> Iterator[KeptRun]:
         folder.__exit__(None, None, None)
 
 
-def _found(settings: RunSettings, folder: RunFolder) -> KeptRun:
+def _found(settings: IterationSettings, folder: RunFolder) -> TrainingJob:
     if not settings.resume:
         if folder.holds_run:
             raise UserError(
                 f"--run-dir: {folder.path} holds a training run: --resume goes on with it"
             )
-        return KeptRun(settings, folder)
+        return TrainingJob(settings, folder)
     try:
         path = folder.path / "run.json"
         configuration = RunConfiguration.read(folder.configuration(), path)
@@ -69,10 +70,10 @@ def _found(settings: RunSettings, folder: RunFolder) -> KeptRun:
             settings = _at(newest, settings, folder)
     except CheckpointError as error:
         raise UserError(f"--resume: {error}") from None
-    return KeptRun(settings, folder, configuration.training_dtype)
+    return TrainingJob(settings, folder, configuration.training_dtype)
 
 
-def _at(newest: Path, settings: RunSettings, folder: RunFolder) -> RunSettings:
+def _at(newest: Path, settings: IterationSettings, folder: RunFolder) -> IterationSettings:
     """The settings with the network that the iteration at hand is played with."""
     done = read_about(newest).get("iteration")
     if not isinstance(done, int):

@@ -10,30 +10,43 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from blobdiag.diagnosis.evidence import SELF_PLAY, TRAINING
-from blobdiag.diagnosis.rates import EXAMPLES_TRAINED, GAMES_PLAYED
-from blobdiag.diagnosis.statistics import evaluations_per_second, games_per_minute
-from blobdiag.model.report import Block, Metric, SearchHealth, Throughput, WorkerRecord
-from blobdiag.model.settings import FOR_THE_FACTORY, Settings
+from blobdiag.model.base import Metric
+from blobdiag.model.names import EXAMPLES_TRAINED, GAMES_PLAYED, SELF_PLAY, TRAINING, WARM_UP
+from blobdiag.model.selfplay import (
+    AnswersDifference,
+    Block,
+    SearchHealth,
+    Throughput,
+    WorkerRecord,
+)
+from blobdiag.model.settings import Settings
+from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.sampling.trace import Trace
-from blobdiag.targets.builtin.arm import BLOCK_SECONDS, ThreadLog
-from blobdiag.targets.builtin.run_folder import KeptRun
-from blobdiag.targets.external.counting import ForwardCounts
-from blobdiag.targets.external.process import EngineFailed, EngineProcess
-from blobdiag.targets.protocol import OnEvent, OnProgress, OnStep, PhaseMarker, Probes, Stage, Watch
+from blobdiag.targets.builtin.devices import worker_devices
+from blobdiag.targets.builtin.run_folder import TrainingJob
+from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
+from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
+from blobdiag.targets.external.forward_counts import ForwardCounts
+from blobdiag.targets.protocol import (
+    IterationStage,
+    OnEvent,
+    OnProgress,
+    OnStep,
+    PhaseMarker,
+    Probes,
+    Watch,
+)
 from blobdiag.targets.training_rate import training_rate
-from engine.network.devices import worker_devices
-from engine.network.precision import Difference
 
-WARM_UP = "warm-up"
 WARM_UP_SECONDS = 2.0
 """Of play, at least, before a window; longer where no game has finished by then."""
 
 
-class Foreign:
+class ExternalEngine:
     """The engine that `--engine MODULE:FACTORY` names."""
 
     proof_device = None
+    memory = None
 
     def __init__(self, settings: Settings) -> None:
         self.unseen = f"the search of {settings.engine} is not seen from outside"
@@ -41,16 +54,16 @@ class Foreign:
     def prepare(self, phase: PhaseMarker) -> None:
         """Nothing: what the engine needs it does when it is made."""
 
-    def arm(self, settings: Settings, device: str) -> ForeignArm:
+    def arm(self, settings: Settings, device: str) -> ExternalArm:
         """Self-play on a device. Raises DeviceUnavailable."""
-        return ForeignArm(settings, device, ["play"])
+        return ExternalArm(settings, device, ["play"])
 
-    def course(self, kept: KeptRun, device: str) -> ForeignIteration:
+    def iterations(self, job: TrainingJob, device: str) -> ExternalIteration:
         """An iteration on a device. Raises DeviceUnavailable."""
-        return ForeignIteration(kept.settings, device)
+        return ExternalIteration(job.settings, device)
 
 
-class Event(NamedTuple):
+class ExternalEvent(NamedTuple):
     """Something that happened to the engine."""
 
     time: float
@@ -65,7 +78,7 @@ class Played(NamedTuple):
     wanted: int | None = None
 
 
-class ForeignArm:
+class ExternalArm:
     """The engine on one device. It plays in its turns only: between them its processes stand still.
 
     Windows begin and end at moments at which games finish, and so do blocks: what is counted is
@@ -81,7 +94,7 @@ class ForeignArm:
         self.windows: list[tuple[float, float]] = []
         self.warm_up_seconds = self.first_game_seconds = 0.0
         self.at_work = False
-        self.events: list[Event] = []
+        self.events: list[ExternalEvent] = []
         self.steps: list[tuple[float, int]] = []
         """(monotonic seconds, examples) of each training step."""
         self._needed = needed
@@ -104,13 +117,13 @@ class ForeignArm:
             self.settings.engine, self._arguments(), self._needed, self._counts.environment()
         )
         self._receive("was not made")
-        self._process.hold()
+        self._process.suspend()
 
     def _arguments(self) -> dict[str, Any]:
         """What the factory is offered; what an option gives it must take."""
         settings = self.settings
         offered = {"device": self.device, "seed": settings.seed}
-        offered |= {n: getattr(settings, n) for n in FOR_THE_FACTORY if n in settings.given}
+        offered |= settings.for_factory
         needed = {"device", *settings.given}
         return {n: {"value": value, "must": n in needed} for n, value in offered.items()}
 
@@ -118,9 +131,11 @@ class ForeignArm:
         """End the engine and all that it has started."""
         self.at_work = False
         if self._process is not None:
-            self._process.end()
+            self._process.close()
         self._counts.close()
-        self.events += [Event(monotonic(), "not-counted", why) for why in self._counts.reasons]
+        self.events += [
+            ExternalEvent(monotonic(), "not-counted", why) for why in self._counts.reasons
+        ]
 
     # -- measuring ----------------------------------------------------------------------------
 
@@ -170,12 +185,12 @@ class ForeignArm:
         if order is not None:
             self._process.send(order)
         start, self.at_work = monotonic(), True
-        self._process.let_go()
+        self._process.resume()
         try:
             yield start
         finally:
             self.at_work = False
-            self._process.hold()
+            self._process.suspend()
 
     def _play(self, start: float, seconds: float, games: int, on_progress: OnProgress) -> float:
         """Take in what finishes, until both are reached; when that was."""
@@ -217,7 +232,9 @@ class ForeignArm:
         try:
             return self._process.receive(self.settings.stall_seconds, what)
         except EngineFailed as error:
-            self.events.append(Event(monotonic(), "engine-failed", f"{error}\n{error.details}"))
+            self.events.append(
+                ExternalEvent(monotonic(), "engine-failed", f"{error}\n{error.details}")
+            )
             raise
 
     # -- results ------------------------------------------------------------------------------
@@ -238,23 +255,9 @@ class ForeignArm:
         return None, None
 
     @property
-    def window_seconds(self) -> float:
-        return sum(end - start for start, end in self.windows)
-
-    @property
-    def games_finished(self) -> int:
-        """Within the windows."""
-        return sum(block.games for block in self.blocks())
-
-    @property
     def games_in_all(self) -> int:
         """Since it was started."""
         return sum(games for _, games in self._finished)
-
-    @property
-    def rate(self) -> Metric:
-        """Games per minute over the windows."""
-        return games_per_minute(self.blocks(), None)
 
     def blocks(self) -> list[Block]:
         """The windows, cut into blocks."""
@@ -291,8 +294,8 @@ class ForeignArm:
             games_per_minute=games_per_minute(blocks, None),
             evaluations_per_second=evaluations_per_second(blocks),
             mean_batch=self._counts.mean_batch,
-            games=self.games_finished,
-            window_seconds=self.window_seconds,
+            games=sum(block.games for block in blocks),
+            window_seconds=sum(end - start for start, end in self.windows),
             warm_up_seconds=self.warm_up_seconds,
             blocks=blocks,
             games_counted=True,
@@ -337,17 +340,17 @@ class ForeignArm:
         """Its network cannot be had."""
         return None
 
-    def outputs_differ(self) -> Difference | None:
+    def answers_differ(self) -> AnswersDifference | None:
         """Its network cannot be asked."""
         return None
 
 
-class ForeignIteration:
+class ExternalIteration:
     """A steady stretch of self-play, and one training on what was played."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.settings = settings
-        self.arm = ForeignArm(settings, device, ["play", "train"])
+        self.arm = ExternalArm(settings, device, ["play", "train"])
         self._seconds: float | None = None
         """All of the training took; None until it has ended."""
 
@@ -356,7 +359,7 @@ class ForeignIteration:
         """It plays and trains in the same process."""
         return self.arm.at_work
 
-    def run(self, stage: Stage) -> None:
+    def run(self, stage: IterationStage) -> None:
         """Raises EngineFailed."""
         with stage.phase(WARM_UP):
             self.arm.warm_up(stage.show_games)
@@ -365,16 +368,13 @@ class ForeignIteration:
         with stage.phase(TRAINING):
             self._seconds = self.arm.train(stage.show_steps)
 
-    def figures(self) -> list[Metric]:
+    def figures(self, trace: Trace) -> list[Metric]:
         """Its rate of training, and counts; none where it did not come to its end."""
         if self._seconds is None:
             return []
         examples = [count for _, count in self.arm.steps]
         rate = training_rate([self.arm.steps], sum(examples) / self._seconds)
         return [rate, *self._facts(examples)]
-
-    def played(self, trace: Trace) -> None:
-        """A single iteration has none to compare a projection with."""
 
     def training_run(self) -> None:
         """It is only measured."""

@@ -1,10 +1,10 @@
-"""Ends all processes of a session when the process that holds its pipe is gone without a word.
+"""Kills all processes of a session when the process at the other end of a pipe dies.
 
     python orphan_guard.py DESCRIPTOR SESSION
 
-Started as a file, by blobdiag for another project's engine: a blobdiag that is killed ends nothing
-itself, and the engine's own workers would play on. A byte in the pipe means that all went well.
-What has made itself a session of its own is not found.
+Started as a file, by blobdiag for another project's engine: a blobdiag that is killed cannot clean
+up, and the engine's own workers would run on. A byte in the pipe means that the session has ended
+in order. A process that has made a session of its own is not found.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def members(session: int) -> list[int]:
 
 
 def _ended(pid: str) -> bool:
-    """Whether a process only waits for its parent to take notice."""
+    """Whether it is a zombie."""
     with open(f"/proc/{pid}/stat", "rb") as file:
         return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
 
 
 def main(descriptor: int, session: int) -> None:
-    """Wait for a byte or the pipe's end; at its end, kill until nobody is left."""
+    """Wait for a byte or the pipe's end; at its end, kill until no process is left."""
     if os.read(descriptor, 1):
         return
     for _ in range(TRIES):

@@ -1,4 +1,4 @@
-"""The command that is watched: started with our streams, its end told as it was.
+"""The command that is watched: started with our streams, its exit code unchanged.
 
 It stays in our process group, so that a terminal treats both as one job: Ctrl-C, Ctrl-Z and
 reading in the background work as without us.
@@ -12,20 +12,14 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from blobdiag.model.errors import CannotStart
+
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""Exit codes as a shell has them (POSIX, "Exit Status for Commands")."""
+"""Exit codes, as a shell has them (POSIX, "Exit Status for Commands")."""
 
 
-class CannotStart(Exception):
-    """The command is not there, or is no program; the text is one line."""
-
-    def __init__(self, text: str, exit_code: int) -> None:
-        super().__init__(text)
-        self.exit_code = exit_code
-
-
-def _started(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """With the open files that are ours to pass on: `<(…)` of a shell, make's, systemd's sockets.
+def _start(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """With the open files we inherited: `<(…)` of a shell, make's, systemd's sockets.
 
     A script without a `#!` line is a shell's, as for execvp(3).
     """
@@ -39,13 +33,13 @@ def _started(arguments: Sequence[str], environment: Mapping[str, str]) -> subpro
         return subprocess.Popen(shell, env=environment, close_fds=False)
 
 
-class Command:
-    """A process, from its start to its end."""
+class RunningCommand:
+    """A process, from its start to its exit."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it. Raises CannotStart."""
         try:
-            self._process = _started(arguments, environment)
+            self._process = _start(arguments, environment)
         except OSError as error:
             raise CannotStart(
                 f"cannot run {arguments[0]}: {error.strerror or error}",
@@ -57,7 +51,7 @@ class Command:
 
     @property
     def ended(self) -> bool:
-        """Whether it has; until `collect` it stays a zombie, whose last figures can be read."""
+        """Whether it has exited; until `collect` it is a zombie, whose last figures can be read."""
         options = os.WEXITED | os.WNOWAIT | os.WNOHANG
         return os.waitid(os.P_PID, self.pid, options) is not None
 
@@ -66,5 +60,5 @@ class Command:
         os.kill(self.pid, number)
 
     def collect(self) -> int:
-        """Its exit code, or minus the signal that ended it; waits for its end."""
+        """Its exit code, or minus the signal that killed it; waits for its exit."""
         return self._process.wait()

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from blobdiag.diagnosis.idle import Stretch, phase_at
-from blobdiag.model.report import IdleGap
-from blobdiag.sampling.long_trace import Activity, LongTrace
-from blobdiag.sampling.nvidia.resolution import finest_metric
+from blobdiag.model import names
+from blobdiag.model.activity import ActivityLog
+from blobdiag.sampling.long_trace import LongTrace
+from blobdiag.sampling.reduction import finest_metric
 from blobdiag.sampling.trace import Span
-from blobdiag.targets.program.records import Mark
+from blobdiag.targets.program.records import PhaseMark
 
 MOST_PHASES = 200
+
+Stretch = tuple[float, float]
+"""[start, end] in monotonic seconds."""
 
 # Shorter pauses are within a phase, not between two.
 LEAST_IDLE_S = 1.0
@@ -31,7 +34,7 @@ class Phases(NamedTuple):
 
 
 def find_phases(
-    marks: Sequence[Mark], trace: LongTrace, gpu_uuids: Sequence[str], now: float
+    marks: Sequence[PhaseMark], trace: LongTrace, gpu_uuids: Sequence[str], now: float
 ) -> Phases:
     """From markers where there are any, else from the GPUs' activity; `now` ends what is open."""
     source: str | None = "markers"
@@ -43,7 +46,7 @@ def find_phases(
     return Phases(sorted(kept, key=lambda s: s.start), source, len(spans) - len(kept))
 
 
-def marked(marks: Sequence[Mark], now: float) -> list[Span]:
+def marked(marks: Sequence[PhaseMark], now: float) -> list[Span]:
     """What processes marked; those of one name that overlap, in whatever process, are one phase."""
     spans = []
     for name in dict.fromkeys(mark.name for mark in marks):
@@ -52,7 +55,7 @@ def marked(marks: Sequence[Mark], now: float) -> list[Span]:
     return spans
 
 
-def by_activity(activities: Sequence[Activity], start: float, end: float) -> list[Span]:
+def by_activity(activities: Sequence[ActivityLog], start: float, end: float) -> list[Span]:
     """Idle where all GPUs are for LEAST_IDLE_S or longer, busy between; none if none ever was."""
     used = [a for a in activities if a.first_busy is not None]
     if not used:
@@ -73,40 +76,10 @@ def by_activity(activities: Sequence[Activity], start: float, end: float) -> lis
     return spans
 
 
-def idle_gaps(
-    trace: LongTrace, gpu_uuids: Sequence[str], phases: Phases, now: float, threshold: float
-) -> list[IdleGap]:
-    """Where a GPU idled longer than `threshold` seconds though it had work before and after.
-
-    Looked for within the marked phases, else from the GPU's first activity to its last: before and
-    after that a program may be loading, or winding up.
-    """
-    gaps = []
-    for uuid in gpu_uuids:
-        for activity in _activities(trace, [uuid]):
-            if activity.first_busy is None or activity.last_busy is None:
-                continue
-            start, end = activity.first_busy, activity.last_busy
-            if phases.source == "markers":
-                start = min(span.start for span in phases.spans)
-                end = max(now if span.end is None else span.end for span in phases.spans)
-            gaps += [
-                IdleGap(
-                    device=uuid,
-                    start_s=first - trace.start,
-                    end_s=last - trace.start,
-                    phase=phase_at(trace, first, last),
-                )
-                for first, last in ((max(s, start), min(e, end)) for s, e in activity.idle())
-                if last - first > threshold
-            ]
-    return sorted(gaps, key=lambda gap: gap.start_s)
-
-
-def _activities(trace: LongTrace, gpu_uuids: Sequence[str]) -> list[Activity]:
+def _activities(trace: LongTrace, gpu_uuids: Sequence[str]) -> list[ActivityLog]:
     """Of each GPU the metric that shows the shortest gaps."""
     finest = ((uuid, finest_metric(trace, uuid)) for uuid in gpu_uuids)
-    return [trace.activity[f"gpu/{uuid}/{metric[0]}"] for uuid, metric in finest if metric]
+    return [trace.activity[names.gpu(uuid, metric[0])] for uuid, metric in finest if metric]
 
 
 def _united(stretches: Iterable[Stretch]) -> list[Stretch]:

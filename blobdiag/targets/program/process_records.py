@@ -1,4 +1,4 @@
-"""What is told of each process: how it looked from outside, joined with what it said itself."""
+"""The report's record of each process: what /proc showed of it, joined with its own counts."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from blobdiag.model.report import ProcessRecord
+from blobdiag.model.program import ProcessRecord
 from blobdiag.model.report_files import mask_text
 from blobdiag.sampling.proc import started_at
-from blobdiag.targets.program.records import Identity, Inside
-from blobdiag.targets.program.tree import Seen
+from blobdiag.targets.program.process_tree import ProgramProcess
+from blobdiag.targets.program.records import Identity, ProcessCounts
 
 MOST_PROCESSES = 200
-"""In a report: those that said something of themselves, then those that computed longest."""
+"""In a report: those with counts of their own, then those that computed longest."""
 
 MOST_KINDS = 1_000
 """Of calls, in all processes of a report together; of one process at least FEWEST_KINDS."""
@@ -23,8 +23,8 @@ FEWEST_KINDS = 4
 MOST_CHARACTERS = 300
 """Of a command line."""
 
-TOLD = (set(Inside._fields) & set(ProcessRecord.model_fields)) - {"pid", "parent_pid"}
-"""What a process itself knows best."""
+FROM_COUNTS = (set(ProcessCounts._fields) & set(ProcessRecord.model_fields)) - {"pid", "parent_pid"}
+"""Fields that a process itself knows best."""
 
 COUNTED = "torch"
 NOT_COUNTED = ("jax", "tensorflow", "onnxruntime")
@@ -39,60 +39,61 @@ def masked(arguments: Sequence[str]) -> str:
 
 
 def process_records(
-    seen: Iterable[Seen],
-    insides: Iterable[Inside],
+    seen: Iterable[ProgramProcess],
+    counted: Iterable[ProcessCounts],
     ended: Mapping[Identity, float],
     injected: Path | None,
     start: float,
 ) -> tuple[list[ProcessRecord], int]:
     """(records in order of their start, how many were left out).
 
-    One that called networks, or counted, between two looks is told by its own account alone. When
-    such processes `ended`, and the run's `start`, are in monotonic seconds. `injected` is the
-    folder that brings the instrumentation into a Python process, None: there is none.
+    A process that started and exited between two scans is known by its own counts alone, if it
+    has any. `ended` (when such a process exited) and `start` (of the run) are in monotonic
+    seconds. `injected` is the folder that brings the instrumentation into a Python process, None:
+    there is none.
     """
-    accounts = {inside.identity: inside for inside in insides}
-    pairs: list[tuple[Seen | None, Inside | None]] = [
-        (process, accounts.pop((process.pid, process.start_ticks), None)) for process in seen
+    unmatched = {counts.identity: counts for counts in counted}
+    pairs: list[tuple[ProgramProcess | None, ProcessCounts | None]] = [
+        (process, unmatched.pop((process.pid, process.start_ticks), None)) for process in seen
     ]
-    pairs += [(None, inside) for inside in accounts.values() if _counted(inside)]
+    pairs += [(None, counts) for counts in unmatched.values() if _has_counts(counts)]
     chosen = sorted(pairs, key=lambda pair: _weight(*pair), reverse=True)[:MOST_PROCESSES]
     kinds = max(FEWEST_KINDS, MOST_KINDS // max(1, len(chosen)))
     records = [
-        _with_kinds(_record(process, inside, ended, injected, start), kinds)
-        for process, inside in chosen
+        _with_kinds(_record(process, counts, ended, injected, start), kinds)
+        for process, counts in chosen
     ]
     return sorted(records, key=lambda record: record.started_s), len(pairs) - len(chosen)
 
 
-def _counted(inside: Inside | None) -> bool:
-    return inside is not None and bool(inside.modules or inside.progress)
+def _has_counts(counts: ProcessCounts | None) -> bool:
+    return counts is not None and bool(counts.modules or counts.progress)
 
 
-def _weight(process: Seen | None, inside: Inside | None) -> tuple[bool, float]:
-    return _counted(inside), 0.0 if process is None else process.cpu_seconds
+def _weight(process: ProgramProcess | None, counts: ProcessCounts | None) -> tuple[bool, float]:
+    return _has_counts(counts), 0.0 if process is None else process.cpu_seconds
 
 
 def _record(
-    process: Seen | None,
-    inside: Inside | None,
+    process: ProgramProcess | None,
+    counts: ProcessCounts | None,
     ended: Mapping[Identity, float],
     injected: Path | None,
     start: float,
 ) -> ProcessRecord:
-    if inside is None:
+    if counts is None:
         assert process is not None
         record = _from_outside(process, start)
-        return record.model_copy(update={"reason": _why_not(process, injected)})
+        return record.model_copy(update={"reason": _why_not_counted(process, injected)})
     if process is None:
-        record = _by_its_account(inside, ended.get(inside.identity), start)
+        record = _from_counts(counts, ended.get(counts.identity), start)
     else:
         record = _from_outside(process, start)
-    told = {name: getattr(inside, name) for name in TOLD}
-    return record.model_copy(update={"instrumented": True, **told})
+    own = {name: getattr(counts, name) for name in FROM_COUNTS}
+    return record.model_copy(update={"instrumented": True, **own})
 
 
-def _from_outside(process: Seen, start: float) -> ProcessRecord:
+def _from_outside(process: ProgramProcess, start: float) -> ProcessRecord:
     return ProcessRecord(
         pid=process.pid,
         parent_pid=process.parent_pid,
@@ -107,13 +108,13 @@ def _from_outside(process: Seen, start: float) -> ProcessRecord:
     )
 
 
-def _by_its_account(inside: Inside, ended: float | None, start: float) -> ProcessRecord:
-    """It was gone before it was looked at: what only the system shows is not known."""
+def _from_counts(counts: ProcessCounts, ended: float | None, start: float) -> ProcessRecord:
+    """It was gone before the first scan: what only the system shows is not known."""
     return ProcessRecord(
-        pid=inside.pid,
-        parent_pid=inside.parent_pid,
-        command=masked(inside.arguments),
-        started_s=round(started_at(inside.start_ticks) - start, 2),
+        pid=counts.pid,
+        parent_pid=counts.parent_pid,
+        command=masked(counts.arguments),
+        started_s=round(started_at(counts.start_ticks) - start, 2),
         ended_s=None if ended is None else round(ended - start, 2),
     )
 
@@ -125,7 +126,7 @@ def _with_kinds(record: ProcessRecord, most: int) -> ProcessRecord:
     return record.model_copy(update={"modules": modules[:most], "modules_left_out": left_out})
 
 
-def _why_not(process: Seen, injected: Path | None) -> str | None:
+def _why_not_counted(process: ProgramProcess, injected: Path | None) -> str | None:
     """Why a process that computes was not counted inside; None: it loads nothing that does."""
     others = [name for name in NOT_COUNTED if name in process.libraries]
     if COUNTED not in process.libraries:
@@ -148,7 +149,7 @@ def _by_environment(environment: Mapping[str, str] | None, injected: Path) -> st
         return "it was started with another environment, without PYTHONPATH"
     if str(injected) not in path.split(os.pathsep):
         return "it was started with another PYTHONPATH"
-    return "it loads torch, but says nothing: why is not known"
+    return "it loads torch, but wrote no record: reason unknown"
 
 
 def _is_python(arguments: Sequence[str]) -> bool:

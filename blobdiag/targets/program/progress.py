@@ -1,27 +1,22 @@
-"""What a program counts by `progress(games=1)`: its rates over the run, and in each phase."""
+"""The counters that a program advances by `progress(games=1)`: rates of the run and its phases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from blobdiag.model.report import Metric
+from blobdiag.model import names
+from blobdiag.model.base import Metric
 from blobdiag.sampling.trace import Samples, Trace
-
-UNIT = "count"
-
-
-def series_name(counter: str) -> str:
-    """Name of the series of a counter's total, over all processes."""
-    return f"progress/{counter}"
 
 
 def add_progress(trace: Trace, totals: Mapping[str, float], before: float, now: float) -> None:
     """Add each counter's total, as it is `now`, to the trace; a new one was 0 at `before`."""
     for counter, total in totals.items():
-        if series_name(counter) not in trace.samples:
-            trace.add(series_name(counter), UNIT, before, 0.0)
-        trace.add(series_name(counter), UNIT, now, total)
+        name = names.progress(counter)
+        if name not in trace.samples:
+            trace.add(name, names.unit(name), before, 0.0)
+        trace.add(name, names.unit(name), now, total)
 
 
 def rates(trace: Trace, start: float, end: float) -> list[Metric]:
@@ -30,9 +25,9 @@ def rates(trace: Trace, start: float, end: float) -> list[Metric]:
     Between two readings of a total it is taken to grow evenly.
     """
     return [
-        _rate(name.removeprefix(series_name("")), samples, start, end)
+        _rate(counter, samples, start, end)
         for name, samples in sorted(trace.samples.items())
-        if name.startswith(series_name(""))
+        if (counter := names.progress_counter(name)) is not None
     ]
 
 
@@ -43,13 +38,13 @@ def _rate(counter: str, samples: Samples, start: float, end: float) -> Metric:
         if value is not None
     ]
     steps = [b[0] - a[0] for a, b in pairwise(points) if b[0] > start and a[0] < end]
-    told = end - start >= max(steps, default=0.0) and end > start
+    long_enough = end - start >= max(steps, default=0.0) and end > start
     return Metric(
         name=f"{counter} per minute",
-        value=60 * (_at(points, end) - _at(points, start)) / (end - start) if told else None,
+        value=60 * (_at(points, end) - _at(points, start)) / (end - start) if long_enough else None,
         unit=f"{counter}/min",
         samples=sum(start <= time <= end for time, _ in points),
-        reason=None if told else f"shorter than {max(steps):.1f} s between readings",
+        reason=None if long_enough else f"shorter than {max(steps):.1f} s between readings",
     )
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from time import monotonic, process_time, sleep
 
-from blobdiag.model.report import Metric
+from blobdiag.model import names
+from blobdiag.model.base import Metric
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.recorder import Recorder
-from blobdiag.sampling.sampler import MachineSource
-from blobdiag.targets.program.process_counts import Accounts
+from blobdiag.targets.program.echoing_source import EchoingSource
+from blobdiag.targets.program.process_counts import CountsFolder
+from blobdiag.targets.program.process_tree import ProcessTree, ProgramProcess
 from blobdiag.targets.program.progress import add_progress
-from blobdiag.targets.program.signals import be_witness
-from blobdiag.targets.program.tree import Seen, Tree
 
 MOST_FOLLOWED = 12
 """Processes that have series of their own; all others are in the totals."""
@@ -24,30 +24,16 @@ STRAGGLER_SECONDS = 0.5
 """How long processes that end with the command may take to do so."""
 
 
-class ProgramSource(MachineSource):
-    """This machine, sampled by the witness of our signals.
-
-    That a process of the program ended is no event, but told with the process.
-    """
-
-    def __init__(self) -> None:
-        be_witness()
-        super().__init__()
-
-    def take_events(self) -> list[str]:
-        return [event for event in super().take_events() if not event.startswith("process ")]
-
-
 class Watch:
     """Everything that is seen of a program, in memory that does not grow with its hours."""
 
-    def __init__(self, folder: Path, least_idle_seconds: float) -> None:
+    def __init__(self, folder: Path) -> None:
         """`folder` is where the program's processes leave their records."""
-        self.trace = LongTrace(least_idle_seconds)
-        self.recorder = Recorder(self.trace, ProgramSource)
-        self.tree: Tree | None = None
-        self.accounts = Accounts(folder)
-        self._followed: dict[int, Seen] = {}
+        self.trace = LongTrace()
+        self.recorder = Recorder(self.trace, EchoingSource)
+        self.tree: ProcessTree | None = None
+        self.counts = CountsFolder(folder)
+        self._followed: dict[int, ProgramProcess] = {}
         self._read_at = self._totals_at = self._totals_cpu = 0.0
         self._cpu_before = 0.0
 
@@ -57,8 +43,8 @@ class Watch:
         self.trace.start = self._totals_at = self._read_at = monotonic()
 
     def follow(self, root: int, mark: tuple[str, str]) -> None:
-        """Follow the processes from the command's on; see Tree."""
-        self.tree = Tree(root, mark)
+        """Follow the processes from the command's on; see ProcessTree."""
+        self.tree = ProcessTree(root, mark)
 
     def look(self) -> None:
         """Look at the processes, and take in what was sampled."""
@@ -72,16 +58,16 @@ class Watch:
     def read_inside(self) -> None:
         """Read what the processes counted themselves until now."""
         before, self._read_at = self._read_at, monotonic()
-        self.accounts.read()
-        add_progress(self.trace, self.accounts.progress(), before, self._read_at)
+        self.counts.read()
+        add_progress(self.trace, self.counts.progress(), before, self._read_at)
         self.trace.absorb()
 
     @property
-    def alive(self) -> list[Seen]:
+    def alive(self) -> list[ProgramProcess]:
         """The program's processes, as last looked at."""
         return [] if self.tree is None else self.tree.alive
 
-    def stragglers(self) -> list[Seen]:
+    def stragglers(self) -> list[ProgramProcess]:
         """The processes that outlive the command, which has ended."""
         assert self.tree is not None
         deadline = monotonic() + STRAGGLER_SECONDS
@@ -101,15 +87,15 @@ class Watch:
             reason=None if seconds > 0 else "nothing was watched",
         )
 
-    def _add_totals(self, tree: Tree) -> None:
+    def _add_totals(self, tree: ProcessTree) -> None:
         now, cpu, alive = monotonic(), tree.cpu_seconds, tree.alive
         percent = 100 * (cpu - self._totals_cpu) / (now - self._totals_at)
         self._totals_at, self._totals_cpu = now, cpu
-        self.trace.add("program/cpu", "%", now, percent)
-        self.trace.add("program/rss", "MiB", now, sum(process.rss_mib for process in alive))
-        self.trace.add("program/processes", "processes", now, float(len(alive)))
+        self.trace.add(names.PROGRAM_CPU, "%", now, percent)
+        self.trace.add(names.PROGRAM_RSS, "MiB", now, sum(process.rss_mib for process in alive))
+        self.trace.add(names.PROGRAM_PROCESSES, "processes", now, float(len(alive)))
 
-    def _follow_busiest(self, tree: Tree) -> None:
+    def _follow_busiest(self, tree: ProcessTree) -> None:
         """Sample the busiest: while there is room, then in place of idler ones that ended."""
         busiest = sorted(tree.alive, key=lambda p: p.cpu_seconds, reverse=True)
         for process in busiest:
@@ -120,7 +106,7 @@ class Watch:
             self._followed[process.pid] = process
             self.recorder.watch([process.pid])
 
-    def _make_room(self, process: Seen) -> bool:
+    def _make_room(self, process: ProgramProcess) -> bool:
         ended = [p for p in self._followed.values() if not p.alive]
         idlest = min(ended, key=lambda p: p.cpu_seconds, default=None)
         if idlest is None or idlest.cpu_seconds >= process.cpu_seconds:

@@ -24,9 +24,12 @@ import torch
 from command_line import in_process
 
 import reports
-from blobdiag.model.report import SCHEMA_VERSION, Check, Report, Status
+from blobdiag.model.base import Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.output_format import Format
+from blobdiag.model.report import SCHEMA_VERSION, Report
 from blobdiag.model.report_files import read_report
-from blobdiag.render.formats import Format, text_of
+from blobdiag.render.formats import text_of
 from blobdiag.render.html import page
 from engine.network.blobnet import NetworkConfig, build_network, weights_hash, weights_of
 
@@ -465,42 +468,3 @@ def test_a_saved_report_can_be_shown_in_each_form(
     shown = blobdiag(tmp_path, "report", "show", "saved.json", "--format", form)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout == text_of(compared.report, form)
-
-
-# Help
-
-HELP = {
-    "": ["check-gpu", "compare", "iteration", "doctor", "report", "--version"],
-    "check-gpu": ["--device", "--games", "--inject", "--expect", "--min-seconds", "--output"],
-    "compare": ["--device", "--games", "--checkpoint", "--network", "--dtype", "--quiet"],
-    "iteration": ["--games", "--reuse", "--plan-games", "--iterations", "--run-dir", "--resume"],
-    "plan": ["REPORT", "--iterations", "--games", "--days", "--card-gb", "--accept-invalid"],
-    "doctor": ["CUDA"],
-    "report": ["show", "validate", "html", "trace", "list", "diff", "spread"],
-    "report show": ["FILE"],
-    "report validate": ["FILE"],
-    "report trace": ["FILE", "--output", "perfetto.dev"],
-    "report list": ["DIR", "--markdown", "exit code 2"],
-}
-
-
-@pytest.mark.parametrize(("command", "mentioned"), HELP.items(), ids=lambda value: str(value))
-def test_help_names_what_there_is_to_choose(
-    tmp_path: Path, command: str, mentioned: list[str]
-) -> None:
-    result = blobdiag(tmp_path, *command.split(), "--help")
-    assert (result.returncode, result.stderr) == (0, "")
-    for words in mentioned:
-        assert words in result.stdout
-
-
-def test_the_command_line_alone_imports_nothing_heavy(tmp_path: Path) -> None:
-    """Help must be there at once; the cheap modules show that names are looked for rightly."""
-    program = (
-        "import sys, blobdiag.cli; "
-        "print([n for n in ('torch', 'numba', 'numpy', 'pydantic', 'typer') if n in sys.modules])"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert result.stdout == "['typer']\n"

@@ -17,7 +17,8 @@ import pytest
 from command_line import in_process
 from scripted_driver import MIG_UUID, NEEDS_DRIVER, UUIDS, driver, gpu, instance
 
-from blobdiag.model.report import Report, Series
+from blobdiag.model.recorded import Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.targets.builtin import probing
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from blobdiag.cli import doctor as module
 from blobdiag.cli.doctor import doctor
-from blobdiag.diagnosis.cuda_causes import Line, State, conclude, diagnose
-from blobdiag.model.report import Gpu, MigInstance
-from blobdiag.sampling import cuda_facts
-from blobdiag.sampling.cuda_facts import Facts, collect
+from blobdiag.diagnosis.cuda_causes import DoctorLine, State, conclude, diagnose
+from blobdiag.measure import cuda_facts
+from blobdiag.model.cuda_facts import CudaFacts
+from blobdiag.model.machine import Gpu, MigInstance
+from blobdiag.sampling import cuda_probe
+from blobdiag.sampling.cuda_probe import collect
+from blobdiag.targets.builtin.kernel_cache import kernel_cache_is_writable
 
 GPUS = tuple(
     Gpu(
@@ -24,7 +26,7 @@ GPUS = tuple(
     for letter, place in (("a", 2), ("b", 1))
 )
 
-WORKING = Facts(
+WORKING = CudaFacts(
     pci_nvidia=True,
     container=None,
     wsl=False,
@@ -82,16 +84,16 @@ INSTANCES = tuple(
 ROCM = replace(CPU_ONLY, torch="2.13.0+rocm6.4", torch_rocm="6.4", cuda_works=True, cuda_error=None)
 
 
-def verdict(facts: Facts) -> tuple[str, int]:
+def verdict(facts: CudaFacts) -> tuple[str, int]:
     return conclude(facts, diagnose(facts))
 
 
-def line(facts: Facts, subject: str) -> Line:
+def line(facts: CudaFacts, subject: str) -> DoctorLine:
     (found,) = [line for line in diagnose(facts) if line.subject == subject]
     return found
 
 
-def first_cause(facts: Facts) -> str:
+def first_cause(facts: CudaFacts) -> str:
     """The subject that the conclusion blames; its line must be a problem with a remedy."""
     text, code = verdict(facts)
     assert code == 1, text
@@ -141,7 +143,7 @@ def test_unknown_is_never_ok() -> None:
         (replace(BROKEN, torch="not installed", torch_cuda=None), "torch build"),
     ],
 )
-def test_first_cause(facts: Facts, cause: str) -> None:
+def test_first_cause(facts: CudaFacts, cause: str) -> None:
     assert first_cause(facts) == cause
 
 
@@ -330,25 +332,26 @@ def test_pci_bus(tmp_path: Path, vendor: str, kind: str, seen: bool) -> None:
     device.mkdir(parents=True)
     (device / "vendor").write_text(f"{vendor}\n")
     (device / "class").write_text(f"{kind}\n")
-    assert cuda_facts.nvidia_on_pci(tmp_path) is seen
+    assert cuda_probe.nvidia_on_pci(tmp_path) is seen
 
 
 def test_pci_bus_that_shows_nothing(tmp_path: Path) -> None:
-    assert cuda_facts.nvidia_on_pci(tmp_path) is None
+    assert cuda_probe.nvidia_on_pci(tmp_path) is None
 
 
 def test_device_nodes_are_those_cuda_opens(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     for name in ("nvidia0", "nvidia12", "nvidiactl", "nvidia-uvm", "nvidia-modeset", "null"):
         (tmp_path / "dev" / name).touch()
-    found = set(cuda_facts._device_nodes(tmp_path))
+    found = set(cuda_probe._device_nodes(tmp_path))
     assert found == {"/dev/nvidia0", "/dev/nvidia12", "/dev/nvidiactl", "/dev/nvidia-uvm"}
 
 
 def test_facts_agree_with_torch() -> None:
     import torch
 
-    facts = collect()
+    facts = collect(kernel_cache_is_writable())
+    assert facts.kernel_cache is not None
     assert facts.torch == torch.__version__
     assert facts.torch_cuda == torch.version.cuda
     assert facts.cuda_works == torch.cuda.is_available()
@@ -360,11 +363,11 @@ def test_facts_agree_with_torch() -> None:
     ("facts", "code"), [(WORKING, 0), (CPU_ONLY, 0), (NO_DRIVER, 1), (UNKNOWN, 3)]
 )
 def test_command_prints_every_line_and_ends_with_the_conclusion(
-    facts: Facts, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    facts: CudaFacts, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     odd = replace(facts, visible_devices="[bold]0[/]")
-    monkeypatch.setattr(module, "collect", lambda: odd)
+    monkeypatch.setattr(cuda_facts, "collect_cuda_facts", lambda: odd)
     assert doctor() == code
     printed = capsys.readouterr().out.rstrip().splitlines()
     assert printed[-1] == verdict(odd)[0]

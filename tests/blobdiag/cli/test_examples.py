@@ -43,8 +43,8 @@ def parse(line: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_examples_that_it_takes(name: str) -> None:
-    title, *lines = (COMMANDS[name].epilog or "").splitlines()
-    assert title == "Examples:"
+    unwrapped, title, *lines = (COMMANDS[name].epilog or "").splitlines()
+    assert (unwrapped, title) == ("\b", "Examples:")
     assert lines
     for line in lines:
         assert f"blobdiag {name}" in line

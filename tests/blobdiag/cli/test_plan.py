@@ -10,24 +10,21 @@ from typing import Any
 import pytest
 
 import reports
-from blobdiag.cli.plan import Games, Wanted, capacity_plan, plan
+from blobdiag.cli.plan import write_plan
 from blobdiag.diagnosis.electricity import energy_of, watts
+from blobdiag.diagnosis.machine_plans import capacity_plan
 from blobdiag.diagnosis.planning import plan_with
 from blobdiag.diagnosis.rates import rates_of
+from blobdiag.model.base import Interval, Metric
 from blobdiag.model.capacity import CapacityPlan, MachinePlan
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import (
-    Event,
-    Interval,
-    Metric,
-    Phase,
-    PlanTerm,
-    Report,
-    Series,
-    Throughput,
-    Validity,
-)
+from blobdiag.model.judgement import Validity
+from blobdiag.model.plan import PlanTerm
+from blobdiag.model.plan_request import Games, PlanRequest
+from blobdiag.model.recorded import Event, Phase, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import write_report
+from blobdiag.model.selfplay import Throughput
 
 STEADY = Validity(rule="steady rate", observed="± 2%", needed="within ± 10%", ok=True)
 UNSTEADY = STEADY.model_copy(update={"observed": "± 14%", "ok": False})
@@ -83,8 +80,8 @@ def compared(**changes: Any) -> Report:
     return iterated(**{"command": "compare", "metrics": [], "phases": []} | changes)
 
 
-def made(report: Report, **wanted: Any) -> MachinePlan:
-    return capacity_plan([(PATH, report)], Wanted(**wanted)).machines[0]
+def made(report: Report, **asked: Any) -> MachinePlan:
+    return capacity_plan([(PATH, report)], PlanRequest(**asked)).machines[0]
 
 
 def terms(machine: MachinePlan) -> dict[str, PlanTerm]:
@@ -155,7 +152,9 @@ def test_a_run_without_training_says_so_or_takes_the_users_figure() -> None:
 
 def test_each_device_and_each_report_is_a_column() -> None:
     both = compared(throughput=[played("cpu"), played("cuda:0", 4_000.0)], device="cuda")
-    whole = capacity_plan([(PATH, iterated()), (PATH, both)], Wanted(price_per_hour=(2.0, 3.0)))
+    whole = capacity_plan(
+        [(PATH, iterated()), (PATH, both)], PlanRequest(price_per_hour=(2.0, 3.0))
+    )
     assert [m.device for m in whole.machines] == ["cpu", "cpu", "cuda:0"]
     costs = [m.costs[0].value for m in whole.machines]
     days = [m.plan.days for m in whole.machines]
@@ -283,7 +282,7 @@ def test_what_says_nothing_of_self_play_or_of_its_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("asked", "words"),
     [
         ({"iterations": 0}, "--iterations"),
         ({"games": "many"}, "--games"),
@@ -298,10 +297,10 @@ def test_what_says_nothing_of_self_play_or_of_its_rules() -> None:
         ({"price_per_hour": (1.0, 2.0)}, "--price-per-hour"),
     ],
 )
-def test_bad_values_are_one_line(tmp_path: Path, wanted: dict[str, Any], words: str) -> None:
+def test_bad_values_are_one_line(tmp_path: Path, asked: dict[str, Any], words: str) -> None:
     write_report(iterated(), tmp_path / "mine.json")
     with pytest.raises(UserError) as refused:
-        plan([tmp_path / "mine.json"], Wanted(**wanted), "table", None)
+        write_plan([tmp_path / "mine.json"], PlanRequest(**asked), "table", None)
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -318,16 +317,16 @@ def test_json_is_the_model_and_a_file_is_never_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_report(iterated(), tmp_path / "mine.json")
-    wanted = Wanted(days=2.0, card_gb=24.0)
-    assert plan([tmp_path / "mine.json"], wanted, "json", tmp_path / "plan.json") == 0
+    asked = PlanRequest(days=2.0, card_gb=24.0)
+    write_plan([tmp_path / "mine.json"], asked, "json", tmp_path / "plan.json")
     assert capsys.readouterr().out == f"{tmp_path / 'plan.json'}\n"
     saved = CapacityPlan.model_validate_json((tmp_path / "plan.json").read_text())
-    again = capacity_plan([(tmp_path / "mine.json", iterated())], wanted)
+    again = capacity_plan([(tmp_path / "mine.json", iterated())], asked)
     assert saved == again
     with pytest.raises(UserError, match="nothing is overwritten"):
-        plan([tmp_path / "mine.json"], wanted, "json", tmp_path / "plan.json")
+        write_plan([tmp_path / "mine.json"], asked, "json", tmp_path / "plan.json")
     with pytest.raises(UserError, match="--format"):
-        plan([tmp_path / "mine.json"], wanted, "xml", None)
+        write_plan([tmp_path / "mine.json"], asked, "xml", None)
 
 
 def test_the_table_says_what_the_model_says(
@@ -335,17 +334,17 @@ def test_the_table_says_what_the_model_says(
 ) -> None:
     write_report(iterated(validity=[UNSTEADY]), tmp_path / "first.json")
     write_report(compared(), tmp_path / "second.json")
-    wanted = Wanted(days=3.0, accept_invalid=True, games="1000..10000", price_per_hour=(2.0,))
-    assert plan([tmp_path / "first.json", tmp_path / "second.json"], wanted, "table", None) == 0
+    asked = PlanRequest(days=3.0, accept_invalid=True, games="1000..10000", price_per_hour=(2.0,))
+    write_plan([tmp_path / "first.json", tmp_path / "second.json"], asked, "table", None)
     drawn = " ".join(capsys.readouterr().out.split())
-    whole = capacity_plan([(PATH, iterated(validity=[UNSTEADY])), (PATH, compared())], wanted)
+    whole = capacity_plan([(PATH, iterated(validity=[UNSTEADY])), (PATH, compared())], asked)
     for machine in whole.machines:
         assert f"{machine.plan.days:.2f}" in drawn
     assert "(invalid)" in drawn
     assert "broken rule, steady rate: ± 14%" in drawn
     assert "(self-play only)" in drawn
     assert "growing evenly" in drawn
-    assert "the bug report's assumption" in drawn
+    assert "30 min of training, an assumption" in drawn
     assert "is assumed" in drawn
 
 
@@ -354,7 +353,7 @@ def test_a_report_from_elsewhere_cannot_write_to_the_terminal(
 ) -> None:
     machine = reports.minimal().machine.model_copy(update={"label": "\x1b[31mred [bold]one"})
     write_report(iterated(machine=machine), tmp_path / "mine.json")
-    plan([tmp_path / "mine.json"], replace(Wanted(), days=2.0), "table", None)
+    write_plan([tmp_path / "mine.json"], replace(PlanRequest(), days=2.0), "table", None)
     drawn = capsys.readouterr().out
     assert "\x1b" not in drawn
     assert "[bold]one" in drawn
@@ -362,12 +361,12 @@ def test_a_report_from_elsewhere_cannot_write_to_the_terminal(
 
 def test_own_settings_are_the_first_reports(tmp_path: Path) -> None:
     own = iterated().configuration | {"plan_iterations": 7, "plan_games": 90, "reuse": 2.5}
-    whole = capacity_plan([(PATH, iterated(configuration=own)), (PATH, iterated())], Wanted())
+    whole = capacity_plan([(PATH, iterated(configuration=own)), (PATH, iterated())], PlanRequest())
     assert (whole.iterations, whole.first_games, whole.reuse) == (7, 90, 2.5)
     assert json.loads(whole.model_dump_json())["machines"][1]["plan"]["iterations"] == 7
 
 
 def test_own_settings_that_are_none_are_not_taken() -> None:
     own = iterated().configuration | {"plan_iterations": "abc", "plan_games": "x", "reuse": -1}
-    whole = capacity_plan([(PATH, iterated(configuration=own))], Wanted())
+    whole = capacity_plan([(PATH, iterated(configuration=own))], PlanRequest())
     assert (whole.iterations, whole.first_games, whole.reuse) == (500, 10_000, 4.0)

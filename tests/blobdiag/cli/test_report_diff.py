@@ -12,10 +12,14 @@ from command_line import in_process
 from scripted_runs import Run
 
 import reports
-from blobdiag.diagnosis.comparison import Comparison, compare
+from blobdiag.diagnosis.comparison import compare
 from blobdiag.diagnosis.gates import FIGURES, Gate
 from blobdiag.diagnosis.report_figures import figures
-from blobdiag.model.report import Event, Finding, Report, Series, Status, Validity
+from blobdiag.model.base import Status
+from blobdiag.model.comparison import Comparison
+from blobdiag.model.judgement import Finding, Validity
+from blobdiag.model.recorded import Event, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import write_report
 
 REFERENCE = Path(__file__).parents[3] / "reports" / "reference"
@@ -186,7 +190,7 @@ REFUSED = {
     ),
     "spread of an interrupted run": (
         ["spread", "old0.json", "old1.json", "ended0.json"],
-        "ended0.json does not count: it was interrupted",
+        "ended0.json cannot be used: it was interrupted",
     ),
 }
 

@@ -7,11 +7,12 @@ from math import exp, hypot, sqrt
 import numpy as np
 import pytest
 
-from blobdiag.diagnosis.between_runs import Figure, Ratio, Spread, pooled, ratio, spread_of
-from blobdiag.diagnosis.comparison import Change, judge
+from blobdiag.diagnosis.between_runs import Figure, Ratio, pooled, ratio, spread_of
+from blobdiag.diagnosis.comparison import judge
 from blobdiag.diagnosis.gates import Gate
-from blobdiag.diagnosis.statistics import student
-from blobdiag.model.report import Status
+from blobdiag.model.base import Status
+from blobdiag.model.comparison import Change, Spread
+from blobdiag.model.statistics import student
 
 PAIRS = 600
 WITHIN = 0.01

@@ -13,12 +13,16 @@ from scripted_runs import CPU, GPU, Run
 from sick_runs import SICK, sick_runs
 
 import reports
-from blobdiag.diagnosis.findings import CATALOGUE, find_all
-from blobdiag.diagnosis.findings.host import least_slope
-from blobdiag.model.report import Finding, Hold, Report, Series
+from blobdiag.diagnosis.causes import CATALOGUE, find_all
+from blobdiag.diagnosis.causes.memory_grows import least_slope
+from blobdiag.model.judgement import Finding
+from blobdiag.model.recorded import Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Hold
 
 REFERENCE = Path(__file__).parents[3] / "reports" / "reference"
+IN_ENGINES = {name for name, cause in CATALOGUE.items() if cause.in_engine}
 FEW_REPORTS = settings(deadline=None, max_examples=30)
 
 
@@ -27,7 +31,7 @@ def _names(report: Report) -> set[str]:
 
 
 def _found(name: str, report: Report) -> Finding:
-    finding = CATALOGUE[name](report)
+    finding = CATALOGUE[name].find(report)
     assert finding is not None
     return finding
 
@@ -35,9 +39,8 @@ def _found(name: str, report: Report) -> Finding:
 # Found where the cause is there
 
 
-def test_the_catalogue_is_complete_and_each_has_three_runs() -> None:
-    assert len(CATALOGUE) == 18
-    assert SICK.keys() == CATALOGUE.keys()
+def test_each_cause_has_three_runs() -> None:
+    assert SICK.keys() == IN_ENGINES
     assert all(len(runs) >= 3 for runs in SICK.values())
 
 
@@ -59,13 +62,13 @@ def test_a_cause_is_found(cause: str, run: Run) -> None:
     assert gain.basis.startswith("cannot be predicted: ") is unknown
 
 
-def test_no_remedy_names_an_option_that_another_project_s_engine_has_not() -> None:
+def test_no_remedy_names_our_options_to_another_engine() -> None:
     for _, name, run in sick_runs():
         report = run.report()
-        foreign = report.model_copy(
+        external = report.model_copy(
             update={"configuration": {**report.configuration, "engine": "measured:make"}}
         )
-        for finding in find_all(foreign):
+        for finding in find_all(external):
             assert "--" not in finding.remedy, name
 
 
@@ -200,7 +203,7 @@ SEVERITY: dict[str, Callable[[float], Run]] = {
 }
 
 
-@pytest.mark.parametrize("cause", CATALOGUE)
+@pytest.mark.parametrize("cause", sorted(IN_ENGINES))
 @settings(deadline=None, max_examples=10)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_more_severe_is_found_too(cause: str, one: float, other: float) -> None:
@@ -210,7 +213,7 @@ def test_more_severe_is_found_too(cause: str, one: float, other: float) -> None:
         assert cause in _names(scale(severe).report())
 
 
-@pytest.mark.parametrize("cause", CATALOGUE)
+@pytest.mark.parametrize("cause", sorted(IN_ENGINES))
 def test_severity_goes_from_healthy_to_found(cause: str) -> None:
     assert cause not in _names(SEVERITY[cause](0.0).report())
     assert cause in _names(SEVERITY[cause](1.0).report())
@@ -287,7 +290,7 @@ def test_tiny_batches_predict_a_healthy_rate_in_large_batches() -> None:
     assert gain.minutes_per_iteration == pytest.approx(minutes * (1 - 1 / factor))
 
 
-def test_on_cuda_a_starved_gpu_is_predicted_to_reach_the_design_s_share() -> None:
+def test_a_starved_gpu_is_predicted_to_reach_the_healthy_share() -> None:
     report = SICK["busy-but-starved"]["99 % busy with a tenth of the work"].report()
     gain = _found("busy-but-starved", report).gain
     assert gain is not None
@@ -299,7 +302,7 @@ def test_fewer_workers_predict_by_what_was_measured() -> None:
     run = SICK["too-many-workers"]["60 workers where 32 did better"]
     finding = _found("too-many-workers", run.report())
     assert finding.gain is not None
-    # The story: 68 games/min with 32 workers, 1.3 with 60.
+    # As somebody measured it: 68 games/min with 32 workers, 1.3 with 60.
     assert finding.gain.self_play_factor == pytest.approx(68 / 1.3, rel=0.05)
     assert "60 processes on one GPU" in finding.evidence
 
@@ -312,7 +315,7 @@ def test_an_idle_gap_costs_its_seconds_once_an_iteration_and_names_its_owner() -
     assert 60 * (finding.gain.minutes_per_iteration or 0) == pytest.approx(3.0, abs=0.8)
     assert finding.evidence[0].startswith("the CPU: ")
     assert "self-play → training" in finding.evidence[0]
-    assert finding.evidence[1].startswith("the parent stood at pipeline.py:75 save for 2.9 s")
+    assert finding.evidence[1].startswith("the parent spent 2.9 s at pipeline.py:75 save, 97%")
 
 
 def test_a_gap_inside_self_play_recurs_with_the_games() -> None:
@@ -354,7 +357,7 @@ def test_the_least_slope_stays_below_the_true_one(seed: int, slope: float) -> No
     rng = np.random.default_rng(seed)
     times = np.arange(40) * 0.4
     points = list(zip(times, 450 + slope * times + rng.normal(0, 1.0, 40), strict=True))
-    # Ten standard errors of a least-squares slope of 40 such points.
+    # Ten standard errors of a least-squares slope of 40 of these points.
     assert least_slope(points) < slope + 10 / np.sqrt(np.sum((times - times.mean()) ** 2))
 
 

@@ -1,33 +1,26 @@
-"""The memory model against the engine's own arrays and what torch really allocates."""
+"""The memory of a plan, from the sizes in the report or, for older ones, from a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-import numpy as np
 import pytest
-import torch
-from torch.profiler import ProfilerActivity, profile
 
 import reports
-from blobdiag.diagnosis import memory
-from blobdiag.diagnosis.memory import Search, Shape, batch_rows, memory_of, shape_of
+from blobdiag.diagnosis.gpu_processes import MOST_CONTEXT_MIB
+from blobdiag.diagnosis.memory import MIB, batch_rows, memory_of
+from blobdiag.diagnosis.old_memory_figures import old_memory_figures
 from blobdiag.model.capacity import Memory
-from blobdiag.model.report import Gpu, Machine, Report, Series
-from blobdiag.sampling.nvidia.processes import MIB, MOST_CONTEXT_MIB
-from engine.game import encoding, rules
-from engine.network import blobnet as network
-from engine.network import evaluator
-from engine.network.blobnet import FoldedLinear, InferenceNet, NetworkConfig, build_network
-from engine.search import lanes
-from engine.search import trees as search
-from engine.search.lanes import SearchConfig, new_group, temperature_table
-from engine.selfplay import worker
-from engine.training.trainer import policy_loss, value_loss
+from blobdiag.model.machine import Gpu, Machine
+from blobdiag.model.memory_figures import MemoryFigures
+from blobdiag.model.recorded import Series
+from blobdiag.model.report import Report
+from blobdiag.sampling.nvidia import processes
+from engine.memory import memory_figures
+from engine.network.blobnet import NetworkConfig
+from engine.search import batches
+from engine.search.lanes import SearchConfig
 
-SHAPES = [Shape(256, 6, 8, 1024), Shape(64, 1, 4, 96), Shape(128, 3, 2, 512)]
-ROWS = 1_024
-"""So many that scratch of a fixed size is small beside them."""
 CONFIGURATION = {
     "network": "256-6-8-1024",
     "players": 4,
@@ -35,88 +28,34 @@ CONFIGURATION = {
     "determinizations": 3,
     "simulations": 30,
 }
+FIGURES = MemoryFigures(**memory_figures(NetworkConfig(), SearchConfig())._asdict())
 
 
-def test_the_numbers_are_the_engines() -> None:
-    assert (memory.STATE_DIM, memory.ACTIONS) == (encoding.STATE_DIM, rules.ACTIONS)
-    assert (memory.SEATS, memory.ANSWERS) == (rules.MAX_PLAYERS, network.ANSWERS)
-    assert (lanes.LANE.itemsize, rules.GAME.itemsize) == (memory.LANE, memory.GAME)
-    records = (search.NODE, search.EDGE, search.TREE)
-    assert tuple(r.itemsize for r in records) == (memory.NODE, memory.EDGE, memory.TREE)
-    assert (memory.PAD, memory.FULL_SHARE) == (evaluator.PAD, evaluator.FULL_SHARE)
-    assert worker.groups_on(torch.device("cuda")) == memory.GROUPS_ON_CUDA
+def test_the_table_for_older_reports_holds_the_sizes_of_their_engine() -> None:
+    """Equal to today's for as long as no array changes; then, to the figures written here."""
+    for network, search in (
+        (NetworkConfig(), SearchConfig()),
+        (NetworkConfig(64, 1, 4, 96), SearchConfig(6, 3, 5, 20)),
+    ):
+        played = {name: getattr(search, name) for name in list(CONFIGURATION)[1:]}
+        old = old_memory_figures(on_cpu(configuration={"network": str(network), **played}))
+        assert old == MemoryFigures(**memory_figures(network, search)._asdict())
+    assert (FIGURES.parameters, FIGURES.lane_bytes) == (4_921_034, 60_300)
+
+
+def test_a_report_s_own_sizes_come_before_the_table() -> None:
+    doubled = FIGURES.model_copy(update={"lane_bytes": 2 * FIGURES.lane_bytes})
+    assert made(on_cpu(memory=FIGURES)) == made(on_cpu())
+    assert made(on_cpu(memory=doubled)).host.mib == 2 * made(on_cpu()).host.mib
+
+
+def test_batches_are_cut_as_the_engine_cuts_them() -> None:
     for count in range(1, 400):
-        assert batch_rows(count, 3) == evaluator.batch_rows(count, 3)
+        assert batch_rows(count, FIGURES) == batches.batch_rows(count, 3)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_every_weight_is_counted(shape: Shape) -> None:
-    plain = build_network(NetworkConfig(*shape), "meta")
-    assert shape.parameters == sum(p.numel() for p in plain.parameters())
-    with torch.device("cpu"):
-        folded = InferenceNet(build_network(NetworkConfig(*shape), "cpu"))
-    assert shape.inference_parameters == sum(p.numel() for p in folded.parameters())
-
-
-@pytest.mark.parametrize(("players", "cards", "trees"), [(4, 5, 3), (6, 3, 5)])
-def test_a_lane_is_as_large_as_its_arrays(players: int, cards: int, trees: int) -> None:
-    config = SearchConfig(players=players, cards=cards, determinizations=trees, simulations=20)
-    batch = evaluator.new_batch(64, pinned=False)
-    group = new_group(config, 40, temperature_table(None, cards), batch)
-    real = sum(array.nbytes for array in [*group.lanes, *group.trees])
-    assert Search(players, cards, trees, 20).lane_bytes * 40 == real
-
-
-def peak_bytes(call: Callable[[], object]) -> int:
-    """The most that `call` held at once of what it allocated from torch."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        call()
-    assert seen.profiler is not None
-    assert seen.profiler.kineto_results is not None
-    events = [e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"]
-    events.sort(key=lambda event: event.start_ns())
-    return int(np.cumsum([event.nbytes() for event in events]).max())
-
-
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_activations_are_what_a_batch_allocates(shape: Shape, dtype: str) -> None:
-    """On the CPU, with the layers as a GPU runs them: not packed."""
-    kind = getattr(torch, dtype)
-    folded = InferenceNet(build_network(NetworkConfig(*shape), "cpu")).to(kind)
-    assert not any(m.packed is not None for m in folded.modules() if isinstance(m, FoldedLinear))
-    states = torch.zeros(ROWS, encoding.STATE_DIM)
-    with torch.inference_mode():
-        folded(states.to(kind))
-        seen = peak_bytes(lambda: folded(states.to(kind)))
-    outside = 4 * (memory.STATE_DIM + memory.ANSWERS)
-    # Some kernels have scratch of their own, by thread: up to a twentieth of so small networks'.
-    assert seen == pytest.approx(ROWS * (shape.row_bytes(dtype) - outside), rel=0.05)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_training_keeps_what_the_model_says(shape: Shape) -> None:
-    net = build_network(NetworkConfig(*shape), "cpu").train()
-    weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    legal, seats = torch.ones(ROWS, rules.ACTIONS) > 0, torch.ones(ROWS, rules.MAX_PLAYERS) > 0
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        logits, values = net(torch.zeros(ROWS, encoding.STATE_DIM))
-        loss = policy_loss(logits, legal, torch.full((ROWS, rules.ACTIONS), 1 / rules.ACTIONS))
-        loss = loss + value_loss(values, torch.zeros(values.shape), seats)
-    assert loss.requires_grad
-    scalars = 64
-    assert sum(kept.values()) == pytest.approx(ROWS * shape.training_row_bytes, abs=scalars)
-
-
-# Of a report
+def test_the_assumed_context_is_the_largest_that_sampling_accepts() -> None:
+    assert MOST_CONTEXT_MIB == processes.MOST_CONTEXT_MIB
 
 
 def on_cpu(**changes: object) -> Report:
@@ -205,8 +144,8 @@ def test_the_largest_lanes_fit_and_one_step_more_does_not(report_: Report, card:
     beyond = mib(made(report_)).get("beyond the model", 0.0)
     largest = with_lanes(fit.lanes_per_worker)
     assert largest.rows_per_batch == fit.rows_per_batch
-    larger = with_lanes(fit.lanes_per_worker + threads * memory.GROUPS_ON_CUDA)
-    assert larger.rows_per_batch == fit.rows_per_batch + memory.PAD
+    larger = with_lanes(fit.lanes_per_worker + threads * FIGURES.groups_per_thread)
+    assert larger.rows_per_batch == fit.rows_per_batch + FIGURES.row_multiple
     for found, fits in ((largest, True), (larger, False)):
         own = found.total_mib - mib(found).get("beyond the model", 0.0) + beyond
         assert (own * MIB <= card * 1e9) is fits
@@ -226,11 +165,12 @@ def test_no_model_without_the_configuration() -> None:
         memory_of(report, report.throughput[0]) == "the report does not say its network and search"
     )
     for text in ("256-6-8", "a-b-c-d", "256-6-8-0", None):
-        assert shape_of(on_cpu(configuration={"network": text})) is None
+        changed = on_cpu(configuration=CONFIGURATION | {"network": text})
+        assert old_memory_figures(changed) is None
 
 
 def test_the_hosts_memory_bounds_the_lanes() -> None:
     machine = Machine(platform="", cpu="", cores_usable=2, cores_total=2, memory_gib=1.0)
     found = made(on_cpu(machine=machine))
-    assert found.host_lanes == 2**30 // Search(4, 5, 3, 30).lane_bytes
-    assert found.host.mib == pytest.approx(192 * Search(4, 5, 3, 30).lane_bytes / MIB)
+    assert found.host_lanes == 2**30 // FIGURES.lane_bytes
+    assert found.host.mib == pytest.approx(192 * FIGURES.lane_bytes / MIB)

@@ -3,7 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blobdiag.diagnosis.planning import plan, report_scenarios
-from blobdiag.model.report import Interval, Metric, Plan
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.plan import Plan
 
 
 def _rate(name: str, value: float, interval: Interval | None = None) -> Metric:
@@ -12,7 +13,7 @@ def _rate(name: str, value: float, interval: Interval | None = None) -> Metric:
 
 
 def _assumed(games_per_minute: Metric) -> Plan:
-    """The bug report's plan: no measured training, but its 30 minutes."""
+    """A plan without measured training, with 30 minutes assumed for it."""
     return plan(500, 10_000, 4.0, games_per_minute, 0.0, None, {"training (assumed)": 1_800.0})
 
 

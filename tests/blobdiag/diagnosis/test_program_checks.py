@@ -7,9 +7,13 @@ from watched import UUID, calls, on_gpu, process, training, watched
 from watched_programs import HEALTHY, SICK
 
 import reports
-from blobdiag.diagnosis.program_checks import DEVICE_CHECK, program_checks
+from blobdiag.diagnosis.checks.program import DEVICE_CHECK
+from blobdiag.diagnosis.commands.run import program_checks
 from blobdiag.diagnosis.verdict import verdict
-from blobdiag.model.report import Check, ProcessRecord, Report, Role, Status
+from blobdiag.model.base import Role, Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.report import Report
 
 MARKED = {"self-play": (4.0, 18.0), "training": (18.0, 29.0)}
 TRAINER = on_gpu(0, training("cuda:0"))
@@ -164,7 +168,7 @@ def test_without_markers_nothing_says_that_a_gpu_must_work() -> None:
         "whole run GPU utilisation": (Role.ADVISORY, Status.FAIL),
         "no idle gap": (Role.ADVISORY, Status.FAIL),
     }
-    assert checks["no idle gap"].observation == "1 seen, the longest 4.0 s (None)"
+    assert checks["no idle gap"].observation == "1 gap, the longest 4.0 s (None)"
     assert checks["no idle gap"].evidence[0].startswith(UUID)
 
 

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from watched import calls, on_gpu, process, training, watched
 from watched_programs import HEALTHY, SICK
 
-from blobdiag.diagnosis.findings import CATALOGUE, PROGRAM_CATALOGUE, find_all
-from blobdiag.model.report import Finding, ProcessRecord, Report
+from blobdiag.diagnosis.causes import CATALOGUE, find_all
+from blobdiag.model.judgement import Finding
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.report import Report
 
 CASES = [(cause, name) for cause, programs in SICK.items() for name in programs]
+IN_PROGRAMS = {name for name, cause in CATALOGUE.items() if cause.in_program}
 EVERYTHING = [*HEALTHY.values(), *(SICK[cause][name] for cause, name in CASES)]
 
 
@@ -20,7 +23,7 @@ def names(report: Report) -> set[str]:
 
 
 def found(name: str, report: Report) -> Finding:
-    finding = PROGRAM_CATALOGUE[name](report)
+    finding = CATALOGUE[name].find(report)
     assert finding is not None
     return finding
 
@@ -29,10 +32,8 @@ def found(name: str, report: Report) -> Finding:
 
 
 def test_each_cause_has_three_programs() -> None:
-    assert SICK.keys() == PROGRAM_CATALOGUE.keys()
+    assert SICK.keys() == IN_PROGRAMS
     assert all(len(programs) >= 3 for programs in SICK.values())
-    new = {"context-per-worker", "debug-switches", "uninstrumented"}
-    assert PROGRAM_CATALOGUE.keys() - CATALOGUE.keys() == new
 
 
 @pytest.mark.parametrize(("cause", "name"), CASES)
@@ -70,7 +71,7 @@ def test_nothing_is_found_in_a_healthy_program(name: str) -> None:
     assert names(HEALTHY[name]) == set()
 
 
-def test_a_program_is_judged_by_its_own_catalogue() -> None:
+def test_the_counts_of_a_program_are_read_only_from_a_program() -> None:
     sick = SICK["device-not-propagated"]["the command line asks, no GPU is there"]
     assert names(sick.model_copy(update={"program": None})) == set()
 
@@ -118,16 +119,16 @@ def test_a_saved_report_is_judged_the_same_again(report: Report) -> None:
 # What single findings say
 
 
-def test_the_bug_is_told_with_its_workers_and_their_parent() -> None:
+def test_device_not_propagated_shows_the_workers_and_their_parent() -> None:
     report = SICK["device-not-propagated"]["a pool whose parent trains on the GPU"]
     finding = found("device-not-propagated", report)
     assert finding.title == "2 of 2 worker processes run their network on the CPU, not on cuda"
     assert finding.evidence == [
         "cuda is expected: parent (pid 4000) holds a CUDA context",
         "worker (pid 4001): game.net.PolicyValueNet on cpu, 20,000 calls of 1.0 rows, "
-        "1 intra-op threads, 0.5 ms each",
+        "1 intra-op thread, 0.5 ms each",
         "worker (pid 4002): game.net.PolicyValueNet on cpu, 20,000 calls of 1.0 rows, "
-        "1 intra-op threads, 0.5 ms each",
+        "1 intra-op thread, 0.5 ms each",
         "parent (pid 4000): game.net.PolicyValueNet on cuda:0, 500 calls of 512.0 rows, "
         "holds a CUDA context",
     ]
@@ -141,21 +142,21 @@ def workers(**changes: object) -> Report:
 
 
 @pytest.mark.parametrize(
-    ("seen", "told"),
+    ("seen", "words"),
     [
         ({"start_method": "fork"}, 'get_context("spawn")'),
         ({"cuda_visible_devices": ""}, "CUDA_VISIBLE_DEVICES hides every GPU"),
         ({"torch": "2.13.0+cpu"}, "a build without CUDA"),
     ],
 )
-def test_what_else_keeps_a_worker_from_the_gpu_is_told(seen: dict[str, str], told: str) -> None:
+def test_other_obstacles_to_the_gpu_are_named(seen: dict[str, str], words: str) -> None:
     remedy = found("device-not-propagated", workers(**seen)).remedy
-    assert told in remedy
-    assert told not in found("device-not-propagated", workers()).remedy
+    assert words in remedy
+    assert words not in found("device-not-propagated", workers()).remedy
     assert "--expect-device cpu" not in remedy
 
 
-def test_one_process_is_not_told_of_workers() -> None:
+def test_one_process_alone_is_no_worker() -> None:
     finding = found(
         "device-not-propagated", SICK["device-not-propagated"]["one process that fell back"]
     )
@@ -182,10 +183,10 @@ def test_small_batches_on_a_cpu_are_priced_by_the_trainer_s_rows() -> None:
     assert finding.gain.self_play_factor == pytest.approx(1 / (1 - share + share / 12.8))
 
 
-def test_contexts_are_told_with_what_they_take() -> None:
+def test_contexts_are_named_with_their_memory() -> None:
     programs = SICK["context-per-worker"]
     idle = found("context-per-worker", programs["of CPU workers, by the parent's tensors"])
-    assert idle.title.startswith("2 worker processes hold a CUDA context in vain")
+    assert idle.title.startswith("2 worker processes hold a CUDA context that they do not use")
     assert "520 MiB of the GPU by the driver, 20 MiB reserved by torch" in idle.evidence[0]
     assert "v.cpu()" in idle.remedy
     unlisted = found("context-per-worker", programs["memory is not listed"])
@@ -199,7 +200,7 @@ def test_the_remedy_names_the_mode_that_is_wrong() -> None:
     dropout = found("train-mode-in-self-play", programs["dropout"]).remedy
     assert dropout == "network.eval() once, after it is built"
     gradients = found("train-mode-in-self-play", programs["gradients in a worker"]).remedy
-    assert gradients == "with torch.inference_mode(): around the search"
+    assert gradients == "with torch.inference_mode(): around these calls"
 
 
 def test_threads_under_one_lock_are_counted_inside_their_calls() -> None:

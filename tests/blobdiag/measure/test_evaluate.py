@@ -15,10 +15,12 @@ import safetensors.numpy
 import torch
 from command_line import in_process
 
-from blobdiag.cli import evaluate as command
-from blobdiag.measure.evaluate import judge
-from blobdiag.model.evaluation_settings import USED
-from blobdiag.model.report import Report, Status
+import reports
+from blobdiag.cli.evaluate import evaluate as command
+from blobdiag.diagnosis.commands.evaluate import judge
+from blobdiag.model.base import Status
+from blobdiag.model.evaluation_settings import EvaluationSettings
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
 from blobdiag.render.html import page
 from blobdiag.render.markdown import document
@@ -207,8 +209,8 @@ def test_bad_input_is_one_line_and_exit_code_2(folder: Path, case: str) -> None:
 
 
 def test_the_report_tells_of_the_options_that_matter() -> None:
-    offered = set(inspect.signature(command).parameters) - {"context", "checkpoint"}
-    assert offered | {"player"} == set(USED)
+    offered = set(inspect.signature(command).parameters) - {"context"}
+    assert offered == EvaluationSettings(player="rules").for_report().keys()
 
 
 def test_a_single_deal_has_no_interval() -> None:
@@ -225,5 +227,5 @@ def test_the_interval_is_students() -> None:
 
 
 def test_nothing_played_is_no_judgement() -> None:
-    judged = judge("a", [])
-    assert (judged.headline, judged.matches, judged.checks) == ("", [], [])
+    judged = judge(reports.minimal(command="evaluate"))
+    assert (judged.headline, judged.checks) == ("", [])

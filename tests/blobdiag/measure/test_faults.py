@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from command_line import in_process
 
-from blobdiag.cli.options import options
-from blobdiag.diagnosis.findings import CATALOGUE
+from blobdiag.diagnosis.causes import CATALOGUE
 from blobdiag.model import faults as injections
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import Hold, Report
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.selfplay import Hold
 from blobdiag.model.settings import Settings
-from blobdiag.sampling.host import usable_cores
-from blobdiag.targets.builtin.arm import Arm, hold_records, injection_of, load_network
+from blobdiag.sampling.machine import usable_cores
+from blobdiag.targets.builtin.arm import BuiltInArm, injection_of
+from blobdiag.targets.builtin.stacks import hold_records
+from blobdiag.targets.builtin.weights import load_network
 from engine.network.precision import choose_dtype
 from engine.selfplay import faults
 from engine.selfplay.stacks import Place
@@ -27,7 +29,7 @@ SMALL = (
 
 
 def settings(inject: str | None, **changes: object) -> Settings:
-    made = options(device="cpu", workers=1, inject=inject, **changes)
+    made = Settings(device="cpu", workers=1, inject=inject, **changes)
     made.check()
     return made
 
@@ -57,8 +59,8 @@ def test_a_dose_is_read_or_has_its_default(text: str | None, name: str | None, d
 @pytest.mark.parametrize(
     ("text", "words"),
     {
-        "gremlins": "'gremlins' is none of: device-not-propagated, tiny-batches",
-        "": "'' is none of",
+        "gremlins": "--inject must be one of device-not-propagated, tiny-batches",
+        "": "not ''",
         "tiny-batches:": "must be a whole number from 1, not ''",
         "tiny-batches:0": "must be a whole number from 1, not '0'",
         "tiny-batches:2": "at least one decision's trees, --determinizations 3",
@@ -80,8 +82,8 @@ def test_precision_is_left_at_float32_where_the_probe_says_otherwise() -> None:
     network = load_network(healthy)
     best = choose_dtype(network, "cpu")
     # A probe is a measurement: two in a row may only differ where both are equally fast.
-    assert Arm(broken, network, "cpu").dtype == "float32"
-    assert Arm(healthy, network, "cpu").dtype in (best, choose_dtype(network, "cpu"))
+    assert BuiltInArm(broken, network, "cpu").dtype == "float32"
+    assert BuiltInArm(healthy, network, "cpu").dtype in (best, choose_dtype(network, "cpu"))
 
 
 def test_holds_are_the_longest_with_their_share_of_all() -> None:

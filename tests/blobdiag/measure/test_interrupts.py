@@ -13,17 +13,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import NamedTuple, cast
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import psutil
 import pytest
+from sessions import new_session
 
 from blobdiag.measure.interrupts import TimedOut, lift_time_limit, time_limit
-from blobdiag.measure.session import Session
-from blobdiag.model.report import Report, Status
+from blobdiag.model.base import Status
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.settings import Settings
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 
@@ -90,11 +91,10 @@ class Run:
         return sorted(found, key=lambda process: process.create_time())
 
     def sampler_and_workers(self) -> tuple[psutil.Process, list[psutil.Process]]:
-        """The sampler is started before any worker; multiprocessing's own helper is left out."""
-        sampler, *workers = (
-            child for child in self.children() if "spawn_main" in " ".join(child.cmdline())
-        )
-        return sampler, workers
+        """By their command lines; multiprocessing's own helper is left out."""
+        commands = {child: " ".join(child.cmdline()) for child in self.children()}
+        [sampler] = [child for child, text in commands.items() if "blobdiag.sampling" in text]
+        return sampler, [child for child, text in commands.items() if "spawn_main" in text]
 
     def interrupt(self) -> None:
         """Ctrl-C, as a terminal sends it: to every process of the group."""
@@ -200,7 +200,7 @@ def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
     assert report.exit_code == 3
     assert report.interrupted
     assert report.verdict is Status.INCONCLUSIVE
-    assert report.verdict_text.startswith("cpu: ")
+    assert report.verdict_text.startswith("The GPU was not tested: ")
     assert "The time ran out (--timeout 8 s)" in report.verdict_text
     assert [e.text for e in report.events if e.kind == "timed-out"] == ["--timeout 8"]
     assert not [e for e in report.events if e.kind in ("interrupted", "failed")]
@@ -216,14 +216,14 @@ def test_a_run_whose_time_is_over_leaves_a_report_and_no_process(
 
 def test_what_is_left_of_the_time_holds_after_an_arm_has_ended() -> None:
     """As for a remedy that is measured: the arm's end lifts the limit."""
-    begun = SimpleNamespace(start=time.monotonic() - 5)
-    session = SimpleNamespace(settings=SimpleNamespace(timeout=5.2), trace=begun)
+    session = new_session(Settings(device="cpu", timeout=5.2))
+    session.trace.start -= 5
     with time_limit(5.2):
         lift_time_limit()
-        with pytest.raises(TimedOut), Session.time_left(cast(Session, session)):
+        with pytest.raises(TimedOut), session.time_left():
             time.sleep(5)
-    unlimited = SimpleNamespace(settings=SimpleNamespace(timeout=None), trace=begun)
-    with Session.time_left(cast(Session, unlimited)):
+    unlimited = new_session(Settings(device="cpu"))
+    with unlimited.time_left():
         pass
 
 

@@ -6,8 +6,8 @@ import psutil
 import pytest
 from program_runs import run_program
 
-from blobdiag.diagnosis.evidence import mean, stage_shares, windows
-from blobdiag.diagnosis.findings import find_all
+from blobdiag.diagnosis.causes import find_all
+from blobdiag.diagnosis.facts import mean, stage_shares, windows
 from blobdiag.model.report import Report
 
 pytestmark = pytest.mark.slow  # each needs cores that are free

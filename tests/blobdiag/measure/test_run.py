@@ -274,7 +274,7 @@ def test_each_signal_reaches_the_command_once(run: Callable[..., Run], whole_gro
     assert one.report.interrupted
     (interrupted,) = [e.text for e in one.report.events if e.kind == "interrupted"]
     assert interrupted in ("SIGINT", "SIGTERM", "SIGHUP")
-    passed_on = [e for e in one.report.events if "was passed on" in e.text]
+    passed_on = [e for e in one.report.events if "was forwarded" in e.text]
     assert len(passed_on) == (0 if whole_group else len(signals))
     one.leaves_nothing()
 
@@ -389,7 +389,7 @@ def test_a_report_is_left_when_blobdiag_is_killed(run: Callable[..., Run]) -> No
 def test_elsewhere_it_is_refused_before_anything_of_linux_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("blobdiag.cli.sys.platform", "win32")
+    monkeypatch.setattr("blobdiag.cli.run.sys.platform", "win32")
     for module in ("blobdiag.measure.run", "blobdiag.targets.program.signals"):
         monkeypatch.setitem(sys.modules, module, None)  # importing it fails
     done = in_process(tmp_path, "run", "--", "true")

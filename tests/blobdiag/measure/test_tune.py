@@ -10,14 +10,17 @@ from typing import Any, cast
 import pytest
 from command_line import in_process
 
+from blobdiag.cli.explaining import chain_table, stage_table
 from blobdiag.measure import explain, tune
-from blobdiag.measure.explain import Chain, chain_table, stage_table
-from blobdiag.measure.tune import Candidate, Sweep, candidates, lane_grid
+from blobdiag.measure.explain import Chain
+from blobdiag.measure.hardware import hardware
+from blobdiag.measure.tune import Candidate, Sweep
 from blobdiag.model.errors import UserError
 from blobdiag.model.report_files import read_report
 from blobdiag.model.settings import Settings
 from blobdiag.store.tuned import Tuned, load_tuned, save_tuned, tuned_file, with_tuned
 from blobdiag.targets.builtin import probing
+from blobdiag.targets.builtin.sweep import candidates, lane_grid
 from engine.network.blobnet import NetworkConfig, build_network
 
 SMALL = [
@@ -31,12 +34,12 @@ SMALL = [
     "cpu",
 ]
 
+HERE = hardware("cpu")
+
 
 @pytest.fixture
 def settings() -> Settings:
-    from blobdiag.cli.options import options
-
-    return options(network="32-2-4-64", simulations=6, determinizations=2, tuned=True)
+    return Settings(network="32-2-4-64", simulations=6, determinizations=2, tuned=True)
 
 
 @pytest.fixture
@@ -47,10 +50,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sweep(**changes: Any) -> Sweep:
     """One that has measured nothing."""
-    from blobdiag.cli.options import options
-
     network = build_network(NetworkConfig(32, 2, 4, 64), "cpu")
-    made = SimpleNamespace(settings=options(**changes), network=network, device="cpu")
+    made = SimpleNamespace(settings=Settings(**changes), network=network, device="cpu")
     return cast(Sweep, made)
 
 
@@ -109,26 +110,26 @@ def test_explain_prints_both_tables(config: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_without_a_tuned_setting_it_says_what_to_run(config: Path, settings: Settings) -> None:
     with pytest.raises(UserError, match="blobdiag tune"):
-        with_tuned(settings, "cpu")
+        with_tuned(settings, "cpu", HERE)
 
 
 def test_what_was_kept_comes_back_for_this_machine_only(config: Path, settings: Settings) -> None:
     tuned = Tuned(2, 1, 32, "float32", 123.0)
-    assert save_tuned(settings, "cpu", tuned) == tuned_file()
-    assert load_tuned(settings, "cpu") == tuned
-    chosen = with_tuned(settings, "cpu")
+    assert save_tuned(settings, "cpu", tuned, HERE) == tuned_file()
+    assert load_tuned(settings, "cpu", HERE) == tuned
+    chosen = with_tuned(settings, "cpu", HERE)
     assert (chosen.workers, chosen.threads, chosen.lanes, chosen.dtype) == (2, 1, 32, "float32")
     kept = json.loads(tuned_file().read_text())
     tuned_file().write_text(json.dumps({"another machine": next(iter(kept.values()))}))
     with pytest.raises(UserError):
-        load_tuned(settings, "cpu")
+        load_tuned(settings, "cpu", HERE)
 
 
 def test_a_broken_file_is_one_line(config: Path, settings: Settings) -> None:
     tuned_file().parent.mkdir(parents=True)
     tuned_file().write_text("{")
     with pytest.raises(UserError, match=r"tuned\.json cannot be read"):
-        load_tuned(settings, "cpu")
+        load_tuned(settings, "cpu", HERE)
 
 
 def test_the_tables_add_up() -> None:

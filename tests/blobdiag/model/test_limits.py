@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from blobdiag.model.judgement import IdleGap
 from blobdiag.model.limits import MOST_EVENTS, MOST_GAPS, kept_events, kept_gaps
-from blobdiag.model.report import Event, IdleGap
+from blobdiag.model.recorded import Event
 
 
 def events(count: int) -> list[Event]:

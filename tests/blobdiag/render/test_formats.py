@@ -13,9 +13,12 @@ from markdown_it import MarkdownIt
 
 import reports
 from blobdiag.diagnosis.verdict import verdict
-from blobdiag.model.report import Check, Metric, Report, Role, Status
+from blobdiag.model.base import Metric, Role, Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.output_format import Format
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
-from blobdiag.render.formats import Format, text_of
+from blobdiag.render.formats import text_of
 
 HOSTILE = "a|b <script>&amp; *x* _y_ `z` $w$ [l](u) \x1b[31m\x00\ufffe"
 REFERENCES = sorted(Path(__file__).parents[3].glob("reports/reference/*.json"))
@@ -63,8 +66,8 @@ def test_what_a_check_becomes(role: Role, status: Status, valid: bool, kind: str
     [inside] = [*case(junit(judged([made])), "it"), None][:1]
     assert (None if inside is None else inside.tag) == kind
     if inside is not None:
-        told = inside.get("message", "")
-        assert ("throttling: power cap" if not valid else made.observation) in told
+        message = inside.get("message", "")
+        assert ("throttling: power cap" if not valid else made.observation) in message
         assert made.expectation in (inside.text or "")
 
 
@@ -121,7 +124,7 @@ def test_control_characters_are_replaced() -> None:
 
 
 def cells(page: str) -> list[str]:
-    """What stands in tables, as a reader sees it."""
+    """The cells of tables, as a reader sees them."""
     tokens = MarkdownIt("commonmark", {"html": False}).enable("table").parse(page)
     inside = [t for before, t in pairwise(tokens) if before.type == "td_open"]
     for token in inside:

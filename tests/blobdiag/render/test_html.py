@@ -16,19 +16,14 @@ from scripted_runs import Run
 from sick_runs import SICK
 
 import reports
-from blobdiag.cli.report_show import html
-from blobdiag.model.report import (
-    Event,
-    Gpu,
-    Hold,
-    IdleGap,
-    MigInstance,
-    Phase,
-    Report,
-    Series,
-    Status,
-)
+from blobdiag.cli.report_html import html
+from blobdiag.model.base import Status
+from blobdiag.model.judgement import IdleGap
+from blobdiag.model.machine import Gpu, MigInstance
+from blobdiag.model.recorded import Event, Phase, Series
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, read_report, write_report
+from blobdiag.model.selfplay import Hold
 from blobdiag.render.html import page
 
 LIMIT = 1_500_000
@@ -36,7 +31,7 @@ GAP = SICK["idle-gap-between-phases"]["between self-play and training"].report()
 
 
 class Parsed(HTMLParser):
-    """Tags with their attributes, and the text by the tag it stands in."""
+    """Tags with their attributes, and the text by its tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -59,7 +54,7 @@ class Parsed(HTMLParser):
         return " ".join(text.split())
 
 
-def test_every_section_stands_in_its_order() -> None:
+def test_sections_are_in_order() -> None:
     report = GAP.model_copy(update={n: getattr(reports.full(), n) for n in ("checks", "findings")})
     report = report.model_copy(update={"events": [Event(at_s=1.0, kind="warning", text="so")]})
     parsed = Parsed(page(report))
@@ -77,17 +72,17 @@ def test_the_figures_are_those_of_the_terminal() -> None:
         "– (random weights)",
         "needs Hopper or newer",
         "network.to(device) after load_state_dict",
-        "3.20 min an iteration, self-play 1.90 × as fast: measured in this run",
+        "3.20 min per iteration, self-play 1.90 × as fast: measured in this run",
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
-        "30 min of training, the bug report's assumption",
+        "30 min of training, an assumption",
         "another process uses the GPU [pid 7]",
         "✕ broken no busy neighbour: others: 1.9 cores (needed ≤ 0.2)",
     ):
         assert words in shown
 
 
-def test_a_failure_on_evidence_that_does_not_count_says_so() -> None:
+def test_a_failure_on_invalid_evidence_is_marked() -> None:
     shown = Parsed(page(reports.minimal(checks=[reports.check(Status.FAIL, valid=False)]))).shown()
     assert "✕ FAIL not valid" in shown
     assert "throttling: power cap (needed none)" in shown
@@ -190,9 +185,9 @@ def test_an_idle_gap_names_its_owner() -> None:
     owner = "pipeline.py:75 save, 97 % of the waiting of the parent"
     assert len(GAP.idle_gaps) == 1
     shown = Parsed(page(GAP.model_copy(update={"holds": holds}))).shown()
-    assert f"Held up at {owner}" in shown
+    assert f"Kept waiting by {owner}" in shown
     assert f"1 · idle 2.80 s · {owner}" in shown
-    assert "Not known who held it up" in Parsed(page(GAP)).shown()
+    assert "Not known what kept it waiting" in Parsed(page(GAP)).shown()
 
 
 def test_what_is_not_known_has_a_reason_and_is_not_0() -> None:

@@ -12,8 +12,11 @@ from rich.console import Console
 
 import reports
 from blobdiag.cli.report_list import list_reports
-from blobdiag.model.report import Machine, Metric, Report, TrainingRun
+from blobdiag.model.base import Metric
+from blobdiag.model.machine import Machine
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, write_report
+from blobdiag.model.training import TrainingRun
 from blobdiag.render.index import markdown, read_folders, table
 
 ROOT = Path(__file__).parents[3]
@@ -104,9 +107,9 @@ def test_what_cannot_be_read_is_listed_with_its_reason(
     (tmp_path / "other.json").write_text(json.dumps({"name": "package"}))
     (tmp_path / "folder.json").mkdir()
     assert list_reports([tmp_path], as_markdown=False) == 2
-    told = " ".join(capsys.readouterr().out.split())
-    assert told.count("not read: ") == 3
-    assert "other.json is not a blobdiag report" in told
+    listed = " ".join(capsys.readouterr().out.split())
+    assert listed.count("not read: ") == 3
+    assert "other.json is not a blobdiag report" in listed
     saved(tmp_path, one=reports.minimal())
     assert list_reports([tmp_path], as_markdown=False) == 0
     assert list_reports([tmp_path], as_markdown=True) == 0

@@ -14,10 +14,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from blobdiag.render import live
-from blobdiag.render.live import LOG_SECONDS, LiveView, Reading, Readings, in_words
+from blobdiag.render.live import LOG_SECONDS, LiveView, Meter, Readings, in_words
 
 WIDTH = 80
-CPU_97 = [[Reading("CPU", 97.4, "%")]]
+CPU_97 = [[Meter("CPU", 97.4, "%")]]
 
 
 class Clock:
@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def nothing() -> list[list[Reading]]:
+def nothing() -> list[list[Meter]]:
     return []
 
 
@@ -104,16 +104,16 @@ def test_a_match_says_against_whom_and_a_training_when_it_ends(clock: Clock) -> 
         view.ends_at = clock.now + 5400 + LOG_SECONDS
         clock.now += LOG_SECONDS
         view.progress(20, 100, "games", against="rules")
-    told = stream.getvalue().splitlines()[-1]
-    assert "20 of 100 games against rules · " in told
-    assert "all done in about 90 min" in told
+    line = stream.getvalue().splitlines()[-1]
+    assert "20 of 100 games against rules · " in line
+    assert "all done in about 90 min" in line
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 hours"), (270_000, "3.1 days")],
 )
-def test_times_are_told_in_their_own_unit(seconds: float, words: str) -> None:
+def test_times_have_a_fitting_unit(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
 
 
@@ -178,8 +178,8 @@ def test_quiet_is_silent(made: type, clock: Clock) -> None:
 
 @pytest.mark.parametrize("made", [in_a_log, on_a_terminal])
 def test_an_unknown_reading_is_a_dash_and_a_known_zero_a_zero(made: type, clock: Clock) -> None:
-    gpu = [Reading("GPU", None, "%"), Reading("VRAM", None, "GiB", 80.0)]
-    view, stream = made(lambda: [gpu, [Reading("CPU", 0.0, "%")]])
+    gpu = [Meter("GPU", None, "%"), Meter("VRAM", None, "GiB", 80.0)]
+    view, stream = made(lambda: [gpu, [Meter("CPU", 0.0, "%")]])
     with view:
         view.phase("self-play on cuda")
         clock.now += LOG_SECONDS
@@ -190,10 +190,9 @@ def test_an_unknown_reading_is_a_dash_and_a_known_zero_a_zero(made: type, clock:
 
 @pytest.mark.parametrize("width", [30, 80, 120])
 def test_no_line_is_wider_than_the_terminal(clock: Clock, width: int) -> None:
-    """Eight GPUs stand below each other; where even one does not fit, lines end in an ellipsis."""
+    """Eight GPUs have a line each; where even one does not fit, lines end in an ellipsis."""
     readings = [
-        [Reading(f"GPU {i}", 12.5 * i, "%"), Reading("VRAM", 10.0 * i, "GiB", 80.0)]
-        for i in range(8)
+        [Meter(f"GPU {i}", 12.5 * i, "%"), Meter("VRAM", 10.0 * i, "GiB", 80.0)] for i in range(8)
     ]
     view, stream = on_a_terminal(lambda: readings, width=width)
     with view:
@@ -225,8 +224,8 @@ def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
 
 
 WATCHED = """
-from blobdiag.render.live import LiveView, Reading, console_on_stderr
-readings = lambda: [[Reading("CPU", 50.0, "%")]]
+from blobdiag.render.live import LiveView, Meter, console_on_stderr
+readings = lambda: [[Meter("CPU", 50.0, "%")]]
 with LiveView(console_on_stderr(), False, readings, lambda: "") as view:
     view.phase("self-play on cpu")
     view.progress(1, 2, "games")
@@ -264,7 +263,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize(("terminal", "environment"), PLAIN.values(), ids=PLAIN.keys())
-def test_where_nobody_watches_there_are_plain_lines(
+def test_without_a_terminal_there_are_plain_lines(
     terminal: bool, environment: dict[str, str]
 ) -> None:
     text = on_stderr(terminal, **environment)

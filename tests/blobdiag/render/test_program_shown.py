@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 from watched import calls, on_gpu, process, training, watched
 
+from blobdiag.diagnosis.commands.run import program_checks
 from blobdiag.diagnosis.comparison import compare
-from blobdiag.diagnosis.program_checks import program_checks
-from blobdiag.model.report import Metric, ProcessRecord, Report
+from blobdiag.model.base import Metric
+from blobdiag.model.program import ProcessRecord
+from blobdiag.model.report import Report
 from blobdiag.render import diff, index, junit, markdown, terminal
 from blobdiag.render.html import page
 from blobdiag.render.perfetto import chrome_trace
@@ -72,11 +74,11 @@ def test_rows_are_of_those_that_called_first_and_bounded() -> None:
     ]
     assert [row.pid for row in shown[: MOST_MODULES + 1]] == ["4099", *[""] * MOST_MODULES]
     assert len([row for row in shown if row.pid]) == MOST_SHOWN
-    assert closing(report.program) == "6 idler processes are in the report"
+    assert closing(report.program) == "6 less busy processes are in the report only"
     assert closing(report.program.model_copy(update={"processes": many[:1]})) is None
 
 
-def test_roles_are_told_by_command_lines() -> None:
+def test_roles_are_read_from_command_lines() -> None:
     spawned = "python -c 'from multiprocessing.spawn import …' --multiprocessing-fork"
     tracker = "python -c 'from multiprocessing.resource_tracker import main;main(5)'"
     report = watched(
@@ -89,8 +91,8 @@ def test_roles_are_told_by_command_lines() -> None:
         ]
     )
     assert report.program is not None
-    told = {row.pid: row.role for row in rows(report.program)}
-    assert list(dict(sorted(told.items())).values()) == [
+    roles = {row.pid: row.role for row in rows(report.program)}
+    assert list(dict(sorted(roles.items())).values()) == [
         "command",
         "spawned",
         "tracker",

@@ -7,8 +7,11 @@ from rich.cells import cell_len
 from rich.console import Console
 
 import reports
+from blobdiag.model.base import Metric, Status
 from blobdiag.model.figures import figure
-from blobdiag.model.report import Event, Gain, Metric, Report, Status
+from blobdiag.model.judgement import Gain
+from blobdiag.model.recorded import Event
+from blobdiag.model.report import Report
 from blobdiag.render.terminal import render
 
 HEADINGS = [
@@ -51,10 +54,10 @@ def test_every_section_and_its_key_figures() -> None:
         "needs Hopper or newer",
         "– (psutil is not allowed to)",
         "self-play → training",
-        "expected 70 to 100 % · bug report, Test 1",
+        "expected 70 to 100 % · docs/expectations.md#self-play-gpu",
         "not valid: throttling: power cap, needed none",
         "network.to(device) after load_state_dict",
-        "3.20 min an iteration, self-play 1.90 × as fast: measured in this run",
+        "3.20 min per iteration, self-play 1.90 × as fast: measured in this run",
         "61,000 at 256",
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
@@ -87,13 +90,15 @@ def test_sections_without_content_are_left_out() -> None:
     assert "– (the NVIDIA driver is not installed)" in text
 
 
-def test_metrics_that_are_not_known_are_told_by_reason_in_a_line_or_two() -> None:
+def test_unknown_metrics_are_listed_by_reason_in_a_line_or_two() -> None:
     names = ["power", "energy", "sm_clock", "fan", "pcie_width", "pcie_sent", "sm", "dram"]
     mig = {f"gpu/MIG-{i}/1/0/{name}": "not supported on MIG" for i in range(7) for name in names}
     other = {"host/cpu": "psutil is gone", "process/17": "access denied"}
     text = _drawn(reports.minimal(unsupported=mig | other), width=200)
-    told = [line.split("not known")[1].strip() for line in text.splitlines() if "not known" in line]
-    assert told == [
+    lines = [
+        line.split("not known")[1].strip() for line in text.splitlines() if "not known" in line
+    ]
+    assert lines == [
         "power, energy, sm_clock, fan, pcie_width, pcie_sent and 2 more (see the JSON): "
         "not supported on MIG",
         "host/cpu: psutil is gone",
@@ -102,10 +107,10 @@ def test_metrics_that_are_not_known_are_told_by_reason_in_a_line_or_two() -> Non
 
 
 def test_validity_is_drawn_where_a_rule_is_broken_and_then_in_full() -> None:
-    kept, broken = reports.full().validity
-    assert "Validity" not in _drawn(reports.minimal(validity=[kept]))
-    text = _drawn(reports.minimal(validity=[kept, broken]))
-    assert _line(text, "kept").split()[1:3] == ["steady", "rate"]
+    met, broken = reports.full().validity
+    assert "Validity" not in _drawn(reports.minimal(validity=[met]))
+    text = _drawn(reports.minimal(validity=[met, broken]))
+    assert _line(text, "met").split()[1:3] == ["steady", "rate"]
     assert "others: 1.9 cores" in _line(text, "broken")
 
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_runs import Run
 
-from blobdiag.model.report import Phase
+from blobdiag.model.recorded import Phase
 from blobdiag.render.plots import stacked
 from blobdiag.render.tracks import (
     FEWEST_POINTS,
     MOST_POINTS,
-    Line,
     Panel,
+    TrackLine,
     drawable,
     summaries,
     tracks,
@@ -25,7 +25,7 @@ from blobdiag.render.tracks import (
 
 def _panel(values: list[float | None], step: float = 0.2) -> Panel:
     times = [step * i for i in range(len(values))]
-    return Panel("GPU 0", "%", 100.0, [Line("utilisation", "%", times, values)])
+    return Panel("GPU 0", "%", 100.0, [TrackLine("utilisation", "%", times, values)])
 
 
 def test_panels_of_two_gpus_and_the_cpu() -> None:
@@ -60,7 +60,7 @@ def test_summaries_are_the_phases_own() -> None:
 
 
 def test_nothing_is_drawn_across_a_hole() -> None:
-    line = Line("x", "%", [0.0, 0.2, 0.4, 5.0, 5.2], [1.0, 2.0, 3.0, 4.0, 5.0])
+    line = TrackLine("x", "%", [0.0, 0.2, 0.4, 5.0, 5.2], [1.0, 2.0, 3.0, 4.0, 5.0])
     [panel] = drawable([Panel("x", "%", 100.0, [line])])
     drawn = panel.lines[0]
     assert drawn.values == [1.0, 2.0, 3.0, None, 4.0, 5.0]
@@ -69,16 +69,16 @@ def test_nothing_is_drawn_across_a_hole() -> None:
 
 @given(st.lists(st.none() | st.floats(0, 100), min_size=1, max_size=400))
 def test_thinning_keeps_extremes_unknowns_and_order(values: list[float | None]) -> None:
-    # With so many lines each may have FEWEST_POINTS.
+    # With this many lines each may have FEWEST_POINTS.
     panels = [_panel(values)] * (MOST_POINTS // FEWEST_POINTS + 1)
     drawn = drawable(panels)[0].lines[0]
     assert len(drawn.values) <= max(FEWEST_POINTS, 3)
     assert all(a < b for a, b in pairwise(drawn.times))
     known = [v for v in values if v is not None]
-    kept = [v for v in drawn.values if v is not None]
+    left = [v for v in drawn.values if v is not None]
     assert (min(known, default=None), max(known, default=None)) == (
-        min(kept, default=None),
-        max(kept, default=None),
+        min(left, default=None),
+        max(left, default=None),
     )
     assert (None in values) == (None in drawn.values)
     original = dict(zip(panels[0].lines[0].times, values, strict=True))

@@ -1,4 +1,4 @@
-"""The recorder with a real sampler in a real spawned process, on scripted sources."""
+"""The recorder with a real sampler in a real process, on scripted sources."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import psutil
 import pytest
 import scripted_sampling as sources
 from scripted_nvml import ScriptedNvml
+from scripted_sampling import OF_TIER, POWER, UTILIZATION
 
+from blobdiag.model import names
 from blobdiag.sampling import recorder as module
 from blobdiag.sampling import sampler
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.source import TICK_SECONDS, Tier
 from blobdiag.sampling.trace import Trace
 
-UTILIZATION = "gpu/GPU-1/utilization"
 SUPPORT = Path(sources.__file__).parent
 
 
@@ -61,8 +62,8 @@ def test_samples_of_every_tier_arrive_stamped_and_in_order() -> None:
     with Recorder(trace, sources.ScriptedSource) as recorder:
         assert recorder.gpus[0].uuid == "GPU-1"
         assert (recorder.gpu_reason, recorder.driver) == (None, "575.51")
-        until(lambda: "tier/PROCESSES" in trace.samples)
-        until(lambda: len(trace.samples["tier/SLOW"].times) >= 2)
+        until(lambda: OF_TIER[Tier.PROCESSES] in trace.samples)
+        until(lambda: len(trace.samples[OF_TIER[Tier.SLOW]].times) >= 2)
         pid = sampler_pid(recorder)
     after = time.monotonic()
     samples = trace.samples[UTILIZATION]
@@ -73,10 +74,10 @@ def test_samples_of_every_tier_arrive_stamped_and_in_order() -> None:
     seconds = samples.times[-1] - samples.times[0]
     assert len(samples.times) <= seconds / TICK_SECONDS + 2, "never faster than the tick"
     assert len(samples.times) >= 0.5 * seconds / TICK_SECONDS
-    counts = [len(trace.samples[f"tier/{t.name}"].times) for t in (Tier.HOST, Tier.SLOW)]
+    counts = [len(trace.samples[OF_TIER[t]].times) for t in (Tier.HOST, Tier.SLOW)]
     assert len(samples.times) > counts[0] > counts[1] > 1
-    assert trace.samples["tier/SLOW"].values[0] is None
-    assert trace.unsupported == {"gpu/GPU-1/power": "not supported"}
+    assert trace.samples[OF_TIER[Tier.SLOW]].values[0] is None
+    assert trace.unsupported == {POWER: "not supported"}
     assert [text for _, text in recorder.events] == ["begun"]
     assert recorder.death is None
     assert recorder.latest(UTILIZATION) == samples.values[-1]
@@ -90,14 +91,14 @@ def test_cost_is_published_and_small() -> None:
     assert recorder.cost.share is None
     with recorder:
         recorder.watch([os.getpid()])
-        until(lambda: "sampler/cpu" in trace.samples)
+        until(lambda: names.SAMPLER_CPU in trace.samples)
     assert recorder.cost.wall_seconds >= 1
     assert recorder.cost.cpu_seconds > 0
     share = recorder.cost.share
     assert share is not None
     assert share == recorder.cost.cpu_seconds / recorder.cost.wall_seconds
     assert share <= 0.02, "the sampler may use 2 % of a core"
-    assert 0 < trace.samples["sampler/cpu"].values[0] <= 2
+    assert 0 < trace.samples[names.SAMPLER_CPU].values[0] <= 2
 
 
 def test_machine_with_gpu_and_host_in_one_trace() -> None:
@@ -105,21 +106,21 @@ def test_machine_with_gpu_and_host_in_one_trace() -> None:
     uuid = ScriptedNvml().uuids[0]
     with Recorder(trace, sources.scripted_machine) as recorder:
         recorder.watch([os.getpid()])
-        until(lambda: f"process/{os.getpid()}/voluntary_switches" in trace.samples)
-    assert recorder.latest(f"gpu/{uuid}/utilization") == 93
-    assert recorder.latest(f"gpu/{uuid}/power") == 350.5
-    assert recorder.latest(f"gpu/{uuid}/sm_activity") == 71.5
-    assert (recorder.latest(f"process/{os.getpid()}/rss") or 0) > 1
-    assert "host/cpu" in trace.samples
+        until(lambda: names.process(os.getpid(), "voluntary_switches") in trace.samples)
+    assert recorder.latest(names.gpu(uuid, "utilization")) == 93
+    assert recorder.latest(names.gpu(uuid, "power")) == 350.5
+    assert recorder.latest(names.gpu(uuid, "sm_activity")) == 71.5
+    assert (recorder.latest(names.process(os.getpid(), "rss")) or 0) > 1
+    assert names.HOST_CPU in trace.samples
 
 
 def test_watch_reaches_the_source_while_it_runs() -> None:
     with Recorder(Trace(), sources.ScriptedSource) as recorder:
         until(lambda: recorder.latest(UTILIZATION))
         recorder.watch([11])
-        until(lambda: recorder.latest("process/11/cpu"))
+        until(lambda: recorder.latest(names.process(11, "cpu")))
         recorder.watch([12])
-        until(lambda: recorder.latest("process/12/cpu"))
+        until(lambda: recorder.latest(names.process(12, "cpu")))
 
 
 def test_a_recorder_is_for_one_recording() -> None:
@@ -187,7 +188,7 @@ class TestDeath:
         until(lambda: recorder.latest(UTILIZATION))
         os.kill(sampler_pid(recorder), signal.SIGKILL)
         until(lambda: recorder.death)
-        assert recorder.death == "the sampler ended by itself: killed by SIGKILL"
+        assert recorder.death == "the sampler exited unexpectedly: killed by SIGKILL"
         recorder.watch([1])
         recorder.stop()
         recorder.stop()

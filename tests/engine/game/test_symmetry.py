@@ -1,4 +1,4 @@
-"""Suits under other names: the same position to the encoder, and to whoever samples examples."""
+"""Permuted suits: the same position to the encoder and to the replay buffer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from engine.game.encoding import ActionMasker, StateEncoder
 from engine.game.rules import ACTIONS, BID, NO_TRUMP, Games
 from engine.game.symmetry import ACTION_COLUMNS, ORDERS, STATE_COLUMNS
-from engine.training.replay import ReplayBuffer, empty_examples
+from engine.search.examples import empty_examples
+from engine.training.replay import ReplayBuffer
 
 
 def renamed(games: Games, order: tuple[int, ...]) -> Games:

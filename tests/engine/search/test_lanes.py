@@ -17,20 +17,21 @@ from reference_search import determinized_search
 from engine.game.encoding import ActionMasker, StateEncoder, relabel_action
 from engine.game.rules import ACTIONS
 from engine.network.blobnet import InferenceNet, build_network
-from engine.network.evaluator import PAD, Evaluator, new_batch
+from engine.network.evaluator import PAD, Evaluator
+from engine.search.batches import new_batch
+from engine.search.examples import Examples
+from engine.search.gather import gather
 from engine.search.lanes import (
     SEARCHING,
     Group,
     SearchConfig,
     bids_and_two_tricks,
-    gather,
     grant,
     new_group,
     take_output,
     temperature_table,
 )
 from engine.search.trees import NONE
-from engine.training.replay import Examples
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def padded_answers(network: InferenceNet, game: Game) -> tuple[list[float], list
     """The network's priors and values for one position, in the batch shape the lanes use."""
     batch = new_batch(1, pinned=False)
     batch.states[:1] = StateEncoder().encode(to_record(game))
-    Evaluator(network, batch).submit(1)
+    Evaluator(network, batch.states, batch.answers).submit(1)
     logits = [
         float(batch.answers[0, relabel_action(action, game.trump)])
         for action in game.legal_actions()

@@ -12,11 +12,12 @@ import pytest
 
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network, weights_hash, weights_of
 from engine.selfplay import faults
-from engine.selfplay.engine import SelfPlayEngine, SelfPlayResult
+from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import Injection
+from engine.selfplay.results import SelfPlayResult
 from engine.selfplay.telemetry import WorkerStatus
 from engine.training.iterations import TrainingSettings
-from engine.training.pipeline import TrainingPipeline, Watch
+from engine.training.pipeline import Callbacks, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import Ramp
 from engine.training.trainer import NetworkTrainer
@@ -179,7 +180,7 @@ def test_phase_gap_in_an_iteration(network: BlobNet, dose: float) -> None:
             def __exit__(self, *_: object) -> None:
                 marks.append((f"{self.name} ends", time.monotonic()))
 
-        list(pipeline.run(Watch(phase=Phase)))
+        list(pipeline.run(Callbacks(phase=Phase)))
     at = dict(marks)
     gap = at["training begins"] - at["replay buffer ends"]
     assert dose <= gap < dose + 0.3

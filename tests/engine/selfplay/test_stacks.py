@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from engine.network.blobnet import NetworkConfig, build_network, weights_of
-from engine.network.evaluator import compile_kernels
+from engine.search.compilation import compile_kernels
 from engine.search.lanes import SearchConfig, temperature_table
 from engine.selfplay.stacks import PERIOD_SECONDS, Place, StackWatch
 from engine.selfplay.telemetry import ThreadProgress
@@ -144,7 +144,7 @@ def test_only_the_time_in_which_the_device_waits_counts() -> None:
 
 
 def played(seconds: float, games: int, send: Callable[[Any], None]) -> SelfPlayWorker:
-    """A worker in this process that has played for so long."""
+    """A worker in this process that has played for `seconds`."""
     config = NetworkConfig(32, 2, 4, 64)
     spec = WorkerSpec(worker=0, device="cpu", network=config, dtype="float32", threads=1)
     worker = SelfPlayWorker(spec, weights_of(build_network(config, "cpu")), send)

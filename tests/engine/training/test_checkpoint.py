@@ -255,7 +255,7 @@ def test_what_no_rule_keeps_is_removed(tmp_path: Path) -> None:
 def test_a_line_of_the_metrics_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     with RunFolder(tmp_path) as folder:
         assert folder.records() == []
-        folder.keep_records([{"iteration": 1}, {"iteration": 2}])
+        folder.write_records([{"iteration": 1}, {"iteration": 2}])
         with folder.metrics.open("a") as file:
             file.write('{"iteration": ')
         assert [r["iteration"] for r in folder.records()] == [1, 2]

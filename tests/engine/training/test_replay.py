@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.training.replay import Examples, GameSlots, ReplayBuffer, empty_examples, join_examples
+from engine.search.examples import Examples, empty_examples, join_examples
+from engine.selfplay.game_slots import GameSlots
+from engine.training.replay import ReplayBuffer
 
 
 def numbered(first: int, count: int) -> Examples:
-    """Examples whose every column tells their number."""
+    """Examples numbered in their states and games."""
     examples = empty_examples(count)
     examples.game[:] = np.arange(first, first + count)
     examples.states[:] = examples.game[:, None]

@@ -1,4 +1,4 @@
-"""The trainer: right gradients, falling loss on really generated games, errors in words."""
+"""The trainer: right gradients, falling loss on generated games, errors in words."""
 
 from __future__ import annotations
 

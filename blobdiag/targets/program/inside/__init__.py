@@ -10,12 +10,12 @@ standard library, and no blobdiag in the program's environment. Two variables st
 Files of `site`, each one idea:
 
 - `sitecustomize.py` gets in, and hands on to the `sitecustomize` that would have run without us;
-- `blobdiag_record.py` is the record: its layout, and how it is written;
+- `blobdiag_record.py` has the record's layout, and writes it;
 - `blobdiag_import.py` acts right after torch is imported;
 - `blobdiag_calls.py` counts outermost calls of `nn.Module`;
-- `blobdiag_state.py` is what a process says of itself beside its calls;
+- `blobdiag_state.py` reads the process's state beside its calls: versions, CUDA, memory;
 - `blobdiag_marks.py` is `phase` and `progress`, for the program itself to import.
 
 Nothing in it may break the program: an error ends the counting, and the record says why.
-`environment.py` beside this package makes the environment, `records.py` reads the records.
+`environment.py` beside this package makes the environment, `record_file.py` reads the records.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from blobdiag.model import names
 from blobdiag.sampling.nvidia.energy import energy
 from blobdiag.sampling.trace import Trace
 
@@ -12,7 +13,7 @@ def trace(**series: list[float | None]) -> Trace:
     made = Trace(start=0)
     for metric, values in series.items():
         for second, value in enumerate(values):
-            made.add(f"gpu/G/{metric}", "", second, value)
+            made.add(names.gpu("G", metric), names.GPU_UNITS[metric], second, value)
     return made
 
 
@@ -32,5 +33,5 @@ def test_neither_is_null_with_the_drivers_reason() -> None:
     made = trace(power=[100.0])
     assert energy(made, "G", "e").value is None
     assert energy(made, "G", "e").reason
-    made.unsupported["gpu/G/power"] = "NVML: not supported"
+    made.unsupported[names.gpu("G", "power")] = "NVML: not supported"
     assert energy(made, "G", "e").reason == "NVML: not supported"

@@ -16,12 +16,14 @@ import pynvml
 import pytest
 from scripted_driver import LIBRARY, MIG_UUID, NEEDS_DRIVER, UUIDS, driver, gpu, instance
 
+from blobdiag.model import names
+
 pytestmark = NEEDS_DRIVER
 
 # Forks itself for every scenario, so that the imports are paid once.
 PROGRAM = """
 import ctypes, json, os, sys, time, traceback
-from blobdiag.sampling.nvidia.nvml import NvmlUnavailable, open_nvml
+from blobdiag.sampling.nvidia.nvml_reader import NvmlUnavailable, open_nvml
 from blobdiag.sampling.source import Tier
 
 def play(library, script, pauses):
@@ -38,7 +40,7 @@ def play(library, script, pauses):
         start = time.monotonic()
         readings = [r for tier in Tier for r in reader.read(tier)]
         rounds.append([[r.name, r.value, r.time and r.time - start] for r in readings])
-    told = {
+    output = {
         "gpus": [gpu.model_dump() for gpu in reader.gpus],
         "versions": [reader.driver, reader.cuda_driver],
         "rounds": rounds,
@@ -46,7 +48,7 @@ def play(library, script, pauses):
         "events": reader.take_events(),
     }
     reader.close()
-    return told
+    return output
 
 for line in sys.stdin:
     if (child := os.fork()) == 0:
@@ -81,18 +83,18 @@ FUNCTIONS = {
     "nvmlDeviceGetProcessUtilization": {"process_utilization"},
 }
 PROCESSES = "nvmlDeviceGetComputeRunningProcesses_v3"
-METRICS = set().union(*FUNCTIONS.values()) | {"processes"}
+METRICS = set(names.GPU_UNITS)
 BUSY = {"pid": 4242, "memory": 812, "sm": 40}
 
 
-class Seen:
-    """What a reader in its own process saw; names without `gpu/<uuid>/` of one device."""
+class ReaderOutput:
+    """What a reader in its own process read; names without `gpu/<uuid>/` of one device."""
 
     def __init__(self, answer: dict[str, Any], uuid: str) -> None:
         self.gpus = answer["gpus"]
         self.versions = answer["versions"]
         self.events = answer["events"]
-        prefix = f"gpu/{uuid}/"
+        prefix = names.gpu(uuid, "")
         self.reasons = {
             name.removeprefix(prefix): reason
             for name, reason in answer["unsupported"].items()
@@ -131,13 +133,15 @@ def answer(folder: Path, scenario: dict[str, Any], *pauses: float) -> dict[str, 
     assert process.stdin is not None
     assert process.stdout is not None
     print(json.dumps(order), file=process.stdin, flush=True)
-    told = json.loads(process.stdout.readline())
-    assert "crash" not in told, told["crash"]
-    return told
+    output = json.loads(process.stdout.readline())
+    assert "crash" not in output, output["crash"]
+    return output
 
 
-def seen(folder: Path, scenario: dict[str, Any], *pauses: float, uuid: str = UUIDS[0]) -> Seen:
-    return Seen(answer(folder, scenario, *pauses), uuid)
+def read_scenario(
+    folder: Path, scenario: dict[str, Any], *pauses: float, uuid: str = UUIDS[0]
+) -> ReaderOutput:
+    return ReaderOutput(answer(folder, scenario, *pauses), uuid)
 
 
 def one(**changes: Any) -> dict[str, Any]:
@@ -149,8 +153,12 @@ def failing(code: int, function: str = "*", **when: Any) -> dict[str, Any]:
     return one(processes=[BUSY]) | {"errors": [error]}
 
 
-def test_what_the_library_says_arrives(tmp_path: Path) -> None:
-    read = seen(tmp_path, one(processes=[BUSY]), 0.11, 0.11)
+def test_every_metric_is_read_by_a_function() -> None:
+    assert set().union(*FUNCTIONS.values()) | {"processes"} == METRICS
+
+
+def test_what_the_library_returns_arrives(tmp_path: Path) -> None:
+    read = read_scenario(tmp_path, one(processes=[BUSY]), 0.11, 0.11)
     (device,) = read.gpus
     assert (device["uuid"], device["memory_mib"]) == (UUIDS[0], 81920)
     assert (device["compute_capability"], device["pci_bus_id"]) == ("9.0", "00000000:17:00.0")
@@ -173,7 +181,7 @@ def test_what_the_library_says_arrives(tmp_path: Path) -> None:
 def test_every_error_class_at_every_function(tmp_path: Path, code: int) -> None:
     """No value, no zero, but a reason for each metric."""
     faults = [{"function": name, "code": code} for name in FUNCTIONS]
-    read = seen(tmp_path, one(processes=[BUSY]) | {"errors": faults})
+    read = read_scenario(tmp_path, one(processes=[BUSY]) | {"errors": faults})
     for metric in METRICS - {"processes"}:
         assert read.rounds[-1].get(metric) is None
         assert read.reasons[metric].startswith("NVML: "), metric
@@ -181,7 +189,7 @@ def test_every_error_class_at_every_function(tmp_path: Path, code: int) -> None:
 
 
 def test_a_driver_that_dies_in_the_middle(tmp_path: Path) -> None:
-    read = seen(tmp_path, failing(1, **{"from": 1}), 0.0, 1.0, 0.0)
+    read = read_scenario(tmp_path, failing(1, **{"from": 1}), 0.0, 1.0, 0.0)
     before, *_, after = read.rounds
     assert before["utilization"] == 87
     assert set(after.values()) == {None}
@@ -199,7 +207,7 @@ def test_a_function_that_fails_takes_only_its_metrics(
     scenario = one(processes=[BUSY]) | {"missing": [function]}
     if code is not None:
         scenario = failing(code, function)
-    read = seen(tmp_path, scenario)
+    read = read_scenario(tmp_path, scenario)
     values = read.rounds[-1]
     assert {name for name in METRICS if values.get(name) is None} == metrics
     assert {name for name in read.reasons if name in METRICS} == metrics
@@ -210,10 +218,10 @@ def test_a_function_that_fails_takes_only_its_metrics(
 
 def test_transient_error_passes(tmp_path: Path) -> None:
     error = {"from": 0.5, "until": 1.5}
-    read = seen(tmp_path, failing(999, "nvmlDeviceGetPowerUsage", **error), 0.0, 0.7, 1.0)
+    read = read_scenario(tmp_path, failing(999, "nvmlDeviceGetPowerUsage", **error), 0.0, 0.7, 1.0)
     assert [values["power"] for values in read.rounds] == [350.5, None, 350.5]
     assert read.reasons == {}
-    assert read.events == [f"NVIDIA Scripted H1: Unknown Error (gpu/{UUIDS[0]}/power)"]
+    assert read.events == [f"NVIDIA Scripted H1: Unknown Error ({names.gpu(UUIDS[0], 'power')})"]
 
 
 def test_a_lost_gpu_leaves_the_other_alone(tmp_path: Path) -> None:
@@ -221,8 +229,8 @@ def test_a_lost_gpu_leaves_the_other_alone(tmp_path: Path) -> None:
         "devices": [gpu(), gpu(UUIDS[1])],
         "errors": [{"function": "*", "device": 0, "code": 15, "from": 1}],
     }
-    told = answer(tmp_path, scenario, 0.0, 1.1)
-    lost, other = Seen(told, UUIDS[0]), Seen(told, UUIDS[1])
+    output = answer(tmp_path, scenario, 0.0, 1.1)
+    lost, other = ReaderOutput(output, UUIDS[0]), ReaderOutput(output, UUIDS[1])
     assert set(lost.rounds[-1].values()) == {None}
     assert lost.reasons["utilization"] == "NVML: GPU is lost"
     assert other.rounds[-1]["utilization"] == 87
@@ -280,10 +288,10 @@ def test_no_gpu_at_all(tmp_path: Path) -> None:
     assert "offers no GPU: it lists none" in answer(tmp_path, {"devices": []})["reason"]
 
 
-def test_identity_that_is_not_told_is_null(tmp_path: Path) -> None:
+def test_identity_that_is_not_known_is_null(tmp_path: Path) -> None:
     missing = ["nvmlDeviceGetName", "nvmlDeviceGetPciInfo_v3", "nvmlDeviceGetMigMode"]
     missing += ["nvmlDeviceGetCudaComputeCapability", "nvmlSystemGetCudaDriverVersion"]
-    read = seen(tmp_path, one() | {"missing": missing})
+    read = read_scenario(tmp_path, one() | {"missing": missing})
     (device,) = read.gpus
     assert device["name"] == "unknown"
     nulls = ("pci_bus_id", "mig_enabled", "compute_capability")
@@ -295,7 +303,7 @@ def test_identity_that_is_not_told_is_null(tmp_path: Path) -> None:
 class TestSampleBuffer:
     def test_samples_are_finer_than_the_polling_and_on_our_clock(self, tmp_path: Path) -> None:
         values = gpu()["values"] | {"utilization": [[0, 90], [0.5, 0], [0.75, 90]]}
-        read = seen(tmp_path, one(values=values), 0.0, 1.0)
+        read = read_scenario(tmp_path, one(values=values), 0.0, 1.0)
         samples = [(t, v) for name, v, t in read.readings[-1] if name == "utilization_samples"]
         assert 45 <= len(samples) <= 60
         times = [t for t, _ in samples]
@@ -307,7 +315,7 @@ class TestSampleBuffer:
         assert 11 <= sum(value == 0 for _, value in samples) <= 14
 
     def test_nothing_is_read_twice(self, tmp_path: Path) -> None:
-        read = seen(tmp_path, one(buffer=0.1), 0.0, 0.3, 0.3, 0.3)
+        read = read_scenario(tmp_path, one(buffer=0.1), 0.0, 0.3, 0.3, 0.3)
         count = sum(
             name == "utilization_samples" and value is not None
             for readings in read.readings[1:]
@@ -317,7 +325,7 @@ class TestSampleBuffer:
         assert 9 <= count <= 13
 
     def test_empty_buffer_is_null_with_a_reason(self, tmp_path: Path) -> None:
-        read = seen(tmp_path, one(buffer=0))
+        read = read_scenario(tmp_path, one(buffer=0))
         assert read.rounds[-1]["utilization_samples"] is None
         assert "no entry" in read.reasons["utilization_samples"]
         assert read.events == []
@@ -325,12 +333,12 @@ class TestSampleBuffer:
 
 class TestGpm:
     def test_older_gpu(self, tmp_path: Path) -> None:
-        read = seen(tmp_path, one(gpm={}))
+        read = read_scenario(tmp_path, one(gpm={}))
         assert "sm_activity" not in read.rounds[-1]
         assert "not supported" in read.reasons["sm_activity"]
 
     def test_one_metric_may_be_missing(self, tmp_path: Path) -> None:
-        read = seen(tmp_path, one(gpm={"2": 71.5, "3": 33, "10": 48}))
+        read = read_scenario(tmp_path, one(gpm={"2": 71.5, "3": 33, "10": 48}))
         assert read.rounds[-1]["sm_activity"] == 71.5
         assert "tensor_activity" not in read.rounds[-1]
         assert read.reasons.keys() & METRICS - {"process_utilization"} == {"tensor_activity"}
@@ -340,7 +348,7 @@ class TestGpm:
     )
     @pytest.mark.parametrize("code", [3, 999])
     def test_any_step_may_fail(self, tmp_path: Path, function: str, code: int) -> None:
-        read = seen(tmp_path, failing(code, function))
+        read = read_scenario(tmp_path, failing(code, function))
         assert read.rounds[-1].get("sm_activity") is None
         assert read.reasons["sm_activity"]
         assert read.rounds[-1]["utilization"] == 87
@@ -353,7 +361,7 @@ class TestProcesses:
             {"pid": 50554, "sm": 37100, "memory": 10},
             {"pid": 50017, "sm": 12, "listed": False},
         ]
-        values = seen(tmp_path, one(processes=table)).rounds[-1]
+        values = read_scenario(tmp_path, one(processes=table)).rounds[-1]
         assert values["processes"] == 2
         assert values["process_utilization"] == 40
         assert {n for n in values if n.endswith("sm_utilization")} == {
@@ -361,26 +369,26 @@ class TestProcesses:
         }
 
     def test_process_without_a_sample_is_not_at_zero(self, tmp_path: Path) -> None:
-        read = seen(tmp_path, one(processes=[{"pid": 1, "memory": 10}]))
+        read = read_scenario(tmp_path, one(processes=[{"pid": 1, "memory": 10}]))
         assert read.rounds[-1]["process_utilization"] is None
         assert "no entry" in read.reasons["process_utilization"]
         assert "process/1/sm_utilization" not in read.rounds[-1]
 
-    def test_windows_does_not_tell_memory(self, tmp_path: Path) -> None:
-        read = seen(tmp_path, one(processes=[{"pid": 1, "memory": None}]))
+    def test_windows_does_not_report_memory(self, tmp_path: Path) -> None:
+        read = read_scenario(tmp_path, one(processes=[{"pid": 1, "memory": None}]))
         assert read.rounds[-1]["process/1/memory"] is None
         assert "WDDM" in read.reasons["process/1/memory"]
 
     @pytest.mark.parametrize("code", [3, 10, 13])
     def test_without_the_list_no_sample_can_be_judged(self, tmp_path: Path, code: int) -> None:
-        read = seen(tmp_path, failing(code, PROCESSES))
+        read = read_scenario(tmp_path, failing(code, PROCESSES))
         values = read.rounds[-1]
         assert {n for n in METRICS if values.get(n) is None} == {"processes", "process_utilization"}
         assert read.reasons.keys() & METRICS == {"processes", "process_utilization"}
 
     def test_a_process_comes_and_goes(self, tmp_path: Path) -> None:
         table = [BUSY | {"from": 0.5, "until": 1.5}]
-        rounds = seen(tmp_path, one(processes=table), 0.0, 0.7, 1.0).rounds
+        rounds = read_scenario(tmp_path, one(processes=table), 0.0, 0.7, 1.0).rounds
         assert [values["processes"] for values in rounds] == [0, 1, 0]
 
 
@@ -388,8 +396,8 @@ class TestMig:
     def test_instance_has_memory_and_activity_but_no_utilisation(self, tmp_path: Path) -> None:
         values = {"memory_used": 4096, "power": 200}
         scenario = one(values=values, mig=[instance(), instance("MIG-4", gi=10, ci=1)])
-        told = answer(tmp_path, scenario)
-        whole, part = Seen(told, UUIDS[0]), Seen(told, MIG_UUID)
+        output = answer(tmp_path, scenario)
+        whole, part = ReaderOutput(output, UUIDS[0]), ReaderOutput(output, MIG_UUID)
         assert [device["uuid"] for device in whole.gpus] == [UUIDS[0], MIG_UUID, "MIG-4"]
         assert whole.gpus[0]["mig_enabled"] is True
         place = {"parent_uuid": UUIDS[0], "gpu_instance": 9, "compute_instance": 0}
@@ -402,13 +410,13 @@ class TestMig:
         assert part.rounds[-1]["sm_activity"] == 71.5
         assert "utilization" not in part.rounds[-1]
 
-    def test_instance_that_cannot_be_used_is_told(self, tmp_path: Path) -> None:
+    def test_instance_that_cannot_be_used_is_an_event(self, tmp_path: Path) -> None:
         scenario = one(mig=[instance()]) | {
             "errors": [{"function": "nvmlDeviceGetUUID", "device": 1, "code": 4}]
         }
-        read = seen(tmp_path, scenario)
+        read = read_scenario(tmp_path, scenario)
         assert [device["uuid"] for device in read.gpus] == [UUIDS[0]]
         assert "cannot be used: Insufficient Permissions" in read.events[0]
 
     def test_not_split(self, tmp_path: Path) -> None:
-        assert seen(tmp_path, one(mig=[])).gpus[0]["mig_enabled"] is False
+        assert read_scenario(tmp_path, one(mig=[])).gpus[0]["mig_enabled"] is False

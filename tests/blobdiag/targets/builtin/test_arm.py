@@ -9,22 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sessions import new_session
 
-from blobdiag.cli.options import options
-from blobdiag.measure.session import Session
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import SearchHealth
+from blobdiag.model.selfplay import SearchHealth
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.arm import (
-    BLOCK_SECONDS,
-    Arm,
-    ThreadLog,
-    check_workload,
-    load_network,
-    search_health,
-)
-from blobdiag.targets.builtin.engine import BuiltIn
+from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.iterations import Timeline
+from blobdiag.targets.builtin.records import search_health
+from blobdiag.targets.builtin.weights import check_workload, load_network
+from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
 from engine.search.lanes import TALLY
 from engine.selfplay.telemetry import Progress, ThreadProgress
 
@@ -33,17 +27,17 @@ START = 5_000.0
 
 
 def settings(**changes: Any) -> Settings:
-    return options(device="cpu", network="32-2-4-64", dtype="float32", workers=2, **changes)
+    return Settings(device="cpu", network="32-2-4-64", dtype="float32", workers=2, **changes)
 
 
 @pytest.fixture
-def arm() -> Arm:
+def arm() -> BuiltInArm:
     return new_arm()
 
 
-def new_arm(**changes: Any) -> Arm:
+def new_arm(**changes: Any) -> BuiltInArm:
     made = settings(**changes)
-    return Arm(made, load_network(made), "cpu")
+    return BuiltInArm(made, load_network(made), "cpu")
 
 
 def tally(**counts: float) -> np.ndarray:
@@ -86,7 +80,7 @@ def test_a_log_is_read_between_its_stamps_and_held_beyond_them() -> None:
 # Blocks
 
 
-def test_a_window_is_cut_into_blocks_of_a_second_or_a_little_more(arm: Arm) -> None:
+def test_a_window_is_cut_into_blocks_of_a_second_or_a_little_more(arm: BuiltInArm) -> None:
     arm.on_message(message(0, 0))
     arm.on_message(message(10, 1_000))
     arm.add_window(START + 2, START + 5.5, tally())
@@ -96,7 +90,7 @@ def test_a_window_is_cut_into_blocks_of_a_second_or_a_little_more(arm: Arm) -> N
     assert [block.evaluations for block in blocks] == [117, 117, 117]
 
 
-def test_a_window_below_a_second_is_one_block(arm: Arm) -> None:
+def test_a_window_below_a_second_is_one_block(arm: BuiltInArm) -> None:
     arm.on_message(message(0, 0))
     arm.on_message(message(1, 200))
     arm.add_window(START + 0.25, START + 0.75, tally())
@@ -104,14 +98,14 @@ def test_a_window_below_a_second_is_one_block(arm: Arm) -> None:
     assert (block.seconds, block.evaluations, block.games) == (0.5, 100, 0)
 
 
-def test_a_change_of_rate_lies_in_its_block(arm: Arm) -> None:
+def test_a_change_of_rate_lies_in_its_block(arm: BuiltInArm) -> None:
     for at, evaluations in ((0, 0), (1, 100), (2, 400), (3, 400)):
         arm.on_message(message(at, evaluations))
     arm.add_window(START, START + 3, tally())
     assert [block.evaluations for block in arm.blocks()] == [100, 300, 0]
 
 
-def test_what_lies_between_two_windows_is_not_counted(arm: Arm) -> None:
+def test_what_lies_between_two_windows_is_not_counted(arm: BuiltInArm) -> None:
     arm.on_message(message(0, 0, {0: 7}))
     arm.on_message(message(2.5, 250, {1: 10}))
     arm.on_message(message(4.5, 450, {2: 20, 3: 30}))
@@ -120,10 +114,10 @@ def test_what_lies_between_two_windows_is_not_counted(arm: Arm) -> None:
     assert [block.games for block in arm.blocks()] == [0, 1, 2]
     assert sum(block.evaluations for block in arm.blocks()) == 200 + 50
     assert arm.games_in_windows == [10, 20, 30]
-    assert arm.window_seconds == pytest.approx(3)
+    assert arm.throughput().window_seconds == pytest.approx(3)
 
 
-def test_threads_and_a_replaced_worker_add_up(arm: Arm) -> None:
+def test_threads_and_a_replaced_worker_add_up(arm: BuiltInArm) -> None:
     """The lost worker's count stays where it was; that of the new one starts at 0."""
     for thread in (0, 1):
         arm.on_message(message(0, 0, pid=1, thread=thread))
@@ -134,7 +128,9 @@ def test_threads_and_a_replaced_worker_add_up(arm: Arm) -> None:
     assert [block.evaluations for block in arm.blocks()] == [200, 0, 50]
 
 
-def test_an_arm_that_was_told_nothing_has_empty_blocks_and_no_rate_of_games(arm: Arm) -> None:
+def test_an_arm_that_was_told_nothing_has_empty_blocks_and_no_rate_of_games(
+    arm: BuiltInArm,
+) -> None:
     arm.add_window(START, START + 2, tally())
     assert [(block.evaluations, block.games) for block in arm.blocks()] == [(0, 0), (0, 0)]
     throughput = arm.throughput()
@@ -193,7 +189,7 @@ def test_throughput_is_evaluations_over_those_of_a_mean_game() -> None:
     assert (throughput.threads, throughput.lanes) == (1, 6)
 
 
-def test_search_health_is_that_of_all_windows(arm: Arm) -> None:
+def test_search_health_is_that_of_all_windows(arm: BuiltInArm) -> None:
     arm.add_window(START, START + 1, tally(evaluations=100, distinct=100))
     arm.add_window(START + 2, START + 3, tally(evaluations=300, distinct=100))
     assert arm.throughput().search_health.distinct_share == pytest.approx(0.5)
@@ -302,9 +298,9 @@ def progress(at: float, games: int, settled: bool) -> Progress:
     return Progress(START + at, games, 60, tally(games=games), settled)
 
 
-def timeline(arm: Arm) -> Timeline:
+def timeline(arm: BuiltInArm) -> Timeline:
     settings = arm.settings
-    return Timeline(Session("iteration", "cpu", settings, BuiltIn(settings)), arm)
+    return Timeline(new_session(settings), arm)
 
 
 def test_the_steady_stretch_ends_before_lanes_run_empty() -> None:
@@ -340,7 +336,7 @@ def test_an_iteration_that_is_never_steady_has_no_window() -> None:
     ],
 )
 def test_what_cannot_be_played_is_one_line(changes: dict[str, Any], words: str) -> None:
-    wrong = options(**{"device": "cpu"} | changes)
+    wrong = Settings(**{"device": "cpu"} | changes)
     with pytest.raises(UserError, match=words) as caught:
         check_workload(wrong)
     assert "\n" not in str(caught.value)

@@ -20,17 +20,20 @@ import numpy as np
 import pytest
 
 import reports
-from blobdiag.cli.options import options
 from blobdiag.diagnosis.rates import rates_of
+from blobdiag.model.base import Metric
 from blobdiag.model.errors import UserError
-from blobdiag.model.iteration_settings import RunConfiguration, RunSettings
-from blobdiag.model.report import Metric, Phase, Report
+from blobdiag.model.iteration_settings import IterationSettings
+from blobdiag.model.recorded import Phase
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
+from blobdiag.model.settings import Settings
 from blobdiag.render.html import page
 from blobdiag.sampling.trace import Span, Trace
-from blobdiag.targets.builtin.arm import load_network
-from blobdiag.targets.builtin.iterations import LONGEST_MEASURED, MOST_MEASURED, BuiltInCourse
-from blobdiag.targets.builtin.run_folder import KeptRun, kept_run
+from blobdiag.targets.builtin.iterations import LONGEST_MEASURED, MOST_MEASURED, BuiltInIterations
+from blobdiag.targets.builtin.run_configuration import RunConfiguration, training_settings
+from blobdiag.targets.builtin.run_folder import TrainingJob, training_job
+from blobdiag.targets.builtin.weights import load_network
 from engine.network.blobnet import weights_hash, weights_of
 from engine.search.lanes import TALLY, SearchConfig
 from engine.training.checkpoint import read_arrays, write_arrays
@@ -46,12 +49,9 @@ SMALL = (
 SECONDS = 120
 
 
-def run_settings(folder: Path, **changes: Any) -> RunSettings:
-    given = frozenset(changes)
-    own = {"iterations": None, "resume": True, "learning_rate": 1e-3, "root_noise": 0.25}
-    own |= {"schedule": (), "evaluate_every": None, "deals": 6}
-    own |= {name: changes.pop(name) for name in own.keys() & changes.keys()}
-    made = RunSettings(**vars(options(**changes)) | {"given": given}, run_dir=folder, **own)
+def run_settings(folder: Path, **changes: Any) -> IterationSettings:
+    values = {"resume": True, "deals": 6, "given": frozenset(changes), **changes}
+    made = IterationSettings(run_dir=folder, **values)
     made.check()
     return made
 
@@ -174,10 +174,10 @@ def test_a_network_of_the_run_can_be_played_with(trained: Trained) -> None:
     assert run is not None
     last = run.iterations[-1]
     path = trained.folder / "networks" / f"{last.iteration:06}.safetensors"
-    network = load_network(options(checkpoint=path, network="32-2-4-64"))
+    network = load_network(Settings(checkpoint=path, network="32-2-4-64"))
     assert weights_hash(weights_of(network)) == last.weights_hash
     with pytest.raises(UserError, match="do not fit --network 32-3-4-64"):
-        load_network(options(checkpoint=path, network="32-3-4-64"))
+        load_network(Settings(checkpoint=path, network="32-3-4-64"))
 
 
 def test_what_an_iteration_costs_is_its_share_of_all_of_them() -> None:
@@ -299,7 +299,7 @@ def test_what_cannot_be_gone_on_with_is_one_line_and_stays_as_it_is(
     settings = run_settings(folder, **{"iterations": 999} | changes)
     with (
         pytest.raises(UserError, match=words) as caught,
-        kept_run(settings),
+        training_job(settings),
     ):
         pass
     assert len(str(caught.value).splitlines()) == 1
@@ -312,7 +312,7 @@ def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> Non
     with (
         RunFolder(tmp_path),
         pytest.raises(UserError, match=rf"in use by another process \(pid {os.getpid()}\)"),
-        kept_run(run_settings(tmp_path, resume=False)),
+        training_job(run_settings(tmp_path, resume=False)),
     ):
         pass
 
@@ -320,7 +320,7 @@ def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> Non
 def test_what_is_of_the_machine_may_change(trained: Trained, tmp_path: Path) -> None:
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     settings = run_settings(folder, iterations=999, lanes=9)
-    with kept_run(settings) as kept:
+    with training_job(settings) as kept:
         assert (kept.settings.lanes, kept.settings.workers) == (9, 1)
         assert (kept.settings.games, kept.settings.iterations) == (24, 999)
         assert kept.training_dtype == "float32"
@@ -348,14 +348,14 @@ def test_bad_options_are_one_line(tmp_path: Path, case: str) -> None:
 
 def test_a_schedule_reaches_the_engine(tmp_path: Path) -> None:
     made = run_settings(tmp_path, schedule=("games=10..90", "window=5..500000"), iterations=9)
-    assert made.training.games == (10, 90)
-    assert made.training.window == (5, 500_000)
-    assert made.training.simulations is None
+    assert training_settings(made).games == (10, 90)
+    assert training_settings(made).window == (5, 500_000)
+    assert training_settings(made).simulations is None
 
 
 def test_root_noise_reaches_the_engine_and_its_folder(tmp_path: Path) -> None:
     made = run_settings(tmp_path, root_noise=0.1)
-    assert made.training.root_noise == 0.1
+    assert training_settings(made).root_noise == 0.1
     kept = RunConfiguration.of(made, "float32").model_dump(exclude={"root_noise"})
     assert RunConfiguration.of(made, "float32").root_noise == 0.1
     older = RunConfiguration(**kept)
@@ -364,18 +364,19 @@ def test_root_noise_reaches_the_engine_and_its_folder(tmp_path: Path) -> None:
 
 def test_matches_reach_the_engine_and_may_be_asked_for_later(tmp_path: Path) -> None:
     made = run_settings(tmp_path, evaluate_every=5, deals=40)
-    assert (made.training.evaluate_every, made.training.deals) == (5, 40)
+    training = training_settings(made)
+    assert (training.evaluate_every, training.deals) == (5, 40)
     assert made.plays_matches
     kept = RunConfiguration.of(made, "float32")
-    assert kept.resumed(run_settings(tmp_path)).training.evaluate_every == 5
+    assert training_settings(kept.resumed(run_settings(tmp_path))).evaluate_every == 5
     later = kept.resumed(run_settings(tmp_path, evaluate_every=2))
-    assert (later.training.evaluate_every, later.training.deals) == (2, 40)
+    assert (training_settings(later).evaluate_every, training_settings(later).deals) == (2, 40)
     without = kept.model_dump(exclude={"evaluate_every", "deals"})
     assert RunConfiguration(**without).evaluate_every is None, "as runs of before have it"
 
 
 def test_deals_without_matches_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="ask for these with --evaluate-every"):
+    with pytest.raises(UserError, match="--deals needs --evaluate-every"):
         run_settings(tmp_path, deals=9, resume=False)
 
 
@@ -436,7 +437,7 @@ def test_a_full_disk_ends_the_run_in_one_line(small_disk: Path, tmp_path: Path) 
 def test_a_long_training_keeps_the_measurement_of_its_newest_iterations(tmp_path: Path) -> None:
     settings = run_settings(tmp_path, device="cpu", network="32-2-4-64", workers=1)
     network = load_network(settings)
-    course, trace = BuiltInCourse(KeptRun(settings), network, "cpu"), Trace()
+    course, trace = BuiltInIterations(TrainingJob(settings), network, "cpu"), Trace()
     arm = course.arm
     record = IterationResult(None, [], TrainingResult(0, 0, 0.0, []))  # type: ignore[arg-type]
     course._begun.append(100.0)

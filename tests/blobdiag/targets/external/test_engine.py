@@ -18,12 +18,15 @@ from typing import Any, NamedTuple
 import psutil
 import pytest
 
-from blobdiag.cli.options import options
+from blobdiag.model import names
+from blobdiag.model.base import Status
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import Check, Report, Status
+from blobdiag.model.judgement import Check
+from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
-from blobdiag.targets.external.engine import ForeignArm
-from blobdiag.targets.external.process import EngineFailed, EngineProcess
+from blobdiag.model.settings import Settings
+from blobdiag.targets.external.engine import ExternalArm
+from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="--engine needs Linux")
 
@@ -130,7 +133,8 @@ def test_compare_counts_the_games_of_three_workers(runs: dict[str, Run]) -> None
     assert sum(block.games for block in cpu.blocks) == cpu.games
     assert sum(block.seconds for block in cpu.blocks) == pytest.approx(cpu.window_seconds)
     assert cpu.warm_up_seconds >= 2
-    processes = [s.name for s in run.report.series if re.fullmatch(r"process/\d+/cpu", s.name)]
+    series = [names.parse(series.name) for series in run.report.series]
+    processes = [name for name in series if name.pid is not None and name.metric == "cpu"]
     assert len(processes) >= 5, "ours, the engine's and its three workers'"
 
 
@@ -311,13 +315,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EngineProc
 
     def starting(factory: str, mode: str = "play", **arguments: Any) -> EngineProcess:
         offered = {"device": "cpu"} | arguments
-        told = {name: {"value": value, "must": True} for name, value in offered.items()}
-        processes.append(EngineProcess(factory, told, MODES[mode], dict(os.environ)))
+        given = {name: {"value": value, "must": True} for name, value in offered.items()}
+        processes.append(EngineProcess(factory, given, MODES[mode], dict(os.environ)))
         return processes[-1]
 
     yield starting
     for process in processes:
-        process.end()
+        process.close()
 
 
 REFUSALS = {
@@ -360,8 +364,8 @@ def test_an_option_that_the_factory_does_not_take_is_refused(
 
 FAILURES = {
     "Raises": ("the engine failed: ZeroDivisionError: the fifth move", "one game was fine"),
-    "Dies": ("the engine's process ended unasked (killed by SIGKILL)", ""),
-    "Exits": ("the engine's process ended unasked (exit code 7)", ""),
+    "Dies": ("the engine's process exited unexpectedly (killed by SIGKILL)", ""),
+    "Exits": ("the engine's process exited unexpectedly (exit code 7)", ""),
     "Hangs": ("the engine finished no game for 0.5 s", ""),
     "Text": ("the engine failed: TypeError: 'str' object cannot be interpreted as an integer", ""),
     "Nothing": ("the engine failed: RuntimeError: play() ended without a finished game", ""),
@@ -381,7 +385,7 @@ def test_what_goes_wrong_in_play_is_a_line(engine: Callable[..., EngineProcess],
     assert str(caught.value) == line
     assert printed in caught.value.details
     assert len(caught.value.details) < 25_000
-    process.end()
+    process.close()
     assert not psutil.pid_exists(process.pid)
 
 
@@ -403,8 +407,8 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one plays while the other is measured is nothing, its workers' play included."""
     monkeypatch.chdir(PROJECT)
     monkeypatch.setattr("blobdiag.targets.external.engine.WARM_UP_SECONDS", 0.5)
-    settings = options(device="cpu", engine="engine.random_play:Pool", min_seconds=0.5)
-    arms = [ForeignArm(settings, "cpu", ["play"]) for _ in range(2)]
+    settings = Settings(device="cpu", engine="engine.random_play:Pool", min_seconds=0.5)
+    arms = [ExternalArm(settings, "cpu", ["play"]) for _ in range(2)]
     watched = set[int]()
     try:
         for arm in arms:
@@ -431,7 +435,7 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [pid for pid in watched if psutil.pid_exists(pid) and runs_on(psutil.Process(pid))]
 
 
-def cpu_seconds(arm: ForeignArm) -> float:
+def cpu_seconds(arm: ExternalArm) -> float:
     """Of all processes of an engine, that stands still."""
     assert arm._process is not None
     time.sleep(0.02)
@@ -450,9 +454,8 @@ def cpu_seconds(arm: ForeignArm) -> float:
         ({"engine": "a/b.py:make"}, "--engine must read MODULE:FACTORY"),
         ({"engine": "a:b", "given": frozenset({"lanes"})}, "--lanes is for the built-in engine"),
         ({"engine": "a:b", "given": frozenset({"inject"})}, "--inject is for the built-in engine"),
-        ({"engine": "a:b", "given": frozenset({"verify_fix"})}, "--verify-fix is for the built-in"),
     ],
 )
 def test_options_that_cannot_be(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
-        replace(options(device="cpu"), **changes).check()
+        replace(Settings(device="cpu"), **changes).check()

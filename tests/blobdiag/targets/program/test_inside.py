@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import torch
 
-from blobdiag.model.report import ModuleCalls
+from blobdiag.model.program import ModuleCalls
 from blobdiag.targets.program.environment import INJECTED, environment
-from blobdiag.targets.program.records import Inside, read_marks, read_records
+from blobdiag.targets.program.records import ProcessCounts, read_records
 
 NETWORK = """
 import json, os, signal, sys, threading, weakref
@@ -59,17 +59,16 @@ class Run:
             text=True,
             timeout=60,
         )
-        self.processes = read_records(self.records)
-        self.marks = read_marks(self.records)
+        self.processes, self.marks = read_records(self.records)
 
     @property
-    def said(self) -> Any:
+    def output(self) -> Any:
         """The last line of its output."""
         assert self.done.returncode == 0, self.done.stderr
         return json.loads(self.done.stdout.splitlines()[-1])
 
-    def process(self, pid: int) -> Inside:
-        [found] = [inside for inside in self.processes if inside.pid == pid]
+    def process(self, pid: int) -> ProcessCounts:
+        [found] = [counts for counts in self.processes if counts.pid == pid]
         return found
 
 
@@ -83,10 +82,10 @@ def program(tmp_path: Path) -> Callable[..., Run]:
     return run
 
 
-def calls(inside: Inside, **traits: object) -> list[ModuleCalls]:
+def calls(counts: ProcessCounts, **traits: object) -> list[ModuleCalls]:
     return [
         kind
-        for kind in inside.modules
+        for kind in counts.modules
         if all(getattr(kind, name) == value for name, value in traits.items())
     ]
 
@@ -96,12 +95,12 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One process after another, threads, and ways to call a network."""
     folder = tmp_path_factory.mktemp("one")
     text = """
-    net, said = Net(), {"pid": os.getpid()}
+    net, output = Net(), {"pid": os.getpid()}
     net(torch.ones(3, 4)); net.eval()
     with torch.no_grad():
         for rows in (1, 2, 3, 64, 65):
             net(torch.ones(rows, 4))
-    said["before"] = net.counted
+    output["before"] = net.counted
 
     class Other(Net): ...
     shared = Other()
@@ -111,7 +110,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
     threads = [threading.Thread(target=play) for _ in range(2)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
-    said["shared"] = shared.counted
+    output["shared"] = shared.counted
 
     class Failing(Net): ...
     failing = Failing()
@@ -119,7 +118,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
         try: failing(torch.ones(2, 4), fail=fail)
         except ValueError: pass
     failing(torch.ones(2, 4))
-    said["failing"] = failing.counted
+    output["failing"] = failing.counted
 
     class Shapes(nn.Module):
         def forward(self, *args, **kwargs): return None
@@ -143,7 +142,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
             from torch.utils.checkpoint import checkpoint
             return checkpoint(self.net, x, use_reentrant=False)
     checkpointed = Checkpointed(); checkpointed(torch.ones(2, 4)).sum().backward()
-    said["recomputed"] = checkpointed.net.counted
+    output["recomputed"] = checkpointed.net.counted
 
     def forked(play):
         child = os.fork()
@@ -151,8 +150,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
         os.waitpid(child, 0)
         return child
     def seven(): return [net(torch.ones(2, 4)) for _ in range(7)]
-    said["left"] = forked(lambda: (seven(), os._exit(0)))
-    said["killed"] = forked(lambda: (seven(), os.kill(os.getpid(), signal.SIGKILL)))
+    output["left"] = forked(lambda: (seven(), os._exit(0)))
+    output["killed"] = forked(lambda: (seven(), os.kill(os.getpid(), signal.SIGKILL)))
     replicated = type("Replicated", (Net,), {})()._replicate_for_data_parallel()
     replicated(torch.ones(2, 4))
 
@@ -171,17 +170,17 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
             kind = type(f"Kind{number}", (Shapes,), {})()
             for _ in range(1 + number % 7): kind()
         os._exit(0)
-    said["many"] = forked(many)
+    output["many"] = forked(many)
     mortal = type("Mortal", (Net,), {})()
     mortal(torch.ones(2, 4))
     left = weakref.ref(mortal), weakref.ref(mortal.body[0].weight)
     del mortal
-    said["freed"] = [gone() is None for gone in left]
+    output["freed"] = [gone() is None for gone in left]
     with torch.autograd.set_detect_anomaly(True):
         class Late(Net): ...
         late = Late(); late(torch.ones(1, 4)); late(torch.ones(1, 4))
         import blobdiag_record; blobdiag_record.refresh()
-    print(json.dumps(said))
+    print(json.dumps(output))
     """
     path = folder / "program.py"
     path.write_text(NETWORK + dedent(text))
@@ -189,10 +188,10 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_outermost_call_is_counted_and_no_other(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    assert not [kind for kind in inside.modules if kind.module.startswith("torch.nn.modules.lin")]
-    training, playing = calls(inside, module="__main__.Net")
-    assert training.calls + playing.calls == one.said["before"]
+    counts = one.process(one.output["pid"])
+    assert not [kind for kind in counts.modules if kind.module.startswith("torch.nn.modules.lin")]
+    training, playing = calls(counts, module="__main__.Net")
+    assert training.calls + playing.calls == one.output["before"]
     assert (training.train_mode, training.grad_enabled) == (True, True)
     assert (training.calls, training.rows) == (1, 3)
     assert (playing.train_mode, playing.grad_enabled) == (False, False)
@@ -203,8 +202,8 @@ def test_the_outermost_call_is_counted_and_no_other(one: Run) -> None:
 
 
 def test_threads_lose_no_call(one: Run) -> None:
-    [shared] = calls(one.process(one.said["pid"]), module="__main__.Other")
-    assert shared.calls == one.said["shared"] == 10_000
+    [shared] = calls(one.process(one.output["pid"]), module="__main__.Other")
+    assert shared.calls == one.output["shared"] == 10_000
     assert (shared.rows, shared.batch_histogram) == (80_000, {8: 10_000})
     assert shared.threads == 2
     assert shared.intra_op_threads
@@ -213,14 +212,14 @@ def test_threads_lose_no_call(one: Run) -> None:
 
 
 def test_calls_that_raise_are_counted_as_such(one: Run) -> None:
-    [failing] = calls(one.process(one.said["pid"]), module="__main__.Failing")
-    assert failing.calls == one.said["failing"] == 4
+    [failing] = calls(one.process(one.output["pid"]), module="__main__.Failing")
+    assert failing.calls == one.output["failing"] == 4
     assert failing.exceptions == 2
 
 
 def test_rows_of_what_networks_are_given(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    given, nothing = calls(inside, module="__main__.Shapes")
+    counts = one.process(one.output["pid"])
+    given, nothing = calls(counts, module="__main__.Shapes")
     assert (given.input_device, given.parameter_device) == ("cpu", "none")
     assert (given.calls, given.rows) == (6, 1 + 5 + 6 + 9)
     assert given.batch_histogram == {0: 1, 1: 1, 8: 2, 16: 1}
@@ -228,7 +227,7 @@ def test_rows_of_what_networks_are_given(one: Run) -> None:
 
 
 def test_a_network_that_moves_is_seen_where_it_is(one: Run) -> None:
-    moved = calls(one.process(one.said["pid"]), module="__main__.Moved")
+    moved = calls(one.process(one.output["pid"]), module="__main__.Moved")
     assert [(kind.parameter_device, kind.dtype, kind.calls) for kind in moved] == [
         ("cpu", "float32", 1),
         ("meta", "float32", 1),
@@ -237,59 +236,59 @@ def test_a_network_that_moves_is_seen_where_it_is(one: Run) -> None:
 
 
 def test_wrapped_networks_are_counted_or_named(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    counted = {kind.module: kind.calls for kind in inside.modules}
+    counts = one.process(one.output["pid"])
+    counted = {kind.module: kind.calls for kind in counts.modules}
     assert counted["Traced (TopLevelTracedModule)"] == 2
     assert counted["__main__.Net (DataParallel)"] == 1
     assert counted["__main__.Compiled (OptimizedModule)"] == 3
-    assert (counted["__main__.Checkpointed"], one.said["recomputed"]) == (1, 2)
+    assert (counted["__main__.Checkpointed"], one.output["recomputed"]) == (1, 2)
     assert "__main__.Inline" not in counted
     assert "__main__.Replicated" not in counted
-    assert set(inside.unseen) == {
+    assert set(counts.unseen) == {
         "recomputation during backward",
         "replicas of DataParallel",
         "forwards inside functions of torch.compile",
     }
 
 
-def test_a_process_says_what_it_is(one: Run) -> None:
-    inside = one.process(one.said["pid"])
-    assert inside.reason is None
-    assert inside.python == platform.python_version()
-    assert (inside.torch, inside.cpu_count) == (torch.__version__, os.cpu_count())
-    assert (inside.cuda_visible_devices, inside.cuda_initialised) == ("", False)
-    assert inside.gpu_memory_mib is None
-    assert inside.debug_switches == ["detect_anomaly"]
-    assert inside.start_method is None
-    assert inside.modules_left_out == 0
-    timed = sum(kind.timed_calls for kind in inside.modules)
-    assert 0 < inside.own_seconds < 1e-3 * timed, "counting a call takes microseconds"
+def test_the_state_of_a_process(one: Run) -> None:
+    counts = one.process(one.output["pid"])
+    assert counts.reason is None
+    assert counts.python == platform.python_version()
+    assert (counts.torch, counts.cpu_count) == (torch.__version__, os.cpu_count())
+    assert (counts.cuda_visible_devices, counts.cuda_initialised) == ("", False)
+    assert counts.gpu_memory_mib is None
+    assert counts.debug_switches == ["detect_anomaly"]
+    assert counts.start_method is None
+    assert counts.modules_left_out == 0
+    timed = sum(kind.timed_calls for kind in counts.modules)
+    assert 0 < counts.own_seconds < 1e-3 * timed, "counting a call takes microseconds"
 
 
 @pytest.mark.parametrize("child", ["left", "killed"])
 def test_a_forked_child_has_counts_of_its_own_however_it_ends(one: Run, child: str) -> None:
-    inside = one.process(one.said[child])
-    assert inside.start_method == "fork"
-    assert [(kind.module, kind.calls) for kind in inside.modules] == [("__main__.Net", 7)]
+    counts = one.process(one.output[child])
+    assert counts.start_method == "fork"
+    assert [(kind.module, kind.calls) for kind in counts.modules] == [("__main__.Net", 7)]
 
 
 def test_kinds_past_the_last_row_are_counted_together(one: Run) -> None:
-    inside = one.process(one.said["many"])
+    counts = one.process(one.output["many"])
     made = 300 + sum(1 + number % 7 for number in range(200))
-    assert sum(kind.calls for kind in inside.modules) + inside.modules_left_out == made
-    assert len(inside.modules) == 128
-    assert inside.modules_left_out > 0
-    for kind in calls(inside)[1:]:
+    assert sum(kind.calls for kind in counts.modules) + counts.modules_left_out == made
+    assert len(counts.modules) == 128
+    assert counts.modules_left_out > 0
+    for kind in calls(counts)[1:]:
         assert kind.calls == 1 + int(kind.module.removeprefix("__main__.Kind")) % 7
 
 
 def test_a_thread_leaves_its_row_to_the_next(one: Run) -> None:
-    [net] = calls(one.process(one.said["many"]), module="__main__.Net")
+    [net] = calls(one.process(one.output["many"]), module="__main__.Net")
     assert (net.calls, net.rows, net.threads) == (300, 600, 1)
 
 
 def test_no_network_is_kept_alive(one: Run) -> None:
-    assert one.said["freed"] == [True, True]
+    assert one.output["freed"] == [True, True]
 
 
 def test_spawned_and_served_children_and_one_call_in_many(
@@ -308,24 +307,24 @@ def test_spawned_and_served_children_and_one_call_in_many(
         answers.put((os.getpid(), net.counted))
 
     if __name__ == "__main__":
-        said = {}
+        output = {}
         for method in ("forkserver", "spawn"):
             os.environ["BLOBDIAG_COUNT_EVERY"] = "1" if method == "forkserver" else "16"
             context = multiprocessing.get_context(method)
             answers = context.Queue()
             process = context.Process(target=play, args=(answers,))
-            process.start(); said[method] = answers.get(); process.join()
-        print(json.dumps(said))
+            process.start(); output[method] = answers.get(); process.join()
+        print(json.dumps(output))
     """
     run = program(NETWORK + dedent(text))
-    for method, (pid, counted) in run.said.items():
-        inside = run.process(pid)
-        assert inside.start_method == method
-        assert {kind.module for kind in inside.modules} == {"__main__.Net", "__main__.Every"}
-        for kind in inside.modules:
+    for method, (pid, counted) in run.output.items():
+        counts = run.process(pid)
+        assert counts.start_method == method
+        assert {kind.module for kind in counts.modules} == {"__main__.Net", "__main__.Every"}
+        for kind in counts.modules:
             # Of two networks in turn, an even stride would never see one.
             assert kind.calls == pytest.approx(counted, rel=0 if method == "forkserver" else 0.25)
-        total = sum(kind.calls for kind in inside.modules)
+        total = sum(kind.calls for kind in counts.modules)
         assert 2 * counted - 2 * 16 < total <= 2 * counted
 
 
@@ -341,7 +340,7 @@ def test_another_sitecustomize_runs_too(tmp_path: Path) -> None:
     """
     run = Run(tmp_path, "-c", dedent(text), PYTHONPATH=str(theirs))
     their_file = str(theirs / "sitecustomize.py")
-    assert run.said == [their_file, their_file, [str(INJECTED), "/added"]]
+    assert run.output == [their_file, their_file, [str(INJECTED), "/added"]]
     assert len(run.processes) == 1
 
 
@@ -362,7 +361,7 @@ def test_an_error_in_another_sitecustomize_ends_where_it_did(tmp_path: Path) -> 
 @pytest.mark.parametrize("switch", ["-S", "-I"])
 def test_a_program_that_cannot_be_reached_is_left_alone(tmp_path: Path, switch: str) -> None:
     run = Run(tmp_path, switch, "-c", "print(1)")
-    assert (run.said, run.done.stderr, run.processes) == (1, "", [])
+    assert (run.output, run.done.stderr, run.processes) == (1, "", [])
 
 
 BROKEN = {
@@ -377,18 +376,18 @@ def test_a_broken_torch_stays_what_it_was(tmp_path: Path, kind: str) -> None:
     (tmp_path / "torch.py").write_text(text)
     attempt = """
     import json, sys
-    said = []
+    output = []
     for _ in range(2):
-        try: import torch; said.append(torch.__version__)
-        except ImportError as error: said.append(str(error))
-    print(json.dumps(said))
+        try: import torch; output.append(torch.__version__)
+        except ImportError as error: output.append(str(error))
+    print(json.dumps(output))
     """
     run = Run(tmp_path, "-c", dedent(attempt), PYTHONPATH=str(tmp_path))
-    assert run.said == (["no libcuda"] * 2 if kind == "raises" else ["0"] * 2)
-    [inside] = run.processes
-    assert inside.modules == []
-    assert (inside.reason or "").startswith(reason or "")
-    assert (inside.reason is None) == (reason is None)
+    assert run.output == (["no libcuda"] * 2 if kind == "raises" else ["0"] * 2)
+    [counts] = run.processes
+    assert counts.modules == []
+    assert (counts.reason or "").startswith(reason or "")
+    assert (counts.reason is None) == (reason is None)
 
 
 @pytest.mark.parametrize("trouble", ["gone", "full"])
@@ -412,10 +411,10 @@ def test_without_room_for_records_the_program_runs_on(tmp_path: Path, trouble: s
         os._exit(0)
     """
     run = Run(tmp_path, "-c", dedent(text))
-    assert (run.said, run.done.stderr) == (0, "")
+    assert (run.output, run.done.stderr) == (0, "")
     if trouble == "full":
-        [inside] = run.processes
-        assert inside.progress == {"games": 1.0}
+        [counts] = run.processes
+        assert counts.progress == {"games": 1.0}
 
 
 def test_marks_need_nothing_but_the_injected_folder(tmp_path: Path) -> None:
@@ -441,7 +440,7 @@ def test_marks_need_nothing_but_the_injected_folder(tmp_path: Path) -> None:
     """
     bare = str(tmp_path / "bare" / "bin" / "python")
     run = Run(tmp_path, "-c", dedent(text), python=bare, PYTHONPATH="")
-    pid, child, before, after, blobdiag_there = run.said
+    pid, child, before, after, blobdiag_there = run.output
     assert not blobdiag_there
     assert [(mark.name, mark.pid) for mark in run.marks] == [
         ("outer", pid),

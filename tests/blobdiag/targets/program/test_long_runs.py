@@ -8,23 +8,27 @@ from statistics import fmean
 import pytest
 from watched import account, calls, watched
 
+import reports
+from blobdiag.diagnosis.program_idle import program_gaps
+from blobdiag.model import names
+from blobdiag.model.activity import MOST_STRETCHES
 from blobdiag.model.limits import MOST_EVENTS
-from blobdiag.model.report import MOST_POINTS, Event
+from blobdiag.model.recorded import MOST_POINTS, Event
 from blobdiag.sampling import long_trace, proc
-from blobdiag.sampling.long_trace import MOST_SERIES, MOST_STRETCHES, LongTrace
-from blobdiag.sampling.nvidia.resolution import shortest_visible_gap
+from blobdiag.sampling.long_trace import MOST_SERIES, LongTrace
+from blobdiag.sampling.reduction import shortest_visible_gap
 from blobdiag.sampling.source import TICK_SECONDS
-from blobdiag.targets.program import tree
-from blobdiag.targets.program.phases import BUSY, IDLE, find_phases, idle_gaps
+from blobdiag.targets.program import process_tree
+from blobdiag.targets.program.phases import BUSY, IDLE, find_phases
 from blobdiag.targets.program.process_records import process_records
-from blobdiag.targets.program.tree import MOST_ENDED, Tree
+from blobdiag.targets.program.process_tree import MOST_EXITED, ProcessTree
 
 HOUR = 3600.0
-UTILIZATION = "gpu/GPU-1/utilization"
+UTILIZATION = names.utilization("GPU-1")
 
 
 def began() -> LongTrace:
-    trace = LongTrace(1.0)
+    trace = LongTrace()
     trace.start = 0.0
     return trace
 
@@ -35,7 +39,7 @@ def sample(trace: LongTrace, since: float, until: float, series: int = 20) -> No
         time = tick * TICK_SECONDS
         trace.add(UTILIZATION, "%", time, 0.0 if time % 60 >= 57 else 80.0)
         for number in range(series - 1):
-            trace.add(f"gpu/GPU-1/metric {number}", "W", time, float(tick % 100))
+            trace.add(names.gpu("GPU-1", f"metric {number}"), "W", time, float(tick % 100))
         trace.absorb()
 
 
@@ -65,9 +69,9 @@ def test_an_hour_thinned_keeps_means_and_every_idle_stretch() -> None:
     # From the first sample of 0 to the last, though points are 3.2 s apart by now.
     lengths = [s.end - s.start for s in phases.spans[:-1] if s.name == IDLE and s.end is not None]
     assert lengths == pytest.approx([3.0 - TICK_SECONDS] * 59)
-    gaps = idle_gaps(trace, ["GPU-1"], phases, HOUR, 1.0)
+    gaps = program_gaps(reports.of_program(trace, phases, ["GPU-1"], HOUR))
     assert len(gaps) == 59, "the last one is not followed by work"
-    assert shortest_visible_gap(trace, "GPU-1") == pytest.approx(1.0 + TICK_SECONDS)
+    assert shortest_visible_gap(trace, ["GPU-1"]) == pytest.approx(1.0 + TICK_SECONDS)
 
 
 def test_of_very_many_idle_stretches_the_longest_are_kept() -> None:
@@ -88,14 +92,18 @@ def test_of_very_many_idle_stretches_the_longest_are_kept() -> None:
 def test_series_of_processes_that_ended_are_dropped_but_for_those_kept() -> None:
     trace = began()
     for pid in (11, 12):
-        trace.add(f"process/{pid}/cpu", "%", 1.0, 50.0)
-        trace.add(f"gpu/GPU-1/process/{pid}/memory", "MiB", 1.0, 500.0)
-    trace.add("host/cpu", "%", 1.0, 50.0)
+        trace.add(names.process(pid, "cpu"), "%", 1.0, 50.0)
+        trace.add(names.gpu_process("GPU-1", pid, "memory"), "MiB", 1.0, 500.0)
+    trace.add(names.HOST_CPU, "%", 1.0, 50.0)
     trace.absorb()
     trace.forget_processes(10.0, set())
     assert len(trace.samples) == 5, "they may only be late"
     trace.forget_processes(100.0, {12})
-    assert set(trace.samples) == {"process/12/cpu", "gpu/GPU-1/process/12/memory", "host/cpu"}
+    assert set(trace.samples) == {
+        names.process(12, "cpu"),
+        names.gpu_process("GPU-1", 12, "memory"),
+        names.HOST_CPU,
+    }
 
 
 def test_a_report_s_series_are_bounded_together() -> None:
@@ -115,14 +123,14 @@ def test_a_whole_report_is_bounded() -> None:
     trace = began()
     for number in range(MOST_SERIES):
         for tick in range(400):
-            trace.add(f"gpu/GPU-12345678-1234/metric {number}", "W", tick / 3, tick / 7)
+            trace.add(names.gpu("GPU-12345678-1234", f"metric {number}"), "W", tick / 3, tick / 7)
     trace.absorb()
     histogram = {1 << size: 123_456_789 for size in range(20)}
     kinds = [calls(number=n + 1, batch_histogram=histogram) for n in range(128)]
-    accounts = [account(pid, kinds) for pid in range(300)]
-    records, left_out = process_records([], accounts, {}, None, 0.0)
+    counts = [account(pid, kinds) for pid in range(300)]
+    records, left_out = process_records([], counts, {}, None, 0.0)
     report = watched(records)
-    event = Event(at_s=1.23456789, kind="signal", text="SIGTERM was passed on to the command")
+    event = Event(at_s=1.23456789, kind="signal", text="SIGTERM was forwarded to the command")
     full = report.model_copy(update={"series": trace.to_series(), "events": [event] * MOST_EVENTS})
     assert (len(records), left_out) == (200, 100)
     assert len(full.model_dump_json(indent=1)) <= 5_000_000
@@ -169,16 +177,16 @@ def test_a_tree_of_thousands_of_short_processes_keeps_the_busiest(
     monkeypatch.setattr(proc, "pids", machine.pids)
     monkeypatch.setattr(proc, "stat", machine.stat)
     monkeypatch.setattr(proc, "environment", lambda pid: {})
-    monkeypatch.setattr(tree, "monotonic", lambda: machine.now)
-    program = Tree(Machine.ROOT, ("MARK", "1"))
+    monkeypatch.setattr(process_tree, "monotonic", lambda: machine.now)
+    program = ProcessTree(Machine.ROOT, ("MARK", "1"))
     while machine.now < HOUR:
         program.scan()
         machine.now += 0.5
     told = list(program)
-    assert len(told) < 2 * MOST_ENDED + 10
+    assert len(told) < 2 * MOST_EXITED + 10
     assert len(told) + program.left_out == 3600 + 1, "each was seen once"
     assert program.cpu_seconds == pytest.approx(sum(range(1, 3601)) / 1000)
     assert told[0].pid == Machine.ROOT
     # Of those that ended long ago the busiest.
     ended = sorted(p.pid for p in told if not p.alive)
-    assert ended[0] > 1000 + 3600 - 2 * MOST_ENDED - 10
+    assert ended[0] > 1000 + 3600 - 2 * MOST_EXITED - 10

@@ -1,9 +1,7 @@
-"""What is told of a process seen from outside, and which device a command line asks for."""
+"""The record of a process seen from outside, and which device a command line asks for."""
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,24 +9,26 @@ from pathlib import Path
 import pytest
 
 from blobdiag.model.errors import UserError
-from blobdiag.model.report import ModuleCalls
+from blobdiag.model.program import ModuleCalls
 from blobdiag.sampling import proc
-from blobdiag.targets.program.expected import expected_device
+from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import (
     MOST_CHARACTERS,
     MOST_PROCESSES,
     masked,
     process_records,
 )
-from blobdiag.targets.program.records import Inside
-from blobdiag.targets.program.tree import Seen
+from blobdiag.targets.program.process_tree import ProgramProcess
+from blobdiag.targets.program.records import ProcessCounts
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 INJECTED = Path("/tmp/injected")
 
 
-def seen(*arguments: str, **facts: object) -> Seen:
-    process = Seen(pid=11, start_ticks=5, parent_pid=1, started=100.0, arguments=list(arguments))
+def in_tree(*arguments: str, **facts: object) -> ProgramProcess:
+    process = ProgramProcess(
+        pid=11, start_ticks=5, parent_pid=1, started=100.0, arguments=list(arguments)
+    )
     process.libraries = {"torch"}
     process.environment = {"PYTHONPATH": f"{INJECTED}:elsewhere"}
     for name, value in facts.items():
@@ -36,7 +36,7 @@ def seen(*arguments: str, **facts: object) -> Seen:
     return process
 
 
-def inside(start_ticks: int = 5, kinds: int = 1) -> Inside:
+def counted(start_ticks: int = 5, kinds: int = 1) -> ProcessCounts:
     modules = [
         ModuleCalls(
             module=f"net.Net{number}",
@@ -50,7 +50,7 @@ def inside(start_ticks: int = 5, kinds: int = 1) -> Inside:
         )
         for number in range(kinds)
     ]
-    return Inside(
+    return ProcessCounts(
         pid=11,
         start_ticks=start_ticks,
         parent_pid=7,
@@ -72,35 +72,35 @@ def inside(start_ticks: int = 5, kinds: int = 1) -> Inside:
     )
 
 
-def why(process: Seen, injected: Path | None = INJECTED) -> str | None:
+def why(process: ProgramProcess, injected: Path | None = INJECTED) -> str | None:
     ((record,), _) = process_records([process], [], {}, injected, 100.0)
     assert not record.instrumented
     return record.reason
 
 
-def test_both_accounts_of_a_process_are_joined_by_pid_and_start() -> None:
-    process = seen("python", "play.py", cpu_seconds=2.5, peak_rss_mib=300.0, ended=104.0)
-    ((record,), left_out) = process_records([process], [inside()], {}, INJECTED, 98.0)
+def test_what_proc_shows_and_own_counts_are_joined_by_pid_and_start() -> None:
+    process = in_tree("python", "play.py", cpu_seconds=2.5, peak_rss_mib=300.0, ended=104.0)
+    ((record,), left_out) = process_records([process], [counted()], {}, INJECTED, 98.0)
     assert left_out == 0
     assert record.instrumented
     assert (record.started_s, record.ended_s, record.cpu_seconds) == (2.0, 6.0, 2.5)
     assert (record.torch, record.start_method, record.unseen) == ("2.9.0", "spawn", ["dynamo"])
     assert (record.modules[0].module, record.progress) == ("net.Net0", {"games": 3.0})
     # The PID was given twice: what the other process said is not this one's.
-    two, _ = process_records([process], [inside(start_ticks=6)], {}, INJECTED, 98.0)
+    two, _ = process_records([process], [counted(start_ticks=6)], {}, INJECTED, 98.0)
     assert {(record.instrumented, len(record.modules)) for record in two} == {(False, 0), (True, 1)}
 
 
-def test_a_process_that_was_gone_before_it_was_looked_at_is_told_by_its_own_account() -> None:
+def test_a_process_that_was_gone_before_the_first_scan_is_known_by_its_own_counts() -> None:
     ticks = round((time.clock_gettime(time.CLOCK_BOOTTIME) - 10) * proc.TICKS_PER_SECOND)
-    missed, start = inside(start_ticks=ticks), time.monotonic() - 12
+    missed, start = counted(start_ticks=ticks), time.monotonic() - 12
     ended = {missed.identity: start + 5}
     ((record,), left_out) = process_records([], [missed], ended, INJECTED, start)
     assert (record.pid, record.parent_pid, record.command) == (11, 7, "python play.py")
     assert record.started_s == pytest.approx(2, abs=0.2)
     assert (record.ended_s, record.cpu_seconds, record.driver_opened) == (5.0, None, None)
     assert (record.instrumented, record.modules[0].calls, left_out) == (True, 1, 0)
-    # One that has nothing to tell is not worth a line.
+    # One without counts gets no line.
     silent = missed._replace(modules=[], progress={})
     assert process_records([], [silent], ended, INJECTED, start) == ([], 0)
 
@@ -113,41 +113,41 @@ def test_a_process_that_was_gone_before_it_was_looked_at_is_told_by_its_own_acco
         (("python", "-X", "dev", "-S", "-m", "play"), "python -S ignores"),
         (("python", "-Ic", "pass"), "python -I ignores"),
         # Options of the program, not Python's.
-        (("python", "play.py", "-I"), "why is not known"),
-        (("python", "-c", "pass", "-E"), "why is not known"),
-        (("python", "-mplay", "-S"), "why is not known"),
+        (("python", "play.py", "-I"), "reason unknown"),
+        (("python", "-c", "pass", "-E"), "reason unknown"),
+        (("python", "-mplay", "-S"), "reason unknown"),
         (("engine", "--cuda"), "it is no Python program"),
     ],
 )
 def test_why_a_process_with_torch_was_not_counted(arguments: tuple[str, ...], words: str) -> None:
-    assert words in (why(seen(*arguments)) or "")
+    assert words in (why(in_tree(*arguments)) or "")
 
 
 def test_why_by_the_environment_it_was_started_with() -> None:
-    assert "cannot be read" in (why(seen("python", environment=None)) or "")
-    assert "without PYTHONPATH" in (why(seen("python", environment={})) or "")
-    replaced = seen("python", environment={"PYTHONPATH": "/srv/lib"})
+    assert "cannot be read" in (why(in_tree("python", environment=None)) or "")
+    assert "without PYTHONPATH" in (why(in_tree("python", environment={})) or "")
+    replaced = in_tree("python", environment={"PYTHONPATH": "/srv/lib"})
     assert why(replaced) == "it was started with another PYTHONPATH"
-    assert why(seen("python"), injected=None) == "--no-instrument"
+    assert why(in_tree("python"), injected=None) == "--no-instrument"
 
 
 def test_what_loads_no_torch_needs_no_excuse() -> None:
-    assert why(seen("sleep", "5", libraries=set())) is None
-    assert why(seen("python", libraries={"jax"})) == (
+    assert why(in_tree("sleep", "5", libraries=set())) is None
+    assert why(in_tree("python", libraries={"jax"})) == (
         "jax: its calls are not counted inside: only torch's modules are"
     )
 
 
 def test_records_and_kinds_are_bounded() -> None:
     extra = range(MOST_PROCESSES + 30)
-    many = [seen("python", pid=1000 + n, cpu_seconds=float(n)) for n in extra]
-    idle_but_counted = seen("python", cpu_seconds=0.0)
-    accounts = [inside(kinds=50)]
-    records, left_out = process_records([*many, idle_but_counted], accounts, {}, INJECTED, 0)
+    many = [in_tree("python", pid=1000 + n, cpu_seconds=float(n)) for n in extra]
+    idle_but_counted = in_tree("python", cpu_seconds=0.0)
+    counts = [counted(kinds=50)]
+    records, left_out = process_records([*many, idle_but_counted], counts, {}, INJECTED, 0)
     assert (len(records), left_out) == (MOST_PROCESSES, 31)
-    (counted,) = [record for record in records if record.instrumented]
-    assert [module.calls for module in counted.modules] == [50, 49, 48, 47, 46]
-    assert counted.modules_left_out == sum(range(46))
+    (instrumented,) = [record for record in records if record.instrumented]
+    assert [module.calls for module in instrumented.modules] == [50, 49, 48, 47, 46]
+    assert instrumented.modules_left_out == sum(range(46))
     assert min(r.cpu_seconds or 0 for r in records if not r.instrumented) >= 31
 
 
@@ -156,26 +156,6 @@ def test_command_lines_are_masked_and_short() -> None:
     assert text == "python play.py --token *** weights.pt"
     assert len(masked(["python", "-c", "x" * 10_000])) == MOST_CHARACTERS
     assert masked(["caf\udce9"]).isprintable(), "not every argument is Unicode"
-
-
-def test_proc_of_a_real_process() -> None:
-    environment = {**os.environ, "A_MARK": "here"}
-    with subprocess.Popen(["sleep", "30"], env=environment) as child:
-        try:
-            stat = proc.stat(child.pid)
-            assert stat is not None
-            assert (stat.parent_pid, stat.threads, stat.alive) == (os.getpid(), 1, True)
-            assert child.pid in proc.pids()
-            # While it becomes another program it has none for a moment.
-            while not (found := proc.environment(child.pid)):
-                assert found == {}
-            assert found["A_MARK"] == "here"
-            assert proc.arguments(child.pid) == ["sleep", "30"]
-            assert (proc.libraries(child.pid), proc.holds_driver(child.pid)) == ([], False)
-        finally:
-            child.kill()
-    assert proc.stat(child.pid) is None
-    assert proc.holds_driver(child.pid) is None
 
 
 @pytest.mark.parametrize(

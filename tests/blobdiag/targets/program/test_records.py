@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from blobdiag.targets.program.inside.site import blobdiag_record as layout
 from blobdiag.targets.program.inside.site.blobdiag_record import Record
-from blobdiag.targets.program.records import read_marks, read_records
+from blobdiag.targets.program.record_file import FILE
+from blobdiag.targets.program.records import read_records
 
+ROW = layout.ROWS.word
 KIND = ("game.Net", "cuda:0", "cpu", "float32", False, True)
 
 
@@ -26,10 +28,10 @@ def written(folder: Path) -> Record:
     for threads in (1, 2):
         row = record.claim_row(KIND)
         assert row is not None
-        record.ints[row + layout.ROW_BUCKETS + 2 + 3] = 100
-        record.ints[row + layout.ROW_INPUT_ROWS] = 700
-        record.ints[row + layout.ROW_INTRA_OP] = threads
-        record.floats[row + layout.ROW_OWN_SECONDS] = 0.25 * threads
+        record.ints[row + ROW("buckets") + 2 + 3] = 100
+        record.ints[row + ROW("input_rows")] = 700
+        record.ints[row + ROW("intra_op_threads")] = threads
+        record.floats[row + ROW("own_seconds")] = 0.25 * threads
     record.begin("open")
     end = record.begin("done")
     assert end is not None
@@ -40,17 +42,17 @@ def written(folder: Path) -> Record:
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
     record = written(tmp_path)
-    [inside] = read_records(tmp_path)
-    assert (inside.pid, inside.start_ticks) == (os.getpid(), record.state["start_ticks"])
-    assert (inside.python, inside.cuda_initialised, inside.torch) == ("3.11.7", True, None)
-    assert inside.progress == {"games": 3}
-    [calls] = inside.modules
+    [counts] = read_records(tmp_path).processes
+    assert (counts.pid, counts.start_ticks) == (os.getpid(), record.state["start_ticks"])
+    assert (counts.python, counts.cuda_initialised, counts.torch) == ("3.11.7", True, None)
+    assert counts.progress == {"games": 3}
+    [calls] = counts.modules
     assert (calls.module, calls.parameter_device, calls.input_device) == KIND[:3]
     assert (calls.dtype, calls.train_mode, calls.grad_enabled) == KIND[3:]
     assert (calls.calls, calls.rows, calls.batch_histogram) == (200, 1400, {8: 200})
     assert (calls.threads, calls.intra_op_threads) == (2, 2)
-    assert inside.own_seconds == 0.75
-    opened, done = read_marks(tmp_path)
+    assert counts.own_seconds == 0.75
+    opened, done = read_records(tmp_path).marks
     assert (opened.name, opened.end) == ("open", None)
     assert done.end is not None
     assert opened.start <= done.start <= done.end
@@ -61,11 +63,11 @@ def test_a_process_that_became_another_program_keeps_its_counts(tmp_path: Path) 
     second = written(tmp_path)
     second.state["python"] = "3.12.1"
     second.publish()
-    [inside] = read_records(tmp_path)
-    assert inside.python == "3.12.1"
-    assert [calls.calls for calls in inside.modules] == [400]
-    assert inside.progress == {"games": 6}
-    assert len(read_marks(tmp_path)) == 4
+    [counts] = read_records(tmp_path).processes
+    assert counts.python == "3.12.1"
+    assert [calls.calls for calls in counts.modules] == [400]
+    assert counts.progress == {"games": 6}
+    assert len(read_records(tmp_path).marks) == 4
 
 
 def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
@@ -76,9 +78,8 @@ def test_what_is_no_record_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "1.2.5").mkdir()
     os.mkfifo(tmp_path / "1.2.6")
     (tmp_path / "1.2.7").symlink_to("nowhere")
-    assert len(read_records(tmp_path)) == 1
-    assert read_records(tmp_path / "missing") == []
-    assert read_marks(tmp_path / "missing") == []
+    assert len(read_records(tmp_path).processes) == 1
+    assert read_records(tmp_path / "missing") == ([], [])
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +90,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 WORDS = st.integers(-(2**63), 2**63 - 1).map(lambda word: word.to_bytes(8, "little", signed=True))
 
 
-MARK_WORDS = range(layout.MARKS_OFFSET, layout.MARKS_OFFSET + 2 * layout.MARK_BYTES, layout.WORD)
+MARKS = range(layout.MARKS.start(0), layout.MARKS.start(2), layout.WORD)
+ROWS = range(layout.ROWS.start(0), layout.ROWS.start(1), layout.WORD)
+"""Where the words of the first entries are, in bytes."""
 
 
 @given(
     length=st.integers(0, layout.FILE_BYTES),
     damage=st.lists(
         st.tuples(
-            st.sampled_from(
-                [8, 16, 24, 64, 2080, 4096, 4152, 8192, 8448, 8456, 8464, 8488, *MARK_WORDS]
-            ),
+            st.sampled_from([*range(8, 80, 8), 2080, 4096, 4152, *ROWS, *MARKS]),
             WORDS,
         ),
         max_size=4,
@@ -113,12 +114,35 @@ def test_a_damaged_record_is_never_an_error(
         torn[at : at + 8] = word
     with TemporaryDirectory() as folder:
         (Path(folder) / "1.2.3").write_bytes(torn[:length])
-        for inside in read_records(Path(folder)):
-            for calls in inside.modules:
+        records = read_records(Path(folder))
+        for counts in records.processes:
+            for calls in counts.modules:
                 assert min(calls.calls, calls.exceptions, calls.timed_calls) >= 0
                 json.loads(calls.model_dump_json())
-            json.dumps(inside.progress, allow_nan=False)
-        json.dumps(read_marks(Path(folder)), allow_nan=False)
+            json.dumps(counts.progress, allow_nan=False)
+        json.dumps(records.marks, allow_nan=False)
+
+
+def test_the_reader_has_the_writers_layout() -> None:
+    assert FILE.itemsize == layout.FILE_BYTES
+    for name, table in layout.TABLES.items():
+        dtype, offset = FILE.fields[name][:2]
+        assert (offset, dtype.shape) == (table.offset, (table.entries,))
+        assert dtype.base.itemsize == table.entry_bytes
+        assert {field: dtype.base.fields[field][1] for field in dtype.base.names} == table.at
+
+
+def test_a_file_that_is_cut_short_is_no_record(whole: bytes, tmp_path: Path) -> None:
+    (tmp_path / "1.2.3").write_bytes(whole)
+    assert len(read_records(tmp_path).processes) == 1
+    (tmp_path / "1.2.3").write_bytes(whole[:-1])
+    assert read_records(tmp_path) == ([], [])
+
+
+@pytest.mark.parametrize("unseen", [5, "x", {"a": 1}, [1], None])
+def test_a_state_of_other_types_is_no_record(tmp_path: Path, unseen: Any) -> None:
+    Record(str(tmp_path), {"unseen": unseen}).leave_out(1)
+    assert read_records(tmp_path).processes == []
 
 
 def test_full_tables_say_what_they_left_out(tmp_path: Path) -> None:
@@ -127,18 +151,18 @@ def test_full_tables_say_what_they_left_out(tmp_path: Path) -> None:
     assert rows[127:] == [rows[127], None, None]
     assert record.claim_row(("x" * 300, "cpu", "cpu", "none", True, True)) is None
     record.leave_out(5)
-    ends = [record.begin(f"phase{n % 70}") for n in range(layout.MARKS + 2)]
+    ends = [record.begin(f"phase{n % 70}") for n in range(layout.MARKS.entries + 2)]
     assert ends[-3:] == [ends[-3], None, None]
-    [inside] = read_records(tmp_path)
-    assert inside.modules_left_out == 5
-    assert inside.unseen == ["2 phases after the first 4,096"]
-    marks = read_marks(tmp_path)
-    assert len(marks) == layout.MARKS
+    [counts] = read_records(tmp_path).processes
+    assert counts.modules_left_out == 5
+    assert counts.unseen == ["2 phases after the first 4,096"]
+    marks = read_records(tmp_path).marks
+    assert len(marks) == layout.MARKS.entries
     assert {mark.name for mark in marks} == {f"phase{n}" for n in range(63)} | {"others"}
     assert os.path.getsize(record.path) == layout.FILE_BYTES
 
 
-def test_no_room_for_rows_is_said_and_no_error(tmp_path: Path) -> None:
+def test_no_room_for_rows_is_a_reason_and_no_error(tmp_path: Path) -> None:
     record = Record(str(tmp_path), {})
     os.unlink(record.path)
     assert record.claim_row(KIND) is None
@@ -149,12 +173,12 @@ def test_no_room_for_rows_is_said_and_no_error(tmp_path: Path) -> None:
 def test_the_fullest_records_fit_a_report(tmp_path: Path) -> None:
     """Sixteen processes, every row of them another kind, every bucket at ten million calls."""
     record = Record(str(tmp_path), {})
-    for number in range(layout.ROWS):
+    for number in range(layout.ROWS.entries):
         row = record.claim_row((f"package.module.Kind{number}", *KIND[1:]))
         assert row is not None
-        for word in range(layout.ROW_BUCKETS - 1, layout.ROW_BUCKETS + layout.BUCKETS):
+        for word in range(ROW("input_rows"), ROW("buckets") + layout.BUCKETS):
             record.ints[row + word] = 10_000_000
-    [inside] = read_records(tmp_path)
-    assert sum(calls.calls for calls in inside.modules) == 128 * 34 * 10_000_000
-    size = sum(len(calls.model_dump_json(indent=1)) for calls in inside.modules)
+    [counts] = read_records(tmp_path).processes
+    assert sum(calls.calls for calls in counts.modules) == 128 * 34 * 10_000_000
+    size = sum(len(calls.model_dump_json(indent=1)) for calls in counts.modules)
     assert 16 * size < 5_000_000

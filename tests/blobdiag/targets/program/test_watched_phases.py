@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import pytest
 
+import reports
+from blobdiag.diagnosis.program_idle import program_gaps
+from blobdiag.model import names
 from blobdiag.sampling.long_trace import LongTrace
 from blobdiag.sampling.trace import Span
-from blobdiag.targets.program.phases import BUSY, IDLE, MOST_PHASES, find_phases, idle_gaps, marked
+from blobdiag.targets.program.phases import BUSY, IDLE, MOST_PHASES, find_phases, marked
 from blobdiag.targets.program.progress import add_progress, rates
-from blobdiag.targets.program.records import Mark
+from blobdiag.targets.program.records import PhaseMark
 
 
 def trace_of(**utilization: str) -> LongTrace:
     """GPUs by UUID; a letter is 0.2 s: # busy, . idle, ? not known."""
-    trace = LongTrace(1.0)
+    trace = LongTrace()
     trace.start = 0.0
     values = {"#": 90.0, ".": 0.0, "?": None}
     for uuid, letters in utilization.items():
         for number, letter in enumerate(letters):
-            trace.add(f"gpu/{uuid}/utilization", "%", number * 0.2, values[letter])
+            trace.add(names.utilization(uuid), names.PERCENT, number * 0.2, values[letter])
     trace.absorb()
     return trace
 
@@ -55,10 +58,10 @@ def test_no_phases_where_no_gpu_ever_worked_or_nothing_is_known() -> None:
 
 def test_marks_of_several_processes_are_one_phase_where_they_overlap() -> None:
     marks = [
-        Mark("self-play", 11, 1.0, 5.0),
-        Mark("self-play", 12, 4.0, 6.0),
-        Mark("training", 10, 6.0, 8.0),
-        Mark("self-play", 11, 9.0, None),
+        PhaseMark("self-play", 11, 1.0, 5.0),
+        PhaseMark("self-play", 12, 4.0, 6.0),
+        PhaseMark("training", 10, 6.0, 8.0),
+        PhaseMark("self-play", 11, 9.0, None),
     ]
     assert marked(marks, now=10.0) == [
         Span("self-play", 1.0, 6.0),
@@ -71,7 +74,7 @@ def test_marks_of_several_processes_are_one_phase_where_they_overlap() -> None:
 
 
 def test_of_very_many_phases_the_longest_stay() -> None:
-    marks = [Mark("game", 1, n * 10.0, n * 10.0 + 1 + n % 3) for n in range(2 * MOST_PHASES)]
+    marks = [PhaseMark("game", 1, n * 10.0, n * 10.0 + 1 + n % 3) for n in range(2 * MOST_PHASES)]
     phases = find_phases(marks, trace_of(), [], 1e5)
     assert (len(phases.spans), phases.left_out) == (MOST_PHASES, MOST_PHASES)
     assert min(s.end - s.start for s in phases.spans if s.end) >= 2
@@ -80,15 +83,14 @@ def test_of_very_many_phases_the_longest_stay() -> None:
 def test_gaps_lie_between_work_or_within_the_marked_phases() -> None:
     trace = trace_of(A="........####........####" + "." * 8)
     phases = find_phases([], trace, ["A"], 6.4)
-    trace.spans = phases.spans
-    (gap,) = idle_gaps(trace, ["A"], phases, 6.4, 1.0)
+    (gap,) = program_gaps(reports.of_program(trace, phases, ["A"], 6.4))
     assert (gap.device, gap.phase) == ("A", f"{BUSY} → {BUSY}") or gap.phase == IDLE
     assert (gap.start_s, gap.end_s) == (pytest.approx(2.4), pytest.approx(3.8))
-    phases = find_phases([Mark("self-play", 1, 0.0, 6.4)], trace, ["A"], 6.4)
-    trace.spans = phases.spans
-    gaps = idle_gaps(trace, ["A"], phases, 6.4, 1.0)
-    assert [gap.phase for gap in gaps] == ["self-play"] * 3
-    assert idle_gaps(trace, ["A"], phases, 6.4, 2.0) == []
+    phases = find_phases([PhaseMark("self-play", 1, 0.0, 6.4)], trace, ["A"], 6.4)
+    report = reports.of_program(trace, phases, ["A"], 6.4)
+    assert [gap.phase for gap in program_gaps(report)] == ["self-play"] * 3
+    longer = report.model_copy(update={"configuration": {"expect": "idle-gap=..2"}})
+    assert program_gaps(longer) == []
 
 
 def test_counters_become_rates_of_the_run_and_of_a_phase() -> None:

@@ -11,9 +11,10 @@ import psutil
 import pytest
 from watched_runs import PROGRAMS, Run, python, run
 
-from blobdiag.diagnosis.evidence import mean
-from blobdiag.diagnosis.findings.host import IDLE_CORES_PERCENT
-from blobdiag.model.report import Status
+from blobdiag.diagnosis.causes.gil_bound_threads import IDLE_CORES_PERCENT
+from blobdiag.diagnosis.facts import mean
+from blobdiag.model import names
+from blobdiag.model.base import Status
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 
@@ -81,7 +82,7 @@ def test_nothing_is_found_in_a_healthy_pool_of_forked_workers(tmp_path: Path) ->
 @pytest.mark.slow  # a neighbour on the cores hides what is looked for
 def test_threads_that_share_a_network_share_a_core(tmp_path: Path) -> None:
     threads = run(tmp_path, python("threads_gil.py", "--seconds", "5", "--threads", "8"))
-    host = mean(threads.report, ["host/cpu"], [(0.0, threads.report.seconds)])
+    host = mean(threads.report, [names.HOST_CPU], [(0.0, threads.report.seconds)])
     if host is not None and host > IDLE_CORES_PERCENT:
         pytest.skip("others keep the cores busy: the lock cannot be told from them")
     assert threads.found == {"gil-bound-threads"}
@@ -109,7 +110,7 @@ def test_training_under_torchrun_is_healthy(tmp_path: Path) -> None:
     assert both.device_check.status is Status.PASS
 
 
-def test_a_program_without_torch_is_told_to_have_none(tmp_path: Path) -> None:
+def test_a_program_without_torch_has_none_in_its_report(tmp_path: Path) -> None:
     child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1)'])"
     other = run(tmp_path, [sys.executable, "-c", child], "--expect-device", "cuda", "--judge")
     assert (other.code, other.output) == (3, "1\n")

@@ -13,17 +13,16 @@ from time import monotonic
 from typing import Any
 
 import blobdiag_record
-from blobdiag_record import (
-    BUCKETS,
-    ROW_BUCKETS,
-    ROW_EXCEPTIONS,
-    ROW_HOST_SECONDS,
-    ROW_INPUT_ROWS,
-    ROW_INTRA_OP,
-    ROW_OWN_SECONDS,
-    ROW_TIMED,
-    Record,
-)
+from blobdiag_record import BUCKETS, ROWS, Record
+
+# Where a row's counters are, in words from its start.
+EXCEPTIONS = ROWS.word("exceptions")
+TIMED_CALLS = ROWS.word("timed_calls")
+HOST_SECONDS = ROWS.word("host_seconds")
+OWN_SECONDS = ROWS.word("own_seconds")
+INTRA_OP_THREADS = ROWS.word("intra_op_threads")
+INPUT_ROWS = ROWS.word("input_rows")
+FIRST_BUCKET = ROWS.word("buckets")
 
 TIMED_EVERY = 16
 # The first call of a kind pays for warming up.
@@ -65,22 +64,22 @@ class _Row:
         rows = 1 if one else tensor.shape[0] if dimensions else None
         # It is another type of number while torch traces with shapes that stay open.
         if type(rows) is int:
-            ints[base + ROW_INPUT_ROWS] += rows * calls
+            ints[base + INPUT_ROWS] += rows * calls
             bucket = min(2 + (rows - 1).bit_length(), BUCKETS - 1) if rows else 1
-        ints[base + ROW_BUCKETS + bucket] += calls
+        ints[base + FIRST_BUCKET + bucket] += calls
 
     def note(self, own: float, seconds: float, threads: int) -> None:
         """`own` is what counting this call took, in seconds, `seconds` the call itself."""
         if self.record is blobdiag_record.current:
-            self.ints[self.base + ROW_TIMED] += 1
-            self.record.floats[self.base + ROW_OWN_SECONDS] += own
-            self.record.floats[self.base + ROW_HOST_SECONDS] += seconds
-            self.ints[self.base + ROW_INTRA_OP] = threads
+            self.ints[self.base + TIMED_CALLS] += 1
+            self.record.floats[self.base + OWN_SECONDS] += own
+            self.record.floats[self.base + HOST_SECONDS] += seconds
+            self.ints[self.base + INTRA_OP_THREADS] = threads
 
     def note_exception(self) -> None:
         # After a fork in the midst of a call, the row is the parent's.
         if self.record is blobdiag_record.current:
-            self.ints[self.base + ROW_EXCEPTIONS] += self.calls
+            self.ints[self.base + EXCEPTIONS] += self.calls
 
 
 class _Known:
@@ -282,7 +281,7 @@ def install(torch: Any) -> None:
         if getattr(module, "unpatched_nn_module_call", None) is original:
             module.unpatched_nn_module_call = _wrapped_call_impl
     os.register_at_fork(after_in_child=lambda: local.thread.forget())
-    # A parent that only holds a CUDA context makes no forwards that would tell of it.
+    # A parent that only holds a CUDA context makes no forwards that would show it.
     if hasattr(torch.cuda, "_lazy_call"):
         torch.cuda._lazy_call(_cuda_begins)
     blobdiag_record.refresh()
@@ -291,7 +290,7 @@ def install(torch: Any) -> None:
 def _cuda_begins() -> None:
     record = blobdiag_record.current
     if record is not None:
-        # torch says so itself only when this has returned.
+        # torch itself reports it only when this has returned.
         record.state["cuda_initialised"] = True
         record.publish()
 
@@ -306,7 +305,7 @@ def _dynamo_check(torch: Any) -> "Callable[[], bool]":
     """Whether dynamo is tracing: it must not see what we do."""
     check = getattr(getattr(torch, "compiler", None), "is_dynamo_compiling", None)
     if check is None and hasattr(torch, "compile"):
-        raise RuntimeError("torch 2.0 does not tell of its compiling")
+        raise RuntimeError("torch 2.0 does not report its compiling")
     return check or (lambda: False)
 
 

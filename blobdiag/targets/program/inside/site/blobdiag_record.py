@@ -3,14 +3,10 @@
 Counters are stored in place, some tens of nanoseconds each, and survive SIGKILL. The space is
 reserved before it is touched: on a full disk a mapped store would end the program (SIGBUS).
 
-    0       header: 8 words of 64 bits (the magic, written last, and the words named below)
-    64      two texts of the process's state, of which the word STATE names the current one
-    4096    counters of `progress`: a name in 56 bytes, then a double
-    8192    rows of calls: what they are calls of in 256 bytes, then the words named below
-    ...     names of phases, 64 bytes each; then the phases: name's number, start, end
-
-A row belongs to one thread at a time, so that counts need no lock; one that ends leaves its rows
-to the next that calls the same. The regions of rows and of phases are reserved at their first use.
+The file is a few tables, described by TABLES below: the writer here and the reader
+(`record_file.py`) both take every offset from there. A row of calls belongs to one thread at a
+time, so that counts need no lock; a thread that ends leaves its rows to the next that calls the
+same. The space of rows and of phases is reserved at their first use.
 """
 
 import atexit
@@ -20,33 +16,75 @@ import sys
 import time
 from _thread import RLock
 
-MAGIC = b"blobdia1"
+PAGE = 4096
 WORD = 8
-STATE, ROWS_USED, MARKS_USED, CALLS_LEFT_OUT, MARKS_LEFT_OUT, COUNTERS_USED, NAMES_USED = range(
-    1, 8
-)
-STATE_OFFSET, STATE_BYTES = 64, 2016
-COUNTERS_OFFSET, COUNTERS, COUNTER_BYTES = 4096, 32, 64
-NAME_BYTES = 56
+TYPE_BYTES = {"q": 8, "d": 8, "S": 1}
+"""As NumPy names them: 64-bit integer, double, byte of a text that is padded with zeros."""
 
-ROWS_OFFSET, ROWS, ROW_TEXT_BYTES = 8192, 128, 256
-# Words of a row; those of seconds are doubles. Of the buckets, the first counts calls whose inputs
-# have no rows, the second those of 0 rows, and 2 + k those of up to 2 ** k.
-(
-    ROW_EXCEPTIONS,
-    ROW_TIMED,
-    ROW_HOST_SECONDS,
-    ROW_OWN_SECONDS,
-    ROW_INTRA_OP,
-    ROW_INPUT_ROWS,
-    ROW_BUCKETS,
-) = range(7)
+
+class Table:
+    """Entries of the same fields, one behind the other from `offset` in the file, in bytes."""
+
+    def __init__(self, offset: int, entries: int, *fields: "tuple[str, str, int]") -> None:
+        """`fields`: (name, one of TYPE_BYTES, how many of that type)."""
+        self.offset, self.entries, self.fields = offset, entries, fields
+        self.at = {}  # type: dict[str, int]
+        self.sizes = {}  # type: dict[str, int]
+        size = 0
+        for name, kind, count in fields:
+            self.at[name], self.sizes[name] = size, TYPE_BYTES[kind] * count
+            size += self.sizes[name]
+        self.entry_bytes = size
+        self.end = offset + -(-size * entries // PAGE) * PAGE
+
+    def word(self, name: str) -> int:
+        """A field's place in an entry, in words of 64 bits."""
+        return self.at[name] // WORD
+
+    def start(self, number: int) -> int:
+        """Where an entry is in the file, in bytes."""
+        return self.offset + number * self.entry_bytes
+
+
+MAGIC = b"blobdia1"
 BUCKETS = 34
-ROW_BYTES = ROW_TEXT_BYTES + WORD * (ROW_BUCKETS + BUCKETS)
 
-NAMES_OFFSET, NAMES = ROWS_OFFSET + ROWS * ROW_BYTES, 64
-MARKS_OFFSET, MARKS, MARK_BYTES = NAMES_OFFSET + NAMES * 64, 4096, 3 * WORD
-FILE_BYTES = MARKS_OFFSET + MARKS * MARK_BYTES
+HEADER = Table(
+    0,
+    1,
+    ("magic", "S", 8),  # written last
+    ("state", "q", 1),  # 0 or 1: which of the two texts is current
+    ("rows_used", "q", 1),
+    ("marks_used", "q", 1),
+    ("calls_left_out", "q", 1),
+    ("marks_left_out", "q", 1),
+    ("counters_used", "q", 1),
+    ("names_used", "q", 1),
+    ("state_0", "S", 2016),
+    ("state_1", "S", 2016),
+)
+# Of `progress`.
+COUNTERS = Table(HEADER.end, 32, ("name", "S", 56), ("total", "d", 1))
+ROWS = Table(
+    COUNTERS.end,
+    128,
+    ("kind", "S", 256),
+    ("exceptions", "q", 1),
+    ("timed_calls", "q", 1),
+    ("host_seconds", "d", 1),
+    ("own_seconds", "d", 1),
+    ("intra_op_threads", "q", 1),
+    ("input_rows", "q", 1),
+    # Calls by their input's rows: first those without rows, then those of 0, then 2 + k: up to
+    # 2 ** k rows.
+    ("buckets", "q", BUCKETS),
+)
+# Of phases.
+NAMES = Table(ROWS.end, 64, ("name", "S", 64))
+MARKS = Table(NAMES.end, 4096, ("name", "q", 1), ("start", "d", 1), ("end", "d", 1))
+
+TABLES = {"header": HEADER, "counters": COUNTERS, "rows": ROWS, "names": NAMES, "marks": MARKS}
+FILE_BYTES = MARKS.end
 
 ELSEWHERE = ".elsewhere"
 
@@ -74,7 +112,7 @@ class Record:
         self.path = os.path.join(folder, name)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.posix_fallocate(file, 0, ROWS_OFFSET)
+            os.posix_fallocate(file, 0, COUNTERS.end)
             os.ftruncate(file, FILE_BYTES)
             self.map = mmap.mmap(file, FILE_BYTES)
         except BaseException:
@@ -93,11 +131,13 @@ class Record:
             return
         try:
             text = ascii(self.state).encode("ascii")
-            if len(text) <= STATE_BYTES:
-                other = 1 - self.ints[STATE]
-                start = STATE_OFFSET + other * STATE_BYTES
-                self.map[start : start + STATE_BYTES] = text.ljust(STATE_BYTES, b"\0")
-                self.ints[STATE] = other
+            word = HEADER.word("state")
+            other = 1 - self.ints[word]
+            field = f"state_{other}"
+            start, size = HEADER.at[field], HEADER.sizes[field]
+            if len(text) <= size:
+                self.map[start : start + size] = text.ljust(size, b"\0")
+                self.ints[word] = other
         finally:
             self.lock.release()
 
@@ -118,18 +158,16 @@ class Record:
         with self.lock:
             if self.free.get(kind):
                 return self.free[kind].pop()
-            number = self.ints[ROWS_USED]
+            used = HEADER.word("rows_used")
+            number = self.ints[used]
             text = ascii(kind).encode("ascii")
-            if (
-                number == ROWS
-                or len(text) > ROW_TEXT_BYTES
-                or not self._reserve(ROWS_OFFSET, NAMES_OFFSET)
-            ):
+            fits = number < ROWS.entries and len(text) <= ROWS.sizes["kind"]
+            if not fits or not self._reserve(ROWS.offset, ROWS.end):
                 return None
-            start = ROWS_OFFSET + number * ROW_BYTES
+            start = ROWS.start(number)
             self.map[start : start + len(text)] = text
-            self.ints[ROWS_USED] = number + 1
-            return (start + ROW_TEXT_BYTES) // WORD
+            self.ints[used] = number + 1
+            return start // WORD
 
     def leave_row(self, kind: "tuple[object, ...]", row: int) -> None:
         """To the next thread that calls the same; no lock, since the collector may call this."""
@@ -138,20 +176,22 @@ class Record:
     def leave_out(self, calls: int) -> None:
         """Count calls that have no row."""
         with self.lock:
-            self.ints[CALLS_LEFT_OUT] += calls
+            self.ints[HEADER.word("calls_left_out")] += calls
 
     def begin(self, name: str) -> "int | None":
         """A phase begins; the word that takes its end. None: there is no room for more."""
         with self.lock:
-            number = self.ints[MARKS_USED]
-            if number == MARKS or not self._reserve(NAMES_OFFSET, FILE_BYTES):
-                self.ints[MARKS_LEFT_OUT] += 1
+            used = HEADER.word("marks_used")
+            number = self.ints[used]
+            if number == MARKS.entries or not self._reserve(NAMES.offset, MARKS.end):
+                self.ints[HEADER.word("marks_left_out")] += 1
                 return None
-            word = (MARKS_OFFSET + number * MARK_BYTES) // WORD
-            self.ints[word] = self._number(name, self._names, NAMES_USED, NAMES_OFFSET, NAMES)
-            self.floats[word + 1] = time.monotonic()
-            self.ints[MARKS_USED] = number + 1
-            return word + 2
+            mark = MARKS.start(number) // WORD
+            known = self._number(name, self._names, NAMES, "names_used")
+            self.ints[mark + MARKS.word("name")] = known
+            self.floats[mark + MARKS.word("start")] = time.monotonic()
+            self.ints[used] = number + 1
+            return mark + MARKS.word("end")
 
     def end(self, word: int) -> None:
         self.floats[word] = time.monotonic()
@@ -159,22 +199,20 @@ class Record:
     def count(self, name: str, amount: float) -> None:
         """Add to a counter of the program's own; past 31 names they share one."""
         with self.lock:
-            number = self._number(name, self._counters, COUNTERS_USED, COUNTERS_OFFSET, COUNTERS)
-            self.floats[(COUNTERS_OFFSET + number * 64 + NAME_BYTES) // WORD] += amount
+            number = self._number(name, self._counters, COUNTERS, "counters_used")
+            self.floats[COUNTERS.start(number) // WORD + COUNTERS.word("total")] += amount
 
-    def _number(
-        self, name: str, numbers: "dict[str, int]", used: int, offset: int, most: int
-    ) -> int:
-        """Of a name in a table; the last place is for all that find none."""
-        if name not in numbers and len(numbers) >= most - 1:
+    def _number(self, name: str, numbers: "dict[str, int]", table: Table, used: str) -> int:
+        """Of a name in a table; the last entry is for all that find none."""
+        if name not in numbers and len(numbers) >= table.entries - 1:
             name = "others"
         number = numbers.get(name)
         if number is None:
-            number = numbers[name] = self.ints[used]
-            text = name.encode("utf-8", "replace")[:NAME_BYTES]
-            start = offset + number * 64
+            number = numbers[name] = self.ints[HEADER.word(used)]
+            text = name.encode("utf-8", "replace")[: COUNTERS.sizes["name"]]
+            start = table.start(number)
             self.map[start : start + len(text)] = text
-            self.ints[used] = number + 1
+            self.ints[HEADER.word(used)] = number + 1
         return number
 
     def _reserve(self, start: int, end: int) -> bool:
@@ -203,7 +241,7 @@ def start(folder: str) -> bool:
     }  # type: dict[str, object]
     record = Record(folder, state)
     if not hasattr(os, "register_at_fork"):
-        record.stop("Python before 3.7 does not tell of its forks")
+        record.stop("Python before 3.7 does not report its forks")
         return False
     current = record
     os.register_at_fork(after_in_child=_begin_again)

@@ -1,4 +1,4 @@
-"""What a process says of itself beside its calls; asks torch only for what it holds already."""
+"""The state of a process beside its calls; reads of torch only what is there already."""
 
 import os
 import sys

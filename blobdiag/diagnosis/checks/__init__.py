@@ -1,0 +1,1 @@
+"""Checks: each holds one expectation against what a report shows."""

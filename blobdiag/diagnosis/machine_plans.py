@@ -1,0 +1,189 @@
+"""When is a training done, on which machine? From saved reports alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+
+from blobdiag.diagnosis.comparison import cut_short
+from blobdiag.diagnosis.electricity import energy_of
+from blobdiag.diagnosis.memory import memory_of
+from blobdiag.diagnosis.planning import games_per_minute_for, plan_with, report_scenarios
+from blobdiag.diagnosis.rates import Rates, rates_of
+from blobdiag.model.base import Interval, Metric
+from blobdiag.model.capacity import CapacityPlan, IterationMinutes, MachinePlan, Needed
+from blobdiag.model.errors import UserError
+from blobdiag.model.figures import figure
+from blobdiag.model.names import EXAMPLES_PER_SECOND
+from blobdiag.model.plan import Plan
+from blobdiag.model.plan_request import Games, PlanRequest
+from blobdiag.model.report import Report
+from blobdiag.model.selfplay import Throughput
+
+
+def capacity_plan(reports: Sequence[tuple[Path, Report]], request: PlanRequest) -> CapacityPlan:
+    """The plans of all reports, for one and the same training. Raises UserError."""
+    own = reports[0][1].configuration
+    iterations = request.iterations or int(_planned(own, "plan_iterations", 500))
+    games = Games.parse(request.games or str(int(_planned(own, "plan_games", 10_000))))
+    reuse = request.reuse or _planned(own, "reuse", 4.0)
+    if iterations == 1 and games.first != games.last:
+        raise UserError("--games FIRST..LAST needs at least 2 --iterations")
+    hourly = request.price_per_hour
+    prices = hourly if len(hourly) == len(reports) else [*hourly, None][:1] * len(reports)
+    return CapacityPlan(
+        iterations=iterations,
+        first_games=games.first,
+        last_games=games.last,
+        reuse=reuse,
+        machines=[
+            machine_plan(path, report, throughput, request, iterations, games, reuse, price)
+            for (path, report), price in zip(reports, prices, strict=True)
+            for throughput in _usable(path, report, request.accept_invalid)
+        ],
+        scenarios=report_scenarios(iterations, games.mean),
+    )
+
+
+def _planned(configuration: Mapping[str, object], name: str, otherwise: float) -> float:
+    """As the first report planned, where it says so; a report from elsewhere may hold anything."""
+    value = configuration.get(name)
+    if isinstance(value, int | float) and isfinite(value) and value > 0:
+        return float(value)
+    return otherwise
+
+
+def machine_plan(
+    path: Path,
+    report: Report,
+    throughput: Throughput,
+    request: PlanRequest,
+    iterations: int,
+    games: Games,
+    reuse: float,
+    price_per_hour: float | None,
+) -> MachinePlan:
+    """The plan by one device of one report. Raises UserError where a rate is not known."""
+    measured = rates_of(throughput, report.metrics, report.phases)
+    rates = _with_assumed_training(measured, request.examples_per_second)
+    try:
+        made = plan_with(rates, iterations, games.mean, reuse)
+        ends = [plan_with(rates, iterations, g, reuse).minutes_per_iteration for g in games]
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    energy = energy_of(report, throughput, made)
+    memory = memory_of(report, throughput, request.card_gb)
+    return MachinePlan(
+        report=path.name,
+        machine=_machine(report, throughput),
+        device=throughput.device,
+        command=report.command,
+        started_utc=report.started_utc,
+        verdict=report.verdict,
+        broken_rules=broken_rules(report),
+        plan=made,
+        growth=IterationMinutes(first=ends[0], last=ends[1]) if games.first != games.last else None,
+        notes=notes(report, measured, rates),
+        needed=None if request.days is None else needed(request.days, made, games.mean, rates),
+        energy=energy,
+        costs=costs(made, energy, price_per_hour, request.price_per_kwh),
+        memory=None if isinstance(memory, str) else memory,
+        memory_reason=memory if isinstance(memory, str) else None,
+    )
+
+
+def broken_rules(report: Report) -> list[str]:
+    """Why a report is no evidence, a line each; none where it is."""
+    broken = [
+        f"{rule.rule}: {rule.observed}, needed {rule.needed}"
+        for rule in report.validity
+        if not rule.ok
+    ]
+    return cut_short(report) + broken
+
+
+def notes(report: Report, measured: Rates, rates: Rates) -> list[str]:
+    """What a plan assumes, and what is not in it."""
+    said = []
+    if not report.validity:
+        said.append("the report does not say whether its rules of validity were kept")
+    if rates.examples_per_second is None:
+        said.append(
+            "self-play only: the run did not train, and training is not in the plan; "
+            "--examples-per-second assumes its speed"
+        )
+    elif measured.examples_per_second is None:
+        speed = figure(rates.examples_per_second.value or 0.0)
+        said.append(f"training at {speed} examples/s is your assumption, not a measurement")
+    if not measured.iteration_seconds:
+        said.append("ramp-up, last wave and weight refresh are not in the plan: not measured")
+    return said
+
+
+def needed(days: float, made: Plan, games: float, rates: Rates) -> Needed:
+    """The self-play that ends in time, or why none does."""
+    rate = games_per_minute_for(days, made, games)
+    measured = rates.games_per_minute.value
+    if rate is None:
+        others = sum(t.days_saved_if_free for t in made.terms if t.name != "self-play")
+        reason = f"not possible: training and what is fixed alone take {figure(others)} days"
+        return Needed(days=days, games_per_minute=None, reason=reason)
+    return Needed(days=days, games_per_minute=rate, factor=rate / measured if measured else None)
+
+
+def costs(
+    made: Plan, energy: Metric, price_per_hour: float | None, price_per_kwh: float | None
+) -> list[Metric]:
+    """Of the machine by the hour, and of its GPUs' energy; those that have a price."""
+    found = []
+    if price_per_hour is not None:
+        cost = made.days * 24 * price_per_hour
+        found.append(Metric(name=f"cost at {price_per_hour:g} an hour", value=cost, unit=""))
+    if price_per_kwh is not None:
+        found.append(
+            Metric(
+                name=f"cost at {price_per_kwh:g} a kWh",
+                value=None if energy.value is None else energy.value * price_per_kwh,
+                unit="",
+                reason=energy.reason,
+            )
+        )
+    return found
+
+
+def _with_assumed_training(rates: Rates, examples_per_second: float | None) -> Rates:
+    """What was measured, or the user's figure where the run did not train."""
+    if rates.examples_per_second is not None or examples_per_second is None:
+        return rates
+    assumed = Metric(
+        name=EXAMPLES_PER_SECOND,
+        value=examples_per_second,
+        unit="examples/s",
+        interval=Interval(low=examples_per_second, high=examples_per_second),
+        reason="assumed",
+    )
+    return rates._replace(examples_per_second=assumed)
+
+
+def _usable(path: Path, report: Report, accept_invalid: bool) -> list[Throughput]:
+    """What a report measured of self-play. Raises UserError where that is nothing, or invalid."""
+    broken = broken_rules(report)
+    if broken and not accept_invalid:
+        raise UserError(
+            f"{path}: no evidence for a plan ({broken[0]}); "
+            "--accept-invalid plans with it all the same"
+        )
+    if not report.throughput:
+        raise UserError(f"{path}: it measured no self-play, so there is nothing to plan with")
+    return report.throughput
+
+
+def _machine(report: Report, throughput: Throughput) -> str:
+    """The machine's label, else its parts."""
+    if report.machine.label:
+        return report.machine.label
+    cpu = f"{report.machine.cpu}, {report.machine.cores_usable} cores"
+    if not throughput.device.startswith("cuda") or not report.gpus:
+        return cpu
+    return f"{len(report.gpus)} × {report.gpus[0].name}, {cpu}"

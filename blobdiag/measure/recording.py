@@ -1,0 +1,127 @@
+"""One run being recorded: its clock, its samples, its events, and the report they end in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from time import monotonic
+from typing import Any
+
+from blobdiag.model.base import Metric, Stretch
+from blobdiag.model.limits import kept_events
+from blobdiag.model.machine import Gpu, Machine, Software
+from blobdiag.model.recorded import EndedEarly, Event, Phase
+from blobdiag.model.report import Report
+from blobdiag.model.report_files import Value, mask_text
+from blobdiag.sampling.machine import machine
+from blobdiag.sampling.recorder import Recorder
+from blobdiag.sampling.reduction import activities, cuts, shortest_visible_gap
+from blobdiag.sampling.software import software
+from blobdiag.sampling.summary import energies, sampler_cost, why_unordered
+from blobdiag.sampling.trace import Trace
+
+Happening = tuple[float, str, str]
+"""(monotonic seconds, kind, text) of an event."""
+
+
+class Recording:
+    """What every measurement has, whatever is measured."""
+
+    def __init__(
+        self,
+        command: str,
+        device: str,
+        configuration: Mapping[str, Value],
+        label: str | None,
+        trace: Trace,
+        recorder: Recorder,
+    ) -> None:
+        self.command, self.device = command, device
+        self.trace, self.recorder = trace, recorder
+        self.events: list[Happening] = []
+        self._configuration, self._label = dict(configuration), label
+        self._started = datetime.now(UTC)
+
+    def event(self, kind: str, text: str) -> None:
+        """Something happened just now."""
+        self.events.append((monotonic(), kind, text))
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return monotonic() - self.trace.start
+
+    @cached_property
+    def machine(self) -> Machine:
+        return machine(self._label)
+
+    @cached_property
+    def software(self) -> Software:
+        """Complete once the sampler has said which driver there is."""
+        return software(self.recorder.driver)
+
+    def report(
+        self,
+        *,
+        gpus: Sequence[Gpu],
+        used: Sequence[str],
+        phases: Sequence[Phase],
+        windows: Sequence[Stretch] = (),
+        cpu_pids: Collection[int] | None = None,
+        costs: Iterable[Metric] = (),
+        figures: Iterable[Metric] = (),
+        events: Iterable[Happening] = (),
+        ended_early: EndedEarly | None = None,
+        running: bool = False,
+        cuda_reason: str | None = None,
+        **parts: Any,
+    ) -> Report:
+        """All that is known by now, unjudged.
+
+        `used` are the UUIDs of the GPUs at work, `cpu_pids` the processes whose idleness counts
+        where the run's device is the CPU; `windows` are what was measured, beside the phases.
+        """
+        now, trace, recorder = monotonic(), self.trace, self.recorder
+        return Report(
+            command=self.command,
+            device=self.device,
+            started_utc=self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            seconds=now - trace.start,
+            interrupted=running or ended_early is not None,
+            ended_early=ended_early,
+            running=running,
+            configuration=self._configuration,
+            machine=self.machine,
+            gpus=list(gpus),
+            gpu_reason=recorder.gpu_reason,
+            software=self.software.model_copy(update={"cuda_reason": cuda_reason}),
+            phases=list(phases),
+            series=trace.to_series(cuts(trace, [*phases, *windows])),
+            activity=activities(trace, used, cpu_pids, now),
+            sampler_death=recorder.death,
+            unsupported=trace.unsupported | why_unordered(gpus, os.environ),
+            pid=os.getpid(),
+            metrics=[
+                sampler_cost(recorder),
+                *costs,
+                *energies(trace, recorder.gpus, used),
+                *figures,
+            ],
+            events=self._events(now, events),
+            seconds_shortest_visible_gap=shortest_visible_gap(trace, used),
+            **parts,
+        )
+
+    def _events(self, now: float, others: Iterable[Happening]) -> list[Event]:
+        seen = [*self.events, *others]
+        seen += [(time, "sampler", text) for time, text in self.recorder.events]
+        if self.recorder.death is not None:
+            seen.append((now, "sampler", f"the sampler died: {self.recorder.death}"))
+        return kept_events(
+            [
+                Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
+                for time, kind, text in sorted(seen)
+            ]
+        )

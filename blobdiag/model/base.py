@@ -1,0 +1,77 @@
+"""The parts that all others are made of: figures, intervals, statuses, stretches of time."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+
+class Status(StrEnum):
+    """What a check, or a whole report, came to."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    NOT_APPLICABLE = "NOT APPLICABLE"
+
+
+class Role(StrEnum):
+    """Whether a check decides the exit code or is only shown."""
+
+    DECIDING = "deciding"
+    ADVISORY = "advisory"
+
+
+class Model(BaseModel):
+    """Base of every part: unknown fields are an error, non-finite numbers too."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Interval(Model):
+    """A 95 % interval, same unit as the value it belongs to."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        return self
+
+
+class Metric(Model):
+    """One measured figure; where `value`, or only `interval`, is None, `reason` says why."""
+
+    name: str
+    value: float | None
+    unit: str
+    interval: Interval | None = None
+    samples: int = 0
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.value is None and not self.reason:
+            raise ValueError("a value that is not known needs a reason")
+        return self
+
+
+class Stretch(Model):
+    """From one moment of the run to another, the same or a later one."""
+
+    start_s: float
+    end_s: float
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.start_s > self.end_s:
+            raise ValueError(f"starts at {self.start_s:g} s, after its end at {self.end_s:g} s")
+        return self
+
+    @property
+    def seconds(self) -> float:
+        return self.end_s - self.start_s

@@ -1,0 +1,34 @@
+"""The devices of this machine, as torch and the engine see them."""
+
+from __future__ import annotations
+
+import torch
+
+import blobdiag.targets.builtin.own_engine  # noqa: F401
+from blobdiag.model.device import Device
+from engine.network import devices
+from engine.network.devices import DeviceUnavailable, memory_reserved, resolve_auto, worker_devices
+
+__all__ = [
+    "DeviceUnavailable",
+    "cuda_reason",
+    "first_gpu",
+    "own_gpu_memory",
+    "resolve_auto",
+    "worker_devices",
+]
+
+
+def cuda_reason() -> str | None:
+    """Why torch computes on no GPU, in one line; None: it can."""
+    return None if torch.cuda.is_available() else devices.cuda_reason()
+
+
+def first_gpu(device: str) -> str:
+    """One GPU, the first, where any would do."""
+    return "cuda:0" if Device.of(device) == Device("cuda") else device
+
+
+def own_gpu_memory() -> float | None:
+    """The most MiB that torch reserved on a GPU in this process; None: it uses none."""
+    return memory_reserved(torch.device("cuda")) if torch.cuda.is_initialized() else None

@@ -1,0 +1,12 @@
+"""Whether the engine's compiled kernels can be kept between runs."""
+
+from __future__ import annotations
+
+
+def kernel_cache_is_writable() -> bool | None:
+    """None: the engine cannot be imported here."""
+    try:
+        from engine.game.jit import cache_folder
+    except ImportError:
+        return None
+    return cache_folder() is not None
