@@ -27,7 +27,7 @@ PAUSE_AT_MOST = 1.0
 """Seconds; a thread that had no games has nothing to be slower at."""
 
 _submit = Evaluator.submit
-_worker_main = engine.processes.worker_main
+_worker_main = engine.selfplay.worker_process.worker_main
 _last = threading.local()
 
 
@@ -52,5 +52,5 @@ def worker_main(*arguments: Any) -> None:
 if __name__ == "__main__":
     import slowed  # this file, under the name that workers find it by
 
-    engine.processes.worker_main = slowed.worker_main
+    engine.selfplay.worker_process.worker_main = slowed.worker_main
     main()
