@@ -15,7 +15,6 @@ from blobdiag.model.machine import Gpu, Machine
 from blobdiag.model.memory_figures import MemoryFigures
 from blobdiag.model.recorded import Series
 from blobdiag.model.report import Report
-from blobdiag.sampling.nvidia import processes
 from engine.memory import memory_figures
 from engine.network.blobnet import NetworkConfig
 from engine.search import batches
@@ -52,10 +51,6 @@ def test_a_report_s_own_sizes_come_before_the_table() -> None:
 def test_batches_are_cut_as_the_engine_cuts_them() -> None:
     for count in range(1, 400):
         assert batch_rows(count, FIGURES) == batches.batch_rows(count, 3)
-
-
-def test_the_assumed_context_is_the_largest_that_sampling_accepts() -> None:
-    assert MOST_CONTEXT_MIB == processes.MOST_CONTEXT_MIB
 
 
 def on_cpu(**changes: object) -> Report:

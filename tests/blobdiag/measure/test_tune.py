@@ -11,7 +11,6 @@ import pytest
 from command_line import in_process
 
 from blobdiag.cli.explaining import chain_table, stage_table
-from blobdiag.measure import explain, tune
 from blobdiag.measure.explain import Chain
 from blobdiag.measure.hardware import hardware
 from blobdiag.measure.tune import Candidate, Sweep
@@ -19,7 +18,8 @@ from blobdiag.model.errors import UserError
 from blobdiag.model.report_files import read_report
 from blobdiag.model.settings import Settings
 from blobdiag.store.tuned import Tuned, load_tuned, save_tuned, tuned_file, with_tuned
-from blobdiag.targets.builtin import probing
+from blobdiag.targets.builtin import chain, probing
+from blobdiag.targets.builtin import sweep as sweep_module
 from blobdiag.targets.builtin.sweep import candidates, lane_grid
 from engine.network.blobnet import NetworkConfig, build_network
 
@@ -56,14 +56,14 @@ def sweep(**changes: Any) -> Sweep:
 
 
 def test_what_is_not_asked_for_is_varied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tune, "usable_cores", lambda: 4)
+    monkeypatch.setattr(sweep_module, "usable_cores", lambda: 4)
     found = list(candidates(sweep()))
     # Which dtypes are worth a try is measured, too.
     dtypes = {candidate.dtype for candidate in found}
     assert dtypes in ({"float32"}, {"float32", "bfloat16"})
     shapes = ((4, 1), (1, 4))
-    assert set(found) == {Candidate(*s, tune.CPU_LANES, d) for s in shapes for d in dtypes}
-    assert lane_grid(sweep()) == [tune.CPU_LANES * n // 4 for n in (1, 2, 4, 8, 16)]
+    assert set(found) == {Candidate(*s, sweep_module.CPU_LANES, d) for s in shapes for d in dtypes}
+    assert lane_grid(sweep()) == [sweep_module.CPU_LANES * n // 4 for n in (1, 2, 4, 8, 16)]
     told = sweep(workers=3, threads=2, lanes=10, dtype="float32")
     assert list(candidates(told)) == [Candidate(3, 2, 5, "float32")]
     assert lane_grid(told) == []
@@ -71,9 +71,9 @@ def test_what_is_not_asked_for_is_varied(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_tune_recommends_and_tuned_obeys(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
-        (tune, "SHORTEST_SECONDS", 0.25),
-        (tune, "SETTLE_SECONDS", 0.25),
-        (tune, "FINAL_ROUNDS", 2),
+        (sweep_module, "SHORTEST_SECONDS", 0.25),
+        (sweep_module, "SETTLE_SECONDS", 0.25),
+        (sweep_module, "FINAL_ROUNDS", 2),
         (probing, "SECONDS", 0.1),
     ):
         monkeypatch.setattr(module, name, value)
@@ -100,8 +100,8 @@ def test_tune_recommends_and_tuned_obeys(config: Path, monkeypatch: pytest.Monke
 
 
 def test_explain_prints_both_tables(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain, "SHORT_SECONDS", 0.1)
-    monkeypatch.setattr(explain, "TREES_SECONDS", 0.5)
+    monkeypatch.setattr(chain, "SHORT_SECONDS", 0.1)
+    monkeypatch.setattr(chain, "TREES_SECONDS", 0.5)
     shown = in_process(config, "tune", *SMALL, "--explain", "--seconds", "4", "--lanes", "8")
     assert shown.returncode == 0, shown.stderr
     for words in ("Where a second goes", "network", "self-play ÷ bare", "evaluations a game"):

@@ -426,9 +426,10 @@ def test_arms_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
             arm.close()
     for arm in arms:
         assert len(arm.windows) == 2
-        assert arm.games_finished >= 80
-        rate = arm.throughput().games_per_minute.value
-        assert rate == pytest.approx(60 * arm.games_finished / arm.window_seconds)
+        seen = arm.throughput()
+        assert seen.games >= 80
+        rate = seen.games_per_minute.value
+        assert rate == pytest.approx(60 * seen.games / seen.window_seconds)
     turns = sorted(window for arm in arms for window in arm.windows)
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(turns))
     assert len(watched) == 6
