@@ -82,6 +82,7 @@ def test_later_calls_play_new_deals_of_any_setting(network: BlobNet) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_counters_continue_over_orders_without_a_false_stall(network: BlobNet) -> None:
     """A second order starts with new lanes: that is no stall, and nothing is lost."""
     with SelfPlayEngine(
@@ -100,6 +101,7 @@ def test_counters_continue_over_orders_without_a_false_stall(network: BlobNet) -
     assert seconds == pytest.approx(sum(r.seconds for r in results), rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_window_keeps_its_lanes_between_calls(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=6, simulations_per_determinization=6
@@ -135,6 +137,7 @@ def test_a_network_that_is_not_on_its_device_is_refused(network: BlobNet) -> Non
         assert not psutil.pid_exists(handshake.pid)
 
 
+@pytest.mark.slow
 def test_new_weights_reach_every_worker(network: BlobNet) -> None:
     newer = build_network(SMALL, "cpu", seed=8)
     with SelfPlayEngine(
@@ -168,6 +171,7 @@ def test_a_killed_worker_s_games_are_played_again(network: BlobNet) -> None:
     assert (victim, "lost") in states
 
 
+@pytest.mark.slow
 def test_a_lone_worker_that_is_killed_is_replaced(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=1, lanes=8, simulations_per_determinization=20
@@ -182,6 +186,7 @@ def test_a_lone_worker_that_is_killed_is_replaced(network: BlobNet) -> None:
     assert set(result.examples.game) == set(range(30))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_at_every_start_ends_the_run(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=1, lanes=8, simulations_per_determinization=30
@@ -198,6 +203,7 @@ def test_a_worker_that_dies_at_every_start_ends_the_run(network: BlobNet) -> Non
             engine.generate_games(1000, progress_callback=kill_each)
 
 
+@pytest.mark.slow
 def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=2, lanes=8, simulations_per_determinization=20, stall_seconds=1.5
@@ -218,6 +224,7 @@ def test_a_stuck_worker_is_ended_with_its_stacks(network: BlobNet) -> None:
     assert not psutil.pid_exists(victim)
 
 
+@pytest.mark.slow
 def test_games_that_stall_twice_end_the_run(network: BlobNet) -> None:
     with SelfPlayEngine(
         network, num_workers=1, lanes=4, simulations_per_determinization=20, stall_seconds=1.0
@@ -231,6 +238,7 @@ def test_games_that_stall_twice_end_the_run(network: BlobNet) -> None:
             engine.generate_games(50, progress_callback=stop_all)
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_parent(tmp_path: Path) -> None:
     """A script without a main guard: workers do not run it again."""
     script = tmp_path / "unguarded.py"
@@ -276,6 +284,7 @@ def test_a_worker_that_dies_at_its_imports_is_an_error_at_once(
         SelfPlayEngine(network, num_workers=1).start()
 
 
+@pytest.mark.slow
 def test_an_error_in_the_callback_leaves_no_worker_behind(network: BlobNet) -> None:
     pids: list[int] = []
 

@@ -26,6 +26,7 @@ from engine.training.run_folder import RunFolder
 from engine.training.schedules import Ramp
 
 
+@pytest.mark.slow
 def test_matches_follow_where_they_are_asked_for(engine: SelfPlayEngine, tmp_path: Path) -> None:
     """After every second iteration and the last: the same deals, and the first network's too."""
     settings = TrainingSettings(

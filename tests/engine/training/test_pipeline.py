@@ -60,6 +60,7 @@ def test_an_iteration_plays_trains_and_refreshes() -> None:
     assert hashes == {results[-1].record.weights_hash} == {weights_hash(weights_of(network))}
 
 
+@pytest.mark.slow
 def test_without_root_noise_games_are_those_of_a_search_without_it(engine: SelfPlayEngine) -> None:
     own = engine.search
     quiet, loud = TrainingSettings(games=Ramp.level(8), root_noise=0), TrainingSettings()
@@ -132,6 +133,7 @@ def test_phases_of_a_run_in_a_folder(engine: SelfPlayEngine, tmp_path: Path) -> 
     assert phases == [*played, *played, TRAINING, CHECKPOINT, WEIGHTS]
 
 
+@pytest.mark.slow
 def test_games_played_with_old_weights_are_counted_by_their_age() -> None:
     network = build_network(SMALL, "cpu")
     with SelfPlayEngine(
