@@ -82,7 +82,6 @@ def test_later_calls_play_new_deals_of_any_setting(network: BlobNet) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_counters_continue_over_orders_without_a_false_stall(network: BlobNet) -> None:
     """A second order starts with new lanes: that is no stall, and nothing is lost."""
     with SelfPlayEngine(
