@@ -18,12 +18,13 @@ from blobdiag.measure.tune import (
 )
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
-from blobdiag.store.tuned import Tuned, save_tuned
+from blobdiag.store.tuned import Tuned, check_tuned_file, save_tuned
 
 
 def tune_and_keep(settings: Settings, seconds: float) -> int:
     """Sweep, recommend, and keep the result for `--tuned`; the exit code. Raises UserError."""
     check_workload(settings)
+    check_tuned_file()
     device = resolve_auto(settings.device)
     return exit_code_of(lambda: _tune_and_keep(settings, device, seconds))
 

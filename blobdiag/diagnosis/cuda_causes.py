@@ -252,8 +252,8 @@ def look_at_kernel_cache(facts: CudaFacts) -> DoctorLine:
         return DoctorLine(subject, "could not be tried", State.UNKNOWN, hides_cuda=False)
     if facts.kernel_cache:
         return DoctorLine(subject, "compiled kernels can be kept", State.OK, hides_cuda=False)
-    seen = "no folder can be written: every start compiles again"
-    remedy = "set NUMBA_CACHE_DIR to a folder you can write"
+    seen = "no folder that is yours alone can be written: every start compiles again"
+    remedy = "set NUMBA_CACHE_DIR to a folder that only you can write to"
     return DoctorLine(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
 
 

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 from uuid import uuid4
 
@@ -23,6 +22,7 @@ from blobdiag.targets.program.command import RunningCommand
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
+from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.signals import ENDING, Signals
 from blobdiag.targets.program.watch import Watch
 
@@ -60,7 +60,7 @@ def run(command: Sequence[str], settings: ProgramSettings, interim: Interim, fin
     Raises UserError before anything starts, and CannotStart where the command does not.
     """
     kind, words = expected_device(settings.expect_device, command)
-    with TemporaryDirectory(prefix="blobdiag-", ignore_cleanup_errors=True) as folder:
+    with record_folder() as folder:
         given, injected = _environment(Path(folder), settings)
         watched = Watched(command, kind, words, injected, settings)
         return _Run(watched, Watch(Path(folder)), interim).run(given, finish)

@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.migrations import NotUpgradable, upgraded
+from blobdiag.model.own_files import replace_whole, write_fresh
 from blobdiag.model.report import Report
 
 REPORTS = Path("reports")
@@ -91,12 +92,9 @@ def rewrite_report(report: Report, path: Path) -> None:
     Whoever reads the file meanwhile, or after a crash, finds all of the old or all of the new.
     Raises ReportError.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        _write_through(temporary, _content(report, path), "wb")
-        os.replace(temporary, path)
+        replace_whole(path, _content(report, path))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ReportError(f"cannot write {path}: {_reason(error)}") from None
 
 
@@ -209,21 +207,13 @@ def _write_new(path: Path, content: bytes) -> None:
     """Raises FileExistsError when `path` exists, whenever it came to be."""
     temporary = path.with_name(f".{uuid4().hex}.tmp")
     try:
-        _write_through(temporary, content, "xb")
+        write_fresh(temporary, content)
         # Opening with "x" reserves the name for us, so what is replaced is our own empty file.
         with path.open("x"):
             pass
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _write_through(path: Path, content: bytes, mode: Literal["xb", "wb"]) -> None:
-    """To the disk, so that the file is whole before it gets its name."""
-    with path.open(mode) as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _content(report: Report, path: Path) -> bytes:

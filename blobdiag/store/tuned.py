@@ -6,12 +6,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Annotated, Final, NamedTuple, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.hardware import Hardware
 from blobdiag.model.settings import Settings
-from blobdiag.store.files import read_entries, store_file, write_entry
+from blobdiag.store.files import first_problem, read_entries, store_file, write_entry
 
 FILE = "tuned.json"
 
@@ -21,12 +23,12 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 class Tuned(NamedTuple):
     """A setting of the engine, and the rate it reached when it was measured."""
 
-    workers: int
-    threads: int
-    lanes: int
+    workers: Annotated[int, Field(ge=1, le=1024)]
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    lanes: Annotated[int, Field(ge=1, le=1_000_000)]
     """Per worker."""
-    dtype: str
-    games_per_minute: float
+    dtype: Annotated[str, Field(pattern="^(float32|bfloat16)$")]
+    games_per_minute: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 
     @property
     def flags(self) -> str:
@@ -35,6 +37,9 @@ class Tuned(NamedTuple):
             f"--workers {self.workers} --threads {self.threads} --lanes {self.lanes} "
             f"--dtype {self.dtype}"
         )
+
+
+TUNED: Final = TypeAdapter(Tuned)
 
 
 def tuned_file() -> Path:
@@ -57,15 +62,30 @@ def tuned_key(settings: Settings, device: str, hardware: Hardware) -> str:
 
 
 def load_tuned(settings: Settings, device: str, hardware: Hardware) -> Tuned:
-    """The setting stored for this machine and workload. Raises UserError when there is none."""
-    try:
-        stored = read_entries(FILE)[tuned_key(settings, device, hardware)]
-        return Tuned(**stored)
-    except (KeyError, TypeError):
+    """The setting stored for this machine and workload.
+
+    Raises UserError when there is none, or none that could be measured on a machine.
+    """
+    entries = read_entries(FILE)
+    key = tuned_key(settings, device, hardware)
+    if key not in entries:
         raise UserError(
             f"--tuned: no setting is stored for {device} with this network and search: "
             "run `blobdiag tune` with the same options first"
+        )
+    try:
+        return TUNED.validate_python(entries[key], strict=True)
+    except ValidationError as error:
+        raise UserError(
+            f"--tuned: {tuned_file()} holds no valid setting for {device} with this network and "
+            f"search ({first_problem(error)}): run `blobdiag tune` with the same options again"
         ) from None
+
+
+def check_tuned_file() -> None:
+    """Raise UserError where nothing could be stored, before it is measured."""
+    tuned_file()
+    read_entries(FILE)
 
 
 def save_tuned(settings: Settings, device: str, tuned: Tuned, hardware: Hardware) -> Path:

@@ -8,44 +8,90 @@ a new folder instead of stale machine code.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba.core import config
 from platformdirs import user_cache_path
 
+from engine.game.trusted_folder import UntrustedFolder, own_folder
+
 Integer = int | np.integer
 """A whole number inside a kernel."""
 
 
+class KernelCache(NamedTuple):
+    """Where compiled kernels are stored."""
+
+    folder: Path | None
+    """None: nowhere, each process compiles its own."""
+    refused: str
+    """The folders that were not used, and why; empty where the first could be."""
+
+
 @cache
-def cache_folder() -> Path | None:
-    """The folder of compiled kernels; None when no folder can be written."""
+def kernel_cache() -> KernelCache:
+    """The first folder that nobody else can write to; none is said once, as a warning."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parents[1].rglob("*.py")):
         digest.update(source.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}"
-    chosen = os.environ.get("NUMBA_CACHE_DIR")
-    folders = [Path(chosen)] if chosen else [user_cache_path("blobdiag", appauthor=False)]
-    # Only a folder that is ours: a shared one could contain another user's machine code.
-    getuid = getattr(os, "getuid", None)
-    if getuid is not None:
-        folders.append(Path(tempfile.gettempdir()) / f"blobdiag-{getuid()}")
-    for folder in folders:
+    refused = []
+    for candidate in (_chosen_folder, _temporary_folder):
         try:
-            (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError:
+            folder = own_folder(candidate() / name)
+            if not os.access(folder, os.W_OK):
+                raise UntrustedFolder(f"{folder} is not writable")
+        except (OSError, RuntimeError) as error:
+            refused.append(_line(error))
             continue
-        owned = getuid is None or (folder / name).stat().st_uid == getuid()
-        if owned and os.access(folder / name, os.W_OK):
-            return folder / name
-    return None
+        return KernelCache(folder, "; ".join(refused))
+    found = KernelCache(None, "; ".join(refused))
+    if parent_process() is None:  # a worker's parent has said it
+        logging.getLogger(__name__).warning(
+            "compiled kernels are not stored, every start compiles again: %s; "
+            "set NUMBA_CACHE_DIR to a folder that only this account can write to",
+            found.refused,
+        )
+    return found
+
+
+def cache_folder() -> Path | None:
+    """The folder of compiled kernels; None where none can be trusted and written."""
+    return kernel_cache().folder
+
+
+def _chosen_folder() -> Path:
+    """Raises RuntimeError for an account without a home."""
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(chosen)
+    folder = user_cache_path("blobdiag", appauthor=False)
+    if not folder.is_absolute():
+        raise RuntimeError("this account has no home folder")
+    return folder
+
+
+def _temporary_folder() -> Path:
+    """Of this account, in a folder that all may write to."""
+    getuid = getattr(os, "geteuid", None)
+    if getuid is None:
+        raise RuntimeError("the temporary folder may be shared")
+    return Path(tempfile.gettempdir()) / f"blobdiag-{getuid()}"
+
+
+def _line(error: Exception) -> str:
+    """An error of the system with its path, in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def is_warm() -> bool:
@@ -80,6 +126,12 @@ def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     before = vars(config)["CACHE_DIR"]
     vars(config)["CACHE_DIR"] = str(folder)
     try:
-        return numba.njit(cache=True, **options)(function)
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # it found no folder at all
+        return numba.njit(**options)(function)
     finally:
         vars(config)["CACHE_DIR"] = before
+    # Where it cannot write to the folder, numba takes one of its own, which nobody has checked.
+    if Path(compiled.stats.cache_path).parent != folder:
+        return numba.njit(**options)(function)
+    return compiled

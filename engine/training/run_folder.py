@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from engine.game.trusted_folder import check_run_folder
 from engine.training.checkpoint import (
     TEMPORARY,
     Arrays,
@@ -60,6 +61,8 @@ class RunFolder:
         try:
             for folder in (self.networks, self.checkpoints, self.games):
                 folder.mkdir(parents=True, exist_ok=True)
+            for folder in (self.path.resolve(), self.networks, self.checkpoints, self.games):
+                check_run_folder(folder)
             self._take_lock()
             for unfinished in self._unfinished_files():
                 unfinished.unlink()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from blobdiag.model.program import ModuleCalls
 from blobdiag.model.selfplay import WorkerRecord
 from blobdiag.targets.program.environment import environment
+from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.records import Identity, ProcessCounts, read_records
 
 COUNT_EVERY = 8
@@ -46,7 +46,7 @@ class ForwardCounts:
     """
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="blobdiag-")
+        self._folder = record_folder()
         self._processes: dict[Identity, ProcessCounts] = {}
         self._before: Count = Counter()
         self._done: Count = Counter()

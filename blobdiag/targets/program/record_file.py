@@ -1,7 +1,7 @@
 """One process's record file, read with the layout that `blobdiag_record.py` wrote it by.
 
-A record is read while it is written, by a program that may be killed at any moment, in a folder
-that others can write to: what does not fit the layout is left out.
+A record is read while it is written, by a program that may be killed at any moment and may write
+anything: what does not fit the layout is left out. Records of other accounts are not read.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
+from blobdiag.model.own_files import read_own
 from blobdiag.targets.program.inside.site import blobdiag_record as layout
 
 Entries = npt.NDArray[np.void]
@@ -74,8 +75,7 @@ FILE: Final = np.dtype(
 
 def read_record(path: Path) -> RecordFile | None:
     """None: it is not one, or not yet one. Raises OSError where it cannot be read."""
-    with path.open("rb") as file:
-        content = file.read(layout.FILE_BYTES)
+    content = read_own(path, layout.FILE_BYTES)
     if len(content) < layout.FILE_BYTES or not content.startswith(layout.MAGIC):
         return None
     [tables] = np.frombuffer(content, FILE)

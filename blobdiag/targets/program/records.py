@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from blobdiag.model.own_files import check_own_folder
 from blobdiag.model.program import ModuleCalls
 from blobdiag.targets.program.inside.site import blobdiag_record as layout
 from blobdiag.targets.program.record_file import CallRow, Kind, RecordFile, read_record
@@ -93,12 +94,13 @@ def read_records(folder: Path) -> Records:
 def _files(folder: Path) -> Iterator[RecordFile]:
     """Every record that can be read, in the order in which they were begun."""
     try:
+        check_own_folder(folder)
         named = [(match, path) for path in folder.iterdir() if (match := NAME.fullmatch(path.name))]
     except OSError:
         return
     for _, path in sorted(named, key=lambda found: int(found[0][1])):
         try:
-            record = read_record(path) if path.is_file() else None
+            record = read_record(path)
         except OSError:
             continue
         if record is not None:

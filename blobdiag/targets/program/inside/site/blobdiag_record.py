@@ -10,6 +10,7 @@ same. The space of rows and of phases is reserved at their first use.
 """
 
 import atexit
+import errno
 import mmap
 import os
 import sys
@@ -115,6 +116,7 @@ class Record:
             os.posix_fallocate(file, 0, COUNTERS.end)
             os.ftruncate(file, FILE_BYTES)
             self.map = mmap.mmap(file, FILE_BYTES)
+            self._file = _identity(file)
         except BaseException:
             os.unlink(self.path)
             raise
@@ -219,8 +221,11 @@ class Record:
         """Of the file, before it is touched. By its path: the program may have closed our files."""
         if start not in self._reserved:
             try:
-                file = os.open(self.path, os.O_RDWR)
+                # No other file is made longer, should one have taken this one's name.
+                file = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
                 try:
+                    if _identity(file) != self._file:
+                        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
                     os.posix_fallocate(file, start, end - start)
                 finally:
                     os.close(file)
@@ -278,6 +283,12 @@ def _begin_again() -> None:
     except Exception:
         # The parent's record is not ours to write in.
         current = None
+
+
+def _identity(file: int) -> "tuple[int, int]":
+    """What names an open file for good."""
+    about = os.fstat(file)
+    return about.st_dev, about.st_ino
 
 
 def pid_namespace() -> str:
