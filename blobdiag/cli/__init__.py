@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from typing import Annotated, ClassVar
 
 import typer
 
 from blobdiag import __version__
 from blobdiag.cli.commands import CONTEXT, CommandGroup, Listed
-from blobdiag.model.errors import UserError
+from blobdiag.model.errors import UserError, one_line
 
 
 class Commands(CommandGroup):
@@ -74,8 +76,27 @@ def root(
     """Does your self-play use the GPU, and when will the training be done?"""
 
 
+SHOW_TRACEBACK = "BLOBDIAG_TRACEBACK"
+"""Environment variable: where it is set, an error of blobdiag itself ends in its traceback."""
+
+
+def _unexpected(error: Exception) -> str:
+    """An error that no command foresaw, in one line, with the last line of our code it passed."""
+    package = os.path.dirname(os.path.dirname(__file__))
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if frame.filename.startswith(package)]
+    where = f" at {os.path.relpath(ours[-1].filename, package)}:{ours[-1].lineno}" if ours else ""
+    return (
+        f"{one_line(f'{type(error).__name__}: {error}')[:200]}{where}; "
+        f"set {SHOW_TRACEBACK}=1 for the traceback"
+    )
+
+
 def main() -> None:
-    """The console script: bad usage and bad input are one line and exit code 2."""
+    """The console script: bad usage and bad input are one line and exit code 2.
+
+    So is what no command foresaw, unless the environment asks for the traceback.
+    """
     for stream in (sys.stdout, sys.stderr):
         # A report must not fail on a terminal that cannot draw a dash.
         getattr(stream, "reconfigure", lambda errors: None)(errors="replace")
@@ -83,6 +104,11 @@ def main() -> None:
         app()
     except UserError as error:
         print(f"blobdiag: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        if os.environ.get(SHOW_TRACEBACK):
+            raise
+        print(f"blobdiag: {_unexpected(error)}", file=sys.stderr)
         sys.exit(2)
 
 

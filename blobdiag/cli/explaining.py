@@ -5,7 +5,6 @@ from __future__ import annotations
 from statistics import median
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from blobdiag.measure.explain import Chain, check_workload, explain, resolve_auto
@@ -13,6 +12,7 @@ from blobdiag.measure.hardware import hardware
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
+from blobdiag.render.console import new_console
 from blobdiag.store.tuned import with_tuned
 
 
@@ -25,7 +25,7 @@ def explain_and_draw(settings: Settings, seconds: float) -> int:
 
 
 def _explain_and_draw(settings: Settings, device: str, seconds: float) -> int:
-    console = Console(highlight=False)
+    console = new_console()
     seen = explain(
         settings,
         device,

@@ -28,7 +28,11 @@ def report_file(
     if output in beside:
         raise UserError(f"--output {output}: --html needs this name for its page")
     for file in (output, *beside):
-        if file.exists():
+        try:
+            there = file.exists()
+        except OSError as error:  # a name that is too long
+            raise UserError(f"--output {file}: {error.strerror}") from None
+        if there:
             raise UserError(f"--output {file}: the file exists; nothing is overwritten")
     check_writable(output.parent)
     return output

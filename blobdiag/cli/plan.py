@@ -54,18 +54,17 @@ def write_plan(
     if form not in FORMS:
         raise UserError(f"--format must be table or json, not {form!r}")
     request.check(len(reports))
-    from rich.console import Console
-
     from blobdiag.diagnosis.machine_plans import capacity_plan
     from blobdiag.model.report_files import read_report
+    from blobdiag.render.console import new_console
 
     made = capacity_plan([(path, read_report(path)) for path in reports], request)
     if output is None:
-        _write(made, form, Console(highlight=False))
+        _write(made, form, new_console())
         return
     try:
         with output.open("x", encoding="utf-8") as file:
-            _write(made, form, Console(file=file, width=WIDTH, highlight=False))
+            _write(made, form, new_console(file=file, width=WIDTH))
     except FileExistsError:
         raise UserError(f"--output {output}: the file exists; nothing is overwritten") from None
     except OSError as error:

@@ -56,9 +56,8 @@ def diff(
     if form not in FORMS:
         raise UserError(f"--format must be one of {', '.join(FORMS)}, not {form!r}")
     wanted = [gates.parse(text) for text in fail_on or ()]
-    from rich.console import Console
-
     from blobdiag.diagnosis.comparison import compare, spread_key
+    from blobdiag.render.console import new_console
     from blobdiag.render.diff import markdown, render
     from blobdiag.store.spread import load_spreads
 
@@ -69,7 +68,7 @@ def diff(
     elif form == "markdown":
         print(markdown(comparison))
     else:
-        render(comparison, Console(highlight=False))
+        render(comparison, new_console())
     return comparison.exit_code
 
 

@@ -36,9 +36,9 @@ def list_reports(
     if as_markdown:
         print(markdown(index), end="")
     elif index.entries or index.unreadable:
-        from rich.console import Console
+        from blobdiag.render.console import new_console
 
-        Console(highlight=False).print(table(index))
+        new_console().print(table(index))
     else:
         print(f"no reports in {', '.join(map(str, folders))}")
     return 2 if index.unreadable and not index.entries else 0

@@ -29,16 +29,15 @@ def spread(
     ],
 ) -> None:
     """Store how much runs of the same code differ on this machine, for `report diff`."""
-    from rich.console import Console
-
     from blobdiag.diagnosis.comparison import spread_key
+    from blobdiag.render.console import new_console
     from blobdiag.store.spread import save_spreads
 
     reports = read_side(files)
     check_repeated(files, reports)
     spreads = spreads_of(reports)
     stored_in = save_spreads(spread_key(reports[0]), spreads)
-    Console(highlight=False).print(_table(spreads, len(reports)))
+    new_console().print(_table(spreads, len(reports)))
     print(f"stored for `blobdiag report diff` in {stored_in}")
 
 

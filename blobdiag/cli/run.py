@@ -13,8 +13,11 @@ from blobdiag.cli.commands import command
 from blobdiag.cli.options import check_expectations, with_options
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import above_zero, at_least, check_values, option
-from blobdiag.model.option_groups import Expectations, Output
+from blobdiag.model.option_groups import MAX_TIMEOUT, Expectations, Output
 from blobdiag.model.output_format import Format
+
+MOST_CALLS = 1_000_000_000
+"""Of --count-every."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,7 @@ class RunOptions(Expectations, Output):
         "End the program after this many seconds, with exit code 124",
         default=None,
         metavar="SECONDS",
-        check=above_zero(),
+        check=above_zero(below=MAX_TIMEOUT),
     )
     no_instrument: bool = option(
         "Instrumentation",
@@ -48,7 +51,7 @@ class RunOptions(Expectations, Output):
         "Instrumentation",
         "Count 1 of N calls, for networks that take microseconds",
         default=1,
-        check=at_least(1),
+        check=at_least(1, MOST_CALLS),
     )
     output: Path | None = option(
         "Output", "Report file; default: ./reports/<UTC>-run-<device>.json", default=None

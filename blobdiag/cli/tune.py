@@ -9,7 +9,8 @@ import typer
 from blobdiag.cli.commands import command
 from blobdiag.cli.options import measuring
 from blobdiag.model.errors import UserError
-from blobdiag.model.option_groups import Placement, Search, Weights, Workers
+from blobdiag.model.option import above_zero
+from blobdiag.model.option_groups import MAX_TIMEOUT, Placement, Search, Weights, Workers
 from blobdiag.model.settings import Settings
 
 SECONDS, EXPLAIN_SECONDS = 120.0, 24.0
@@ -40,8 +41,10 @@ def tune(
     """
     if seconds is None:
         seconds = EXPLAIN_SECONDS if explain else SECONDS
-    if not 0 < seconds < float("inf"):
-        raise UserError(f"--seconds must be above 0, not {seconds:g}")
+    try:
+        above_zero(below=MAX_TIMEOUT)(seconds)
+    except ValueError as error:
+        raise UserError(f"--seconds {error}") from None
     if quick:
         seconds *= QUICK_SHARE
     if explain:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.table import Table
 
 from blobdiag.measure.hardware import hardware
@@ -18,6 +17,7 @@ from blobdiag.measure.tune import (
 )
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
+from blobdiag.render.console import new_console
 from blobdiag.store.tuned import Tuned, check_tuned_file, save_tuned
 
 
@@ -30,7 +30,7 @@ def tune_and_keep(settings: Settings, seconds: float) -> int:
 
 
 def _tune_and_keep(settings: Settings, device: str, seconds: float) -> int:
-    console = Console(highlight=False)
+    console = new_console()
     console.print(f"tuning on {device}: about {seconds:.0f} s of measuring")
     sweep = tune(
         settings,

@@ -67,8 +67,8 @@ class Pool(NamedTuple):
 def pool_of(throughput: Throughput) -> Pool | None:
     """The workers behind a throughput; None where one of their numbers is not known."""
     one = throughput
-    if one.workers is None or one.threads is None or one.lanes is None or one.dtype is None:
-        return None
+    if not one.workers or not one.threads or not one.lanes or one.dtype is None:
+        return None  # not known, or a report says 0, which cannot be
     return Pool(one.workers, one.threads, one.lanes, one.dtype)
 
 
@@ -95,6 +95,8 @@ def memory_of(report: Report, throughput: Throughput, card_gb: float | None = No
     figures, pool = report.memory or old_memory_figures(report), pool_of(throughput)
     if figures is None or pool is None:
         return "the report does not say its network and search"
+    if pool.dtype not in figures.activation_row_bytes:
+        return f"the engine's sizes are not known for {pool.dtype}"
     card = card_of(report, throughput, pool, figures)
     row = figures.activation_row_bytes[pool.dtype]
     activations = _term(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 
 class Status(StrEnum):
@@ -24,10 +25,29 @@ class Role(StrEnum):
     ADVISORY = "advisory"
 
 
+def _stop_at_the_first(schema: Any) -> None:
+    if isinstance(schema, list):
+        for part in schema:
+            _stop_at_the_first(part)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "list":
+            schema["fail_fast"] = True
+        for part in schema.values():
+            if isinstance(part, (dict, list)):
+                _stop_at_the_first(part)
+
+
 class Model(BaseModel):
     """Base of every part: unknown fields are an error, non-finite numbers too."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Of a list only the first problem is kept: a file of many needs no memory for them."""
+        schema = handler(source)
+        _stop_at_the_first(schema)
+        return schema
 
 
 class Interval(Model):

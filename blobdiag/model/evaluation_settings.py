@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import at_least, option, options_of
-from blobdiag.model.option_groups import Output, Placement, Search, TimeLimit
+from blobdiag.model.option_groups import (
+    MOST_DEALS,
+    MOST_LANES,
+    MOST_THREADS,
+    Output,
+    Placement,
+    Search,
+    TimeLimit,
+    check_seed,
+)
 from blobdiag.model.settings import Settings
 
 GROUPS = (TimeLimit, Search, Placement, Output)
@@ -35,14 +44,19 @@ class EvaluationSettings(Settings):
         "Workload",
         "Number of deals; each is played once with the player in every seat",
         default=1000,
-        check=at_least(1),
+        check=at_least(1, MOST_DEALS),
     )
-    seed: int = option("Workload", "Seed of the deals, which self-play never uses", default=0)
+    seed: int = option(
+        "Workload", "Seed of the deals, which self-play never uses", default=0, check=check_seed
+    )
     threads: int | None = option(
-        "Engine", "Threads that play; default: one per core", default=None, check=at_least(1)
+        "Engine",
+        "Threads that play; default: one per core",
+        default=None,
+        check=at_least(1, MOST_THREADS),
     )
     lanes: int | None = option(
-        "Engine", "Games in progress per thread", default=None, check=at_least(1)
+        "Engine", "Games in progress per thread", default=None, check=at_least(1, MOST_LANES)
     )
 
     def check(self) -> None:

@@ -95,6 +95,9 @@ FAULTS = (
 BY_NAME = {fault.name: fault for fault in FAULTS}
 
 
+LARGEST_DOSE = 1_000_000
+
+
 def parse(text: str) -> tuple[Fault, float | None]:
     """Read NAME or NAME:DOSE; None: no dose. Raises UserError for an unknown name or a bad dose."""
     name, colon, dose = text.partition(":")
@@ -109,9 +112,11 @@ def parse(text: str) -> tuple[Fault, float | None]:
         value = float(dose)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf or (fault.whole and value != int(value)):
+    if not 0 < value <= LARGEST_DOSE or (fault.whole and value != int(value)):
         kind = "a whole number from 1" if fault.whole else "a number above 0"
-        raise UserError(f"--inject {name}:{fault.dose} must be {kind}, not {dose!r}")
+        raise UserError(
+            f"--inject {name}:{fault.dose} must be {kind}, at most {LARGEST_DOSE:,}, not {dose!r}"
+        )
     return fault, value
 
 

@@ -80,12 +80,14 @@ def check_values(settings: Any) -> None:
 # Checks.
 
 
-def at_least(low: int) -> Check:
+def at_least(low: int, most: float = inf) -> Check:
     """Of a whole number."""
 
     def check(value: int) -> None:
         if value < low:
             raise ValueError(f"must be at least {low}, not {value:,}")
+        if value > most:
+            raise ValueError(f"must be at most {most:,}, not {value:,}")
 
     return check
 

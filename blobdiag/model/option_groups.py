@@ -25,6 +25,23 @@ MAX_SIMULATIONS = 32_000
 MAX_TIMEOUT = 10_000_000
 """Of --timeout, seconds: 115 days."""
 
+# Far above what any machine has or any training needs: a slip of the keyboard, or a script's, ends
+# in a line and not in a machine that is out of memory.
+MOST_GAMES = 1_000_000_000
+MOST_DETERMINIZATIONS = 1_000
+MOST_WORKERS = 1_024
+MOST_THREADS = 1_024
+MOST_LANES = 1_000_000
+"""Of a worker."""
+MOST_ITERATIONS = 1_000_000
+MOST_REUSE = 10_000
+MOST_LEARNING_RATE = 100
+MOST_DEALS = 10_000_000
+LARGEST_SEED = 2**62
+LARGEST_LAYER = 65_536
+"""Numbers in a layer of the network."""
+MOST_LAYERS = 1_000
+
 DTYPES = ("auto", "float32", "bfloat16")
 
 
@@ -36,6 +53,22 @@ def check_device(text: str) -> None:
         known = False
     if not known:
         raise ValueError(f"must be auto, cpu, cuda or cuda:N, not {text!r}")
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError for what random number generators do not take."""
+    if not -LARGEST_SEED <= seed <= LARGEST_SEED:
+        raise ValueError(f"must be from -{LARGEST_SEED:,} to {LARGEST_SEED:,}, not {seed:,}")
+
+
+def check_network(text: str) -> None:
+    """Raises ValueError for a network larger than any; its form is checked where it is made."""
+    sizes = [int(part) for part in text.split("-") if re.fullmatch(r"[0-9]{1,20}", part)]
+    if len(text) > 100 or max(sizes, default=0) > LARGEST_LAYER or sizes[1:2] > [MOST_LAYERS]:
+        raise ValueError(
+            f"must have at most {LARGEST_LAYER:,} numbers in a layer and {MOST_LAYERS:,} layers, "
+            f"not {text!r}"
+        )
 
 
 def check_timeout(seconds: float) -> None:
@@ -63,10 +96,13 @@ class Window:
     """How much is measured."""
 
     games: int = option(
-        "Measurement", "Minimum number of finished games", default=20, check=at_least(1)
+        "Measurement", "Minimum number of finished games", default=20, check=at_least(1, MOST_GAMES)
     )
     min_seconds: float = option(
-        "Measurement", "Minimum measuring window, seconds", default=10.0, check=above_zero()
+        "Measurement",
+        "Minimum measuring window, seconds",
+        default=10.0,
+        check=above_zero(below=MAX_TIMEOUT),
     )
 
 
@@ -100,7 +136,7 @@ class Search:
         "Determinizations per decision",
         default=3,
         use=Use.BUILT_IN,
-        check=at_least(1),
+        check=at_least(1, MOST_DETERMINIZATIONS),
     )
     simulations: int = option(
         "Workload",
@@ -121,6 +157,7 @@ class Weights:
         default="256-6-8-1024",
         use=Use.BUILT_IN,
         metavar="EMB-LAYERS-HEADS-FF",
+        check=check_network,
     )
     checkpoint: Path | None = option(
         "Workload",
@@ -128,7 +165,12 @@ class Weights:
         default=None,
         use=Use.BUILT_IN,
     )
-    seed: int = option("Workload", "Seed of cards, noise and random weights", default=0)
+    seed: int = option(
+        "Workload",
+        "Seed of cards, noise and random weights",
+        default=0,
+        check=check_seed,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,21 +195,21 @@ class Workers:
         "Worker processes; default: one per core, or one per GPU",
         default=None,
         use=Use.FACTORY,
-        check=at_least(1),
+        check=at_least(1, MOST_WORKERS),
     )
     lanes: int | None = option(
         "Engine",
         "Games in progress per worker; default: as many as fill its batches",
         default=None,
         use=Use.BUILT_IN,
-        check=at_least(1),
+        check=at_least(1, MOST_LANES),
     )
     threads: int | None = option(
         "Engine",
         "Search threads per worker; default: 1, or on a GPU its share of the cores",
         default=None,
         use=Use.BUILT_IN,
-        check=at_least(1),
+        check=at_least(1, MOST_THREADS),
     )
     tuned: bool = option(
         "Engine",
@@ -188,7 +230,7 @@ class Workers:
         "Kill and replace a worker after this many seconds without progress; its games are "
         "played again",
         default=120.0,
-        check=above_zero(),
+        check=above_zero(below=MAX_TIMEOUT),
     )
 
 
@@ -237,17 +279,17 @@ class Planning:
     """The training to plan."""
 
     plan_iterations: int = option(
-        "Plan", "Number of iterations to plan", default=500, check=at_least(1)
+        "Plan", "Number of iterations to plan", default=500, check=at_least(1, MOST_ITERATIONS)
     )
     plan_games: int = option(
-        "Plan", "Games per iteration to plan", default=10_000, check=at_least(1)
+        "Plan", "Games per iteration to plan", default=10_000, check=at_least(1, MOST_GAMES)
     )
     reuse: float = option(
         "Plan",
         "Number of times that each new example is trained on",
         default=4.0,
         use=Use.BUILT_IN,
-        check=above_zero(),
+        check=above_zero(below=MOST_REUSE),
     )
 
 
@@ -283,7 +325,7 @@ class Training:
         "Number of iterations; default: 1, or with --resume as many as the run has",
         default=None,
         use=Use.BUILT_IN,
-        check=at_least(1),
+        check=at_least(1, MOST_ITERATIONS),
     )
     run_dir: Path | None = option(
         "Training",
@@ -299,7 +341,7 @@ class Training:
         "Learning rate at the start; it falls to a twentieth along a cosine",
         default=1e-3,
         use=Use.BUILT_IN,
-        check=above_zero(),
+        check=above_zero(below=MOST_LEARNING_RATE),
     )
     root_noise: float = option(
         "Training",
@@ -325,12 +367,12 @@ class Training:
         default=None,
         use=Use.BUILT_IN,
         metavar="ITERATIONS",
-        check=at_least(1),
+        check=at_least(1, MOST_ITERATIONS),
     )
     deals: int = option(
         "Training",
         "Deals per match; each is played once with the network in every seat",
         default=250,
         use=Use.BUILT_IN,
-        check=at_least(1),
+        check=at_least(1, MOST_DEALS),
     )

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isfinite
 from typing import NamedTuple
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import above_zero, at_least, check_values, option
+from blobdiag.model.option_groups import MOST_GAMES, MOST_ITERATIONS, MOST_REUSE
+
+MOST_DAYS = 1_000_000
+MOST_CARD_GB = 1_000_000
+MOST_PRICE = 1_000_000_000
+MOST_EXAMPLES_PER_SECOND = 10**12
 
 
 class Games(NamedTuple):
@@ -27,15 +32,17 @@ class Games(NamedTuple):
         """Read "10000" or "1000..10000". Raises UserError."""
         match = re.fullmatch(r"(\d{1,12})(?:\.\.(\d{1,12}))?", text)
         games = match and cls(int(match[1]), int(match[2] or match[1]))
-        if not games or min(games) < 1:
-            raise UserError(f"--games must be a number from 1 up, or FIRST..LAST, not {text!r}")
+        if not games or min(games) < 1 or max(games) > MOST_GAMES:
+            raise UserError(
+                f"--games must be a number from 1 to {MOST_GAMES:,}, or FIRST..LAST, not {text!r}"
+            )
         return games
 
 
 def check_price(price: float) -> None:
     """Raises ValueError for what is no price."""
-    if not (isfinite(price) and price >= 0):
-        raise ValueError(f"must be at least 0, not {price:g}")
+    if not 0 <= price <= MOST_PRICE:
+        raise ValueError(f"must be from 0 to {MOST_PRICE:,}, not {price:g}")
 
 
 def check_prices(prices: Iterable[float]) -> None:
@@ -52,7 +59,7 @@ class PlanRequest:
         "Training",
         "Number of iterations; default: as the first report planned, or 500",
         default=None,
-        check=at_least(1),
+        check=at_least(1, MOST_ITERATIONS),
     )
     games: str | None = option(
         "Training",
@@ -66,25 +73,25 @@ class PlanRequest:
         "Training",
         "Number of times that each new example is trained on; default: the report's",
         default=None,
-        check=above_zero(),
+        check=above_zero(below=MOST_REUSE),
     )
     examples_per_second: float | None = option(
         "Training",
         "Training speed to assume where none was measured",
         default=None,
-        check=above_zero(),
+        check=above_zero(below=MOST_EXAMPLES_PER_SECOND),
     )
     days: float | None = option(
         "Question",
         "Compute how fast self-play must be to end in this many days",
         default=None,
-        check=above_zero(),
+        check=above_zero(below=MOST_DAYS),
     )
     card_gb: float | None = option(
         "Question",
         "Compute the largest batch and number of lanes for a GPU with this many GB",
         default=None,
-        check=above_zero(),
+        check=above_zero(below=MOST_CARD_GB),
     )
     price_per_kwh: float | None = option(
         "Prices", "Price of a kWh, in any currency", default=None, check=check_price

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -14,16 +13,19 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
+from blobdiag.model.bounded_json import NotJson, parsed
+from blobdiag.model.contradictions import contradiction
 from blobdiag.model.errors import UserError
 from blobdiag.model.migrations import NotUpgradable, upgraded
 from blobdiag.model.own_files import replace_whole, write_fresh
+from blobdiag.model.regular_file import TooLarge, read_regular
 from blobdiag.model.report import Report
 
 REPORTS = Path("reports")
 """Where reports go unless told otherwise."""
 
-MOST_BYTES = 50_000_000
-"""Of a report; the longest runs write less than a tenth."""
+MOST_BYTES = 8_000_000
+"""Of a report; the longest runs write less than 5 MB. Larger files are not read."""
 
 TRACE_SUFFIX = ".trace.json"
 """Of a timeline that was drawn from a report."""
@@ -123,18 +125,19 @@ def read_report(path: Path) -> Report:
 def read_data(path: Path) -> dict[str, Any]:
     """The JSON object in a file that claims to be a report, in the schema it was written in.
 
-    Raises ReportError when it is missing, larger than MOST_BYTES (then unread) or no such object.
+    Raises ReportError when it is missing, no regular file, larger than MOST_BYTES (then unread),
+    out of the bounds of `bounded_json`, or no such object.
     """
     try:
-        with path.open("rb") as file:
-            _refuse_size(path, os.fstat(file.fileno()).st_size)
-            content = file.read(MOST_BYTES + 1)
-        _refuse_size(path, len(content))  # a pipe has no size before it is read
-        data = json.loads(content)
+        data = parsed(read_regular(path, MOST_BYTES))
     except OSError as error:
         raise ReportError(f"cannot read {path}: {_reason(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise ReportError(f"{path} is not JSON: {_first_line(error)}") from None
+    except TooLarge:
+        raise ReportError(
+            f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB: not a blobdiag report"
+        ) from None
+    except NotJson as error:
+        raise ReportError(f"{path} {error}") from None
     if not isinstance(data, dict) or not {"schema_version", "command"} <= data.keys():
         raise ReportError(f"{path} is not a blobdiag report")
     return data
@@ -143,14 +146,17 @@ def read_data(path: Path) -> dict[str, Any]:
 def report_of(data: dict[str, Any], path: Path) -> Report:
     """The report in what was read from `path`.
 
-    Raises ReportError when it is not valid, or of a newer schema.
+    Raises ReportError when it is not valid, contradicts itself, or is of a newer schema.
     """
     try:
-        return Report.model_validate(upgraded(data))
+        report = Report.model_validate(upgraded(data))
     except NotUpgradable as error:
         raise ReportError(f"{path} {error}") from None
     except ValidationError as error:
         raise ReportError(f"{path} is not a valid report: {_first_problem(error)}") from None
+    if against := contradiction(report):
+        raise ReportError(f"{path} contradicts itself: {against}")
+    return report
 
 
 def schema() -> dict[str, Any]:
@@ -222,11 +228,6 @@ def _content(report: Report, path: Path) -> bytes:
         return f"{report.model_dump_json(indent=1)}\n".encode()
     except ValueError as error:
         raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
-
-
-def _refuse_size(path: Path, size: int) -> None:
-    if size > MOST_BYTES:
-        raise ReportError(f"{path} is larger than {MOST_BYTES / 1e6:.0f} MB: not a blobdiag report")
 
 
 def _reason(error: OSError) -> str:

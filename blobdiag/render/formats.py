@@ -15,11 +15,10 @@ def show(report: Report, form: Format | None) -> None:
     if form is not None:
         print(text_of(report, form), end="")
         return
-    from rich.console import Console
-
+    from blobdiag.render.console import new_console
     from blobdiag.render.terminal import render
 
-    render(report, Console(highlight=False))
+    render(report, new_console())
 
 
 def text_of(report: Report, form: Format) -> str:

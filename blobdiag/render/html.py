@@ -24,6 +24,7 @@ from blobdiag.model.strength import opponents
 from blobdiag.render import plots, processes, strength, words
 from blobdiag.render.findings import parts
 from blobdiag.render.learning_curve import learning_curve
+from blobdiag.render.shortened import LIMITS, shortened
 from blobdiag.render.tracks import Tracks, drawable, summaries, tracks
 from blobdiag.render.unknowns import unknowns
 
@@ -38,8 +39,22 @@ MOST_OWNERS = 3
 """Lines of each process."""
 
 
+MOST_BYTES = 1_500_000
+"""Of a page."""
+MOST_WEIGHT = 600_000
+"""Of the report that it is drawn of, without the timeline."""
+
+
 def page(report: Report) -> str:
-    """The whole page, complete in itself; at most 1.5 MB, the same for the same report."""
+    """The whole page, complete in itself; at most MOST_BYTES, the same for the same report."""
+    for first in range(len(LIMITS)):
+        made = _page(shortened(report, MOST_WEIGHT, first))
+        if len(made.encode(errors="replace")) <= MOST_BYTES:
+            break
+    return made
+
+
+def _page(report: Report) -> str:
     environment = Environment(
         loader=PackageLoader("blobdiag.render", "page"),
         autoescape=True,

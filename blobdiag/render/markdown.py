@@ -14,6 +14,7 @@ from blobdiag.model.report import Report
 from blobdiag.model.training import Match
 from blobdiag.render import processes
 from blobdiag.render.findings import parts
+from blobdiag.render.shortened import shortened
 from blobdiag.render.words import MATCH_COLUMNS, UNKNOWN, interval, printable, value
 
 _MARKS = {
@@ -28,6 +29,7 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&])")
 
 def document(report: Report) -> str:
     """The page, ending in a line break: verdict, throughput, checks, findings, plan."""
+    report = shortened(report)
     parts = [
         f"## {_MARKS[report.verdict]} {escaped(f'blobdiag {report.command} on {report.device}')}: "
         f"{report.verdict.value}",

@@ -25,6 +25,7 @@ from blobdiag.model.recorded import Phase, Series
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import WorkerRecord
 from blobdiag.render.findings import parts
+from blobdiag.render.shortened import shortened
 
 Args = dict[str, Any]
 
@@ -40,7 +41,7 @@ class Slice(NamedTuple):
 
 def trace_text(report: Report) -> bytes:
     """The content of a trace file: one JSON object with `traceEvents`, in UTF-8."""
-    text = json.dumps(chrome_trace(report), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(chrome_trace(shortened(report)), ensure_ascii=False, allow_nan=False)
     return text.encode(errors="replace") + b"\n"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil  # type: ignore[import-untyped]
+
 from blobdiag.sampling.proc import cgroup_lines, read_lines
 
 
@@ -50,6 +52,23 @@ def cgroup_cpu_quota(root: Path = Path("/")) -> float | None:
     """Cores that the control group of this process may use, None: no limit found."""
     limit = cpu_limit(root)
     return None if limit is None else limit.cores
+
+
+def usable_memory(root: Path = Path("/")) -> float:
+    """Bytes that this process may use: the machine's, or fewer where its control group has a limit.
+
+    v2: `memory.max`; v1: `memory.limit_in_bytes`.
+    """
+    mount = root / "sys/fs/cgroup"
+    limits = [float(psutil.virtual_memory().total)]
+    for line in cgroup_lines(root):
+        _, controllers, path = line.split(":", 2)
+        file = "memory.limit_in_bytes" if controllers else "memory.max"
+        if not controllers or "memory" in controllers.split(","):
+            for base in (mount, mount / "unified", mount / "memory"):
+                texts = (" ".join(read_lines(one / file)) for one in _upwards(base, path))
+                limits += [float(text) for text in texts if text.isdecimal()]
+    return min(limits)
 
 
 def _quotas(root: Path) -> Iterator[tuple[Path, float | None]]:

@@ -34,13 +34,11 @@ def machine_checks(report: Report, throughput: Throughput) -> list[Check]:
 
 
 def advisory(metric: Metric, expectation: Expectation) -> Check:
-    """A figure beside the range the report expects; never decides.
-
-    Raises ValueError when their units differ.
-    """
+    """A figure beside the range the report expects; never decides. Not known in another unit."""
     if metric.unit != expectation.unit:
-        raise ValueError(f"{metric.name} is in {metric.unit}, expected in {expectation.unit}")
-    if metric.value is None:
+        reason = f"it is in {metric.unit}, expected in {expectation.unit}"
+        made = unknown(metric.name, expectation, reason)
+    elif metric.value is None:
         made = unknown(metric.name, expectation, str(metric.reason))
     else:
         seen = f"{figure(metric.value)} {metric.unit}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console, RenderableType
 
 from blobdiag.model.report import Report
+from blobdiag.render.shortened import shortened
 from blobdiag.render.terminal import circumstances, judged, measured, plan, processes, training
 
 _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
@@ -35,7 +36,8 @@ _SECTIONS: Sequence[Callable[[Report], RenderableType | None]] = (
 
 
 def render(report: Report, console: Console) -> None:
-    """Draw every section that has content."""
+    """Draw every section that has content; lists and texts of any length are cut."""
+    report = shortened(report)
     for section in _SECTIONS:
         drawn = section(report)
         if drawn is not None:

@@ -31,7 +31,7 @@ def new_table(title: str | None, header: bool = True, gap: int = 2) -> Table:
 
 
 def heading(title: str) -> Text:
-    return Text(title, style="bold underline")
+    return plain(title, style="bold underline")
 
 
 def plain(value: str, style: str = "") -> Text:

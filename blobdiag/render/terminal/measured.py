@@ -19,9 +19,8 @@ def throughput(report: Report) -> RenderableType | None:
     table = new_table("Throughput")
     table.add_column("")
     for one in report.throughput:
-        table.add_column(
-            f"{one.device}\n{one.dtype or words.UNKNOWN}", justify="right", overflow="fold"
-        )
+        head = plain(f"{one.device}\n{one.dtype or words.UNKNOWN}")
+        table.add_column(head, justify="right", overflow="fold")
     for name, cell in words.THROUGHPUT_ROWS:
         table.add_row(plain(name), *(plain(cell(one)) for one in report.throughput))
     return table

@@ -26,6 +26,7 @@ from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.devices import first_gpu
 from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.memory import check_fits
 from blobdiag.targets.builtin.run_configuration import (
     RunConfiguration,
     buffer_room,
@@ -35,6 +36,7 @@ from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.protocol import IterationStage
 from blobdiag.targets.training_rate import training_rate
 from engine.matches.evaluation import MatchResult
+from engine.memory import example_bytes
 from engine.network.blobnet import BlobNet
 from engine.search.lanes import SearchConfig
 from engine.selfplay.telemetry import Progress, subtract_tallies
@@ -115,7 +117,13 @@ class BuiltInIterations:
             dtype=dtype,
             cores=cores,
         )
-        buffer = ReplayBuffer(buffer_room(training), settings.seed)
+        room = buffer_room(training)
+        check_fits(
+            room * example_bytes(),
+            f"{room:,} examples in the replay buffer",
+            "choose fewer --games, or a smaller --schedule games= or window=",
+        )
+        buffer = ReplayBuffer(room, settings.seed)
         self.pipeline = TrainingPipeline(engine, self.trainer, buffer, training, job.folder)
         if job.folder is not None:
             configuration = RunConfiguration.of(self._chosen(settings, device), dtype)

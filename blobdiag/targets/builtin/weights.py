@@ -11,6 +11,7 @@ import torch
 import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.model.errors import UserError
 from blobdiag.model.settings import Settings
+from blobdiag.targets.builtin.memory import check_memory
 from engine.game.rules import check_setting
 from engine.network.blobnet import BlobNet, NetworkConfig, build_network
 from engine.network.devices import DeviceError, resolve_auto
@@ -24,6 +25,7 @@ def check_workload(settings: Settings) -> None:
         resolve_auto(settings.device)
     except (ValueError, DeviceError) as error:
         raise UserError(str(error)) from None
+    check_memory(settings)
 
 
 def load_network(settings: Settings) -> BlobNet:
