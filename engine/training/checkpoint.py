@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +35,8 @@ CHECKSUM = "sha256"
 _MARK = json.dumps(f'"{CHECKSUM}": "')[1:-1].encode()
 """What precedes it in a file, where the JSON is a string in the JSON of safetensors."""
 _BLANK = b"0" * 64
+_OURS, _DIGEST = b'"about":"', re.compile(rb"[0-9a-f]{64}")
+"""In a header with both, a missing mark is a damaged one."""
 LONGEST_HEADER = 100_000_000
 """Bytes, as safetensors has it."""
 LARGEST_TEXT = 64 << 20
@@ -108,7 +111,7 @@ def has_checksum(path: Path) -> bool:
                 raise CheckpointError(f"{path}: it is damaged, or of another kind (no header)")
             header = file.read(length)
             at = header.find(_MARK)
-            if at < 0:
+            if at < 0 and not (_OURS in header and _DIGEST.search(header)):
                 return False
             at += len(_MARK)
             said = header[at : at + len(_BLANK)]
