@@ -38,6 +38,8 @@ def run_measurement(measurement: Measurement) -> int:
     file = ReportFile(path, numbered=settings.output is None)
     tuned = with_tuned(settings, measurement.device, hardware(measurement.device))
     session = Session(measurement, tuned, engine, _live_view)
+    if not settings.quiet:
+        on_stderr("".join(f"blobdiag: {note}\n" for note in measurement.notes))
     return measured(
         session, measurement.measure, lambda report: _finish(judge(report), file, settings)
     )

@@ -55,11 +55,27 @@ def publish(
     except ReportError as error:
         show(report)
         on_stderr(f"blobdiag: the report could not be written: {error}\n")
-        return 2 if report.program is None else report.exit_code or 2
-    show(report)
+        return 2 if report.program is None else report.exit_code
+    except Exception as error:
+        # Of a watched program nothing of ours decides the exit code.
+        if report.program is None:
+            raise
+        _fail("the report could not be written", error)
+        return report.exit_code
+    try:
+        show(report)
+    except Exception as error:
+        if report.program is None:
+            raise
+        _fail("the report could not be shown", error)
     for path in paths:
         say(f"{path}\n")
     return report.exit_code
+
+
+def _fail(what: str, error: Exception) -> None:
+    first = (str(error).splitlines() or [""])[0]
+    on_stderr(f"blobdiag: {what}: {type(error).__name__}: {first[:200]}\n")
 
 
 def on_stderr(text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from blobdiag.cli.output_path import report_file
 from blobdiag.cli.publish import ReportFile, closing_lines, on_stderr, publish
 from blobdiag.diagnosis.judge import judge
-from blobdiag.measure.run import COMMAND, device_of, run
+from blobdiag.measure.run import COMMAND, device_of, one_line, run
 from blobdiag.model.errors import CannotStart
 from blobdiag.model.output_format import Format
 from blobdiag.model.program_settings import ProgramSettings
@@ -38,13 +38,34 @@ def watch(
         elif not quiet:
             on_stderr("".join(f"blobdiag: {line}\n" for line in closing_lines(report)))
 
+    def finish(report: Report) -> int:
+        return publish(_judged(report), file, html=html, show=draw, say=on_stderr)
+
     try:
         return run(
             command,
             settings,
             lambda report: file.write(judge(report)),
-            lambda report: publish(judge(report), file, html=html, show=draw, say=on_stderr),
+            finish,
+            lambda line: on_stderr(f"blobdiag: {line}\n"),
         )
     except CannotStart as error:
         on_stderr(f"blobdiag: {error}\n")
         return error.exit_code
+
+
+def _judged(report: Report) -> Report:
+    """Where it cannot be judged, it is written as it is: the command's exit code stays."""
+    try:
+        return judge(report)
+    except Exception as error:
+        assert report.program is not None
+        code = report.program.exit_code or 0
+        if report.program.signal is not None:
+            code = 128 + report.program.signal
+        if report.ended_early is not None and report.ended_early.kind == "timed-out":
+            code = report.ended_early.exit_code
+        if report.configuration.get("judge"):
+            code = code or report.exit_code
+        text = f"It could not be judged: {one_line(error)}"
+        return report.model_copy(update={"verdict_text": text, "exit_code": code})

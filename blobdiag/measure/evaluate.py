@@ -8,11 +8,10 @@ from typing import Any
 
 from blobdiag.measure.measurement import Measurement
 from blobdiag.measure.session import Session
-from blobdiag.model.errors import UserError
 from blobdiag.model.evaluation_settings import EvaluationSettings
 from blobdiag.targets.builtin.devices import first_gpu, resolve_auto
 from blobdiag.targets.builtin.match_players import MatchPlayers, OngoingMatch
-from blobdiag.targets.builtin.run_configuration import RunConfiguration
+from blobdiag.targets.builtin.run_configuration import read_configuration
 
 
 def evaluate(settings: EvaluationSettings) -> Measurement:
@@ -45,12 +44,9 @@ def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
     Raises UserError for a folder whose configuration cannot be read.
     """
     path = Path(settings.player) / "run.json"
-    if not path.is_file() or not path.with_name("networks").is_dir():
+    if not path.exists() or not path.with_name("networks").is_dir():
         return settings
-    try:
-        kept = RunConfiguration.read(path.read_text(), path).at_the_end()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"CHECKPOINT {settings.player}: cannot read {path.name}: {error}") from None
+    kept = read_configuration(path, f"CHECKPOINT {settings.player}").at_the_end()
     values: dict[str, Any] = {n: v for n, v in kept.items() if n not in settings.given}
     settings = replace(settings, **values)
     settings.check()

@@ -11,6 +11,7 @@ from blobdiag.measure.session import Session
 from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.names import SET_UP
 from blobdiag.targets.builtin.devices import resolve_auto
+from blobdiag.targets.builtin.iterations import FinishedTraining
 from blobdiag.targets.builtin.run_folder import training_job
 
 
@@ -25,6 +26,11 @@ def iteration(settings: IterationSettings) -> Iterator[Measurement]:
         device = resolve_auto(job.settings.device)
 
         def measure(session: Session) -> None:
+            for note in job.notes:
+                session.event("run folder", note)
+            if job.finished is not None:
+                session.runner = FinishedTraining(job.finished)
+                return
             # The session's are the same settings, with the tuned ones filled in.
             tuned = job._replace(settings=cast(IterationSettings, session.settings))
             with session.phase(SET_UP):
@@ -34,4 +40,4 @@ def iteration(settings: IterationSettings) -> Iterator[Measurement]:
                 runner.run(session)
                 session.probe(runner.arm)
 
-        yield Measurement("iteration", device, job.settings, measure)
+        yield Measurement("iteration", device, job.settings, measure, job.notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from blobdiag.model.settings import Settings
@@ -19,3 +19,5 @@ class Measurement(NamedTuple):
     """Resolved: never `auto`."""
     settings: Settings
     measure: Callable[[Session], None]
+    notes: Sequence[str] = ()
+    """Lines to be said before it is made."""

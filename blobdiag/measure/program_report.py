@@ -41,6 +41,13 @@ class Ending(NamedTuple):
     early: EndedEarly | None
     """What ended it early from outside: a signal that was passed on, a time limit."""
 
+    @property
+    def exit_code(self) -> int:
+        """As a shell has it; that of a time limit where one ended it."""
+        if self.early is not None and self.early.kind == "timed-out":
+            return self.early.exit_code
+        return self.returncode if self.returncode >= 0 else 128 - self.returncode
+
 
 def program_report(
     recording: Recording, watched: Watched, watch: Watch, ending: Ending | None
@@ -62,6 +69,29 @@ def program_report(
         ended_early=None if ending is None else ending.early,
         running=ending is None,
         program=_program(watched, watch, phases, ending),
+    )
+
+
+def bare_report(recording: Recording, watched: Watched, ending: Ending, reason: str) -> Report:
+    """How the command ended, and nothing that was seen of it: `reason` says why."""
+    bare = recording.without_samples()
+    bare.event("failed", f"the report lacks what was seen of the command: {reason}")
+    return bare.report(
+        gpus=[],
+        used=[],
+        phases=[],
+        ended_early=ending.early,
+        program=Program(
+            command=masked(watched.command),
+            exit_code=ending.returncode if ending.returncode >= 0 else None,
+            signal=-ending.returncode if ending.returncode < 0 else None,
+            expected_device=watched.expected_device,
+            expected_by=watched.expected_by,
+            instrumented=watched.injected is not None,
+            phases_from=None,
+            processes=[],
+            processes_left_out=0,
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,6 +48,14 @@ class Recording:
     def event(self, kind: str, text: str) -> None:
         """Something happened just now."""
         self.events.append((monotonic(), kind, text))
+
+    def without_samples(self) -> Recording:
+        """The same run, of which nothing was sampled."""
+        trace = Trace()
+        trace.start = self.trace.start
+        bare = copy.copy(self)
+        bare.trace, bare.recorder, bare.events = trace, Recorder(trace), list(self.events)
+        return bare
 
     @property
     def seconds(self) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from uuid import uuid4
 
-from blobdiag.measure.program_report import Ending, Watched, program_report
+from blobdiag.measure.program_report import Ending, Watched, bare_report, program_report
 from blobdiag.measure.recording import Recording
 from blobdiag.model.program_settings import ProgramSettings
 from blobdiag.model.recorded import EndedEarly
@@ -18,7 +18,7 @@ from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, Value, mask_text
 from blobdiag.model.signals import signal_name
 from blobdiag.sampling.paced import Paced
-from blobdiag.targets.program.command import RunningCommand
+from blobdiag.targets.program.command import RunningCommand, in_our_place
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
@@ -47,6 +47,8 @@ Interim = Callable[[Report], None]
 """Takes an unjudged report while the command runs. Raises ReportError."""
 Finish = Callable[[Report], int]
 """Takes the last one; the exit code."""
+Say = Callable[[str], None]
+"""Writes a line to stderr."""
 
 
 def device_of(command: Sequence[str], settings: ProgramSettings) -> str:
@@ -54,16 +56,49 @@ def device_of(command: Sequence[str], settings: ProgramSettings) -> str:
     return expected_device(settings.expect_device, command)[0] or ANY_DEVICE
 
 
-def run(command: Sequence[str], settings: ProgramSettings, interim: Interim, finish: Finish) -> int:
+def run(
+    command: Sequence[str],
+    settings: ProgramSettings,
+    interim: Interim,
+    finish: Finish,
+    say: Say,
+) -> int:
     """Run a command, watched; what `finish` makes of its report.
 
+    Where it cannot be watched it is run in our place, and where no report can be made of it, its
+    exit code is ours; `say` gets a line that says why.
     Raises UserError before anything starts, and CannotStart where the command does not.
     """
     kind, words = expected_device(settings.expect_device, command)
-    with record_folder() as folder:
-        given, injected = _environment(Path(folder), settings)
-        watched = Watched(command, kind, words, injected, settings)
-        return _Run(watched, Watch(Path(folder)), interim).run(given, finish)
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(record_folder()))
+            given, injected = _environment(folder, settings)
+            watched = Watched(command, kind, words, injected, settings)
+            one = _Run(watched, Watch(folder), interim, say)
+            stack.enter_context(one.prepared())
+        except Exception as error:
+            reason = one_line(error)
+        else:
+            try:
+                return one.run(given, finish)
+            except CannotWatch as error:
+                reason = str(error)
+    limits = "" if settings.timeout is None else ", and without its --timeout"
+    say(f"the command is run without being watched{limits}: {reason}")
+    return in_our_place(command)
+
+
+class CannotWatch(Exception):
+    """What watching takes is not there: files, processes, memory. The command has not begun."""
+
+
+def one_line(error: Exception) -> str:
+    """An error in a line of bounded length."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}"[:200]
 
 
 def _configuration(watched: Watched) -> dict[str, Value]:
@@ -89,8 +124,8 @@ def _environment(folder: Path, settings: ProgramSettings) -> tuple[dict[str, str
 class _Run:
     """One command, from before its start to after its end."""
 
-    def __init__(self, watched: Watched, watch: Watch, interim: Interim) -> None:
-        self._watched, self._watch, self._interim = watched, watch, interim
+    def __init__(self, watched: Watched, watch: Watch, interim: Interim, say: Say) -> None:
+        self._watched, self._watch, self._interim, self._say = watched, watch, interim, say
         self._recording = Recording(
             COMMAND,
             watched.expected_device or ANY_DEVICE,
@@ -104,25 +139,49 @@ class _Run:
         self._incomplete = False
         """A part of the watching failed: what it has not seen may decide nothing."""
 
-    def run(self, given: dict[str, str], finish: Finish) -> int:
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        """Inside, signals are handled and the sampler runs; raises what either raises."""
         with self._signals.handled():
             try:
                 self._watch.recorder.start()
                 # Looked at before the command starts: it takes a moment.
                 _ = self._recording.machine, self._recording.software
-                if self._signals.received:
-                    return 128 + self._signals.received[0]
-                self._watch.begin()
-                command = RunningCommand(self._watched.command, given)
-                self._watch.follow(command.pid, (MARK, given[MARK]))
-                ending = self._until_its_end(command)
+                yield
             finally:
                 self._watch.recorder.stop()
-            with suppress(OSError):  # the event is there since it first went wrong
-                self._watch.read_inside()
-            if self._incomplete:
-                self._watch.counts.mark_incomplete()
+
+    def run(self, given: dict[str, str], finish: Finish) -> int:
+        """Inside `prepared`. Raises CannotStart, and CannotWatch."""
+        if self._signals.received:
+            return 128 + self._signals.received[0]
+        self._watch.begin()
+        try:
+            command = RunningCommand(self._watched.command, given)
+        except OSError as error:
+            raise CannotWatch(one_line(error)) from None
+        # From here on the command's end is all that ends us.
+        self._attempt(lambda: self._watch.follow(command.pid, (MARK, given[MARK])))
+        ending = self._until_its_end(command)
+        self._attempt(self._watch.recorder.stop)
+        self._attempt(self._watch.read_inside)
+        if self._incomplete:
+            self._attempt(self._watch.counts.mark_incomplete)
+        return self._finish(ending, finish)
+
+    def _finish(self, ending: Ending, finish: Finish) -> int:
+        """The whole report, or else the little that is known without what was seen."""
+        try:
             return finish(self._report(ending))
+        except Exception as error:
+            reason = one_line(error)
+        try:
+            code = finish(bare_report(self._recording, self._watched, ending, reason))
+        except Exception as error:
+            self._say(f"no report can be made: {one_line(error)}")
+            return ending.exit_code
+        self._say(f"the report lacks what was seen of the command: {reason}")
+        return code
 
     def _report(self, ending: Ending | None) -> Report:
         return program_report(self._recording, self._watched, self._watch, ending)
@@ -145,21 +204,29 @@ class _Run:
             for work in (look, read, write):
                 self._do(work)
             self._signals.wait(min(look.due, read.due, write.due, deadline) - monotonic())
-        self._watch.look()
+        self._attempt(self._watch.look)
         returncode = command.collect()
-        self._tell_stragglers()
+        self._attempt(self._tell_stragglers)
         if (by := self._ended_by()) is not None:
             self._recording.event("interrupted", by)
         return Ending(returncode, self._early(returncode))
 
     def _do(self, work: Paced) -> None:
         """A part of the watching, if it is due; where it fails, the command goes on without it."""
-        try:
-            work.run_if_due()
-        except Exception as error:
+        if not self._attempt(work.run_if_due):
             work.due = float("inf")
+
+    def _attempt(self, work: Callable[[], object]) -> bool:
+        """Whether a part of the watching could be done."""
+        try:
+            work()
+        except Exception as error:
             self._incomplete = True
-            self._recording.event("failed", mask_text(f"watching in part: {error!r}"))
+            text = mask_text(f"watching in part: {error!r}")
+            if text not in (said for _, _, said in self._recording.events):
+                self._recording.event("failed", text)
+            return False
+        return True
 
     def _early(self, returncode: int) -> EndedEarly | None:
         """What ended the command early, if anything did, with the exit code of that."""
@@ -187,7 +254,7 @@ class _Run:
             command.send(signal.SIGTERM)
             return
         self._recording.event("timed-out", "SIGKILL was sent to the command and its processes")
-        self._watch.look()
+        self._attempt(self._watch.look)
         _kill({command.pid, *(process.pid for process in self._watch.alive)})
 
     def _tell_stragglers(self) -> None:

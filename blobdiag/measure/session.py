@@ -23,7 +23,7 @@ from blobdiag.sampling.trace import Span, Trace
 from blobdiag.targets.builtin.stacks import StackWatch
 from blobdiag.targets.protocol import (
     Arm,
-    IterationRunner,
+    IterationOutcome,
     MeasuredEngine,
     PlayProgress,
     Probes,
@@ -64,7 +64,7 @@ class Session:
         """Whatever may be at work on the device: while it is, this process holds nothing up."""
         self.watch = StackWatch(self._watched_threads)
         self.answers: AnswersDifference | None = None
-        self.runner: IterationRunner | None = None
+        self.runner: IterationOutcome | None = None
         self.matches: Callable[[], list[Match]] = list
         """Those played so far."""
         self.verification: Verification | None = None

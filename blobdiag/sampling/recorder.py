@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -22,6 +23,14 @@ from blobdiag.sampling.trace import Trace
 
 # How long stop() waits for the last batch, then after each harder request.
 PATIENCE_SECONDS = 3.0
+
+ISOLATED = (
+    *(sys.executable, "-I", "-S", "-c"),
+    "import os, runpy, sys; module = sys.argv.pop(1); sys.path[:] = sys.argv.pop(1).split("
+    "os.pathsep); runpy.run_module(module, run_name='__main__', alter_sys=True)",
+)
+"""Runs a module, given the path, in an interpreter that is ours alone: what the user's environment
+has every interpreter run (PYTHON* variables, sitecustomize, .pth files) is not run in it."""
 
 POLL_SECONDS = 1.0
 """Between two looks at whether a sampler that sends nothing still runs."""
@@ -172,16 +181,17 @@ def _start_process(theirs: Connection) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         os.set_handle_inheritable(theirs.fileno(), True)
         inherited = {"close_fds": False}
-    path = os.pathsep.join(folder or os.getcwd() for folder in sys.path)
-    # -P: the path is the parent's, without a folder of its own in front.
+    # The package's own folder too: an editable installation may be found by other means than the
+    # path.
+    folders = [*(folder or os.getcwd() for folder in sys.path), str(Path(__file__).parents[2])]
+    path = os.pathsep.join(folders)
     numbers = [str(theirs.fileno()), str(os.getpid())]
-    command = [sys.executable, "-P", "-m", "blobdiag.sampling", *numbers]
+    command = [*ISOLATED, "blobdiag.sampling", path, *numbers]
     # Until the sampler ignores Ctrl-C, none reaches it.
     with blocked(signal.SIGINT):
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
             **inherited,
         )
 

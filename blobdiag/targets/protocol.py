@@ -156,7 +156,17 @@ class IterationStage(Protocol):
         """How long all of it will still take; None: not known."""
 
 
-class IterationRunner(Working, Protocol):
+class IterationOutcome(Protocol):
+    """What iterations of self-play and training came to, as far as they have come."""
+
+    def figures(self, trace: Trace) -> list[Metric]:
+        """Rates and counts of the iterations that came to their end; none where none did."""
+
+    def training_run(self) -> TrainingRun | None:
+        """The training so far; None where an iteration was only measured."""
+
+
+class IterationRunner(IterationOutcome, Working, Protocol):
     """Iterations of self-play and training, made ready; at work while it trains."""
 
     @property
@@ -164,12 +174,6 @@ class IterationRunner(Working, Protocol):
 
     def run(self, stage: IterationStage) -> None:
         """Play, with windows of steady play in it, and train."""
-
-    def figures(self, trace: Trace) -> list[Metric]:
-        """Rates and counts of the iterations that came to their end; none where none did."""
-
-    def training_run(self) -> TrainingRun | None:
-        """The training so far; None where an iteration was only measured."""
 
 
 class MeasuredEngine(Protocol):

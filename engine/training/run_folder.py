@@ -4,7 +4,7 @@
     networks/000003.safetensors          weights after 3 iterations
     checkpoints/000003-000120.safetensors   state after 3 iterations and 120 steps of the next one
     games/000003-000001500.safetensors   a chunk of self-play: iteration, number of its first game
-    metrics.jsonl                        a line for each finished iteration
+    metrics.jsonl                        a line for each finished iteration, with its SHA-256
     lock                                 PID of the process that has the folder open
 
 A run is resumed from its newest checkpoint; everything that a checkpoint needs is written first.
@@ -12,9 +12,11 @@ A run is resumed from its newest checkpoint; everything that a checkpoint needs 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +24,14 @@ from typing import Any, Self
 
 from engine.game.trusted_folder import check_run_folder
 from engine.training.checkpoint import (
+    CHECKSUM,
     TEMPORARY,
     Arrays,
     CheckpointError,
+    check_regular,
+    has_checksum,
     read_about,
+    read_text,
     write_arrays,
     write_whole,
 )
@@ -35,6 +41,7 @@ KEPT_NEWEST = 3
 KEPT_EVERY = 10
 """Networks of every iteration that is a multiple of this are kept too."""
 SUFFIX = ".safetensors"
+OWN_NAMES = {"reports", "lock", "lost+found"}
 NAME = re.compile(r"\d{6}(-\d+)?" + re.escape(SUFFIX))
 
 
@@ -94,7 +101,12 @@ class RunFolder:
     def _take_lock(self) -> None:
         import fcntl  # POSIX only: imported here, so that the engine runs elsewhere
 
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        # No link is followed, and no pipe waited for: the file is overwritten.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        self._lock = os.open(self.path / "lock", flags, 0o644)
+        if not stat.S_ISREG(os.fstat(self._lock).st_mode):
+            self._release()
+            raise CheckpointError(f"{self.path / 'lock'} is no regular file")
         try:
             # The system releases the lock when the process ends, for whatever reason.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,6 +125,30 @@ class RunFolder:
     # -- configuration ------------------------------------------------------------------------
 
     @property
+    def foreign(self) -> Path | None:
+        """A file that no training wrote, or a folder with one, in a folder without a run; or None.
+
+        Hidden and empty files do not count: a file system has the first, a log that has just been
+        opened is the second.
+        """
+        try:
+            inside = sorted(self.path.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise CheckpointError(f"cannot use {self.path}: {error.strerror}") from None
+        for path in inside:
+            if path.name.startswith(".") or path.name in OWN_NAMES:
+                continue
+            if path in (self.networks, self.checkpoints, self.games):
+                if path.is_dir() and all(map(_is_own, path.iterdir())):
+                    continue
+            elif path.name.endswith(TEMPORARY) or (path.is_file() and not path.stat().st_size):
+                continue
+            return path
+        return None
+
+    @property
     def holds_run(self) -> bool:
         """Whether a run was configured here."""
         return (self.path / "run.json").exists()
@@ -120,9 +156,9 @@ class RunFolder:
     def configuration(self) -> str:
         """Text of run.json."""
         try:
-            return (self.path / "run.json").read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"cannot read {self.path / 'run.json'}: {error}") from None
+            return read_text(self.path / "run.json")
+        except FileNotFoundError:
+            raise CheckpointError(f"{self.path / 'run.json'} is not there") from None
 
     def configure(self, text: str) -> None:
         """Write run.json."""
@@ -142,11 +178,25 @@ class RunFolder:
         """The checkpoint to resume from; None: there is none yet."""
         return max(_files(self.checkpoints), default=None)
 
-    def check(self) -> None:
-        """Raises CheckpointError for the first file that is truncated, or no file of a run."""
+    def check(self) -> list[Path]:
+        """Read every file, and return those that have no checksum.
+
+        Raises CheckpointError for the first that is not as it was written, or no file of a run.
+        """
+        without = []
+        # The newest first: it is the one that a run is resumed from.
         for folder in (self.checkpoints, self.networks, self.games):
-            for path in _files(folder):
-                read_about(path)
+            for path in reversed(_files(folder)):
+                about = read_about(path)
+                if not has_checksum(path):
+                    without.append(path)
+                if about.get("iteration", _iteration(path)) != _iteration(path):
+                    raise CheckpointError(f"{path} is of iteration {about['iteration']!r:.20}")
+        return without
+
+    def chunk_files(self) -> list[Path]:
+        """All chunks of self-play, oldest first."""
+        return _files(self.games)
 
     def network(self, iteration: int) -> Path:
         """Path of the weights after `iteration` iterations."""
@@ -195,9 +245,12 @@ class RunFolder:
         Chunks of later iterations are removed: they follow a checkpoint that no longer exists.
         """
         paths = _files(self.games)
-        for path in paths:
-            if _iteration(path) > iteration:
-                path.unlink()
+        try:
+            for path in paths:
+                if _iteration(path) > iteration:
+                    path.unlink()
+        except OSError as error:
+            raise CheckpointError(f"cannot remove files in {self.path}: {error.strerror}") from None
         return [path for path in paths if _iteration(path) <= iteration]
 
     # -- metrics ------------------------------------------------------------------------------
@@ -210,28 +263,49 @@ class RunFolder:
     def records(self) -> list[dict[str, Any]]:
         """The records in metrics.jsonl, without a last line that is incomplete."""
         try:
-            lines = self.metrics.read_text().split("\n")
+            lines = read_text(self.metrics).split("\n")
         except FileNotFoundError:
             return []
-        except (OSError, UnicodeDecodeError) as error:
-            raise CheckpointError(f"cannot read {self.metrics}: {error}") from None
         records = []
-        for line in lines[:-1]:  # text after the last line break is incomplete
+        for number, line in enumerate(lines[:-1], 1):  # text after the last break is incomplete
             try:
-                records.append(json.loads(line))
-            except ValueError:
-                raise CheckpointError(f"{self.metrics} is damaged: {line[:40]!r}") from None
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                record = None
+            if not isinstance(record, dict):
+                raise CheckpointError(f"{self.metrics} is damaged: {line[:40]!r}")
+            if record.pop(CHECKSUM, None) not in (None, _checksum(record)):
+                raise CheckpointError(
+                    f"{self.metrics}: line {number} is damaged: its SHA-256 is not the one it was "
+                    "written with"
+                )
+            records.append(record)
         return records
 
     def write_records(self, records: list[dict[str, Any]]) -> None:
         """Replace metrics.jsonl."""
-        text = "".join(f"{json.dumps(record)}\n" for record in records)
+        sealed = ({**record, CHECKSUM: _checksum(record)} for record in records)
+        text = "".join(f"{json.dumps(record)}\n" for record in sealed)
         write_whole(self.metrics, text.encode())
 
 
 def _files(folder: Path) -> list[Path]:
-    """Our files in a folder, in the order of their numbers."""
-    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+    """Our files in a folder, in the order of their numbers.
+
+    Raises CheckpointError for one with the name of such a file that is no regular file.
+    """
+    files = sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+    for path in files:
+        check_regular(path)
+    return files
+
+
+def _is_own(path: Path) -> bool:
+    return NAME.fullmatch(path.name.removesuffix(TEMPORARY)) is not None
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record).encode()).hexdigest()
 
 
 def _iteration(path: Path) -> int:

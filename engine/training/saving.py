@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from engine.network.blobnet import weights_of
-from engine.search.examples import Examples
-from engine.training.checkpoint import CheckpointError, read_arrays, write_arrays
+from engine.matches.evaluation import MatchResult
+from engine.network.blobnet import BlobNet, weights_of
+from engine.search.examples import Examples, empty_examples
+from engine.training.checked import checked
+from engine.training.checkpoint import CheckpointError, Saved, read_arrays, write_arrays
 from engine.training.iterations import Chunk, IterationRecord
 from engine.training.replay import ReplayBuffer
 from engine.training.run_folder import SUFFIX, RunFolder
-from engine.training.state import TrainingState
-from engine.training.trainer import NetworkTrainer, NotFinite, StepLoss
+from engine.training.state import SavedState, TrainingState
+from engine.training.trainer import NetworkTrainer, NotFinite, StepLoss, check_state
 
 
 class RunSaver:
@@ -64,41 +66,144 @@ class RunSaver:
 
     def restore(self, checkpoint: Path) -> TrainingState:
         """The state of a checkpoint; trainer and buffer are restored too."""
-        arrays, about = read_arrays(checkpoint)
-        try:
-            return self._restore(arrays, about)
-        except (KeyError, TypeError, ValueError) as error:
-            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
-            raise CheckpointError(f"cannot resume from {checkpoint}: {reason}") from None
-
-    def _restore(self, arrays: dict[str, np.ndarray], about: dict[str, Any]) -> TrainingState:
-        if arrays["uses"].shape != self.buffer.uses.shape:
-            raise ValueError(f"its buffer holds {len(arrays['uses']):,} examples")
+        arrays, saved = _read_checkpoint(checkpoint, self.trainer.network, self.buffer.capacity)
         self.trainer.load_state(arrays)
-        records = [IterationRecord(**record) for record in self.folder.records()]
         state = TrainingState(
-            iteration=about["iteration"],
-            step=about["step"],
-            first_games=list(about["first_games"]),
+            iteration=saved.iteration,
+            step=saved.step,
+            first_games=list(saved.first_games),
             losses=[StepLoss(*losses) for losses in arrays["losses"].tolist()],
-            training_seconds=about["training_seconds"],
-            records=[record for record in records if record.iteration <= about["iteration"]],
+            training_seconds=saved.training_seconds,
+            records=[r for r in kept_records(self.folder) if r.iteration <= saved.iteration],
         )
-        self._refill(state, about["added"], arrays["uses"])
-        self.buffer.sampler = about["sampler"]
+        paths = self.folder.chunks(saved.iteration)
+        for chunk, examples in _read_chunks(checkpoint, paths, saved.added, self.buffer.capacity):
+            state.add_chunk(chunk, examples, self.buffer)
+            if chunk.end == saved.added:
+                self.buffer.uses[:] = arrays["uses"]
+        self.buffer.sampler = saved.sampler
         return state
 
-    def _refill(self, state: TrainingState, added: int, uses: np.ndarray) -> None:
-        """Fill the buffer from the saved chunks; `uses` holds once `added` examples are in it."""
-        end = max(0, added - self.buffer.capacity)
-        for path in self.folder.chunks(state.iteration):
-            columns, about = read_arrays(path)
-            chunk = Chunk(**about)
-            if chunk.added_before > end:
-                raise ValueError(f"examples {end:,} to {chunk.added_before:,} are not in games/")
-            state.add_chunk(chunk, Examples(**columns), self.buffer)
-            end = chunk.end
-            if end == added:
-                self.buffer.uses[:] = uses
-        if end < added:
-            raise ValueError(f"examples {end:,} to {added:,} are not in games/")
+
+def kept_records(folder: RunFolder) -> list[IterationRecord]:
+    """The records in metrics.jsonl. Raises CheckpointError, which names it and what is wrong."""
+    records: list[IterationRecord] = []
+    for number, line in enumerate(folder.records(), 1):
+        try:
+            record = checked(IterationRecord, line)
+            for opponent, result in record.matches.items():
+                if checked(MatchResult, result).deals < 1:
+                    raise ValueError(f"the match against {opponent!r:.40} has no deals")
+            for name in ("iteration", "games", "chunks", "steps", "examples"):
+                if getattr(record, name) < 0:
+                    raise ValueError(f"{name} is {getattr(record, name)}, which is below 0")
+            if not all(age.isdecimal() for age in record.weights_ages):
+                raise ValueError("weights_ages has an age that is no number")
+            before = records[-1].iteration if records else 0
+            if record.iteration <= before:
+                raise ValueError(f"iteration {record.iteration} follows iteration {before}")
+        except ValueError as error:
+            raise CheckpointError(f"{folder.metrics}: line {number}: {error}") from None
+        records.append(record)
+    return records
+
+
+def check_run(folder: RunFolder, network: BlobNet, capacity: int) -> list[Path]:
+    """Read all that is read when a run is resumed; nothing is changed.
+
+    Args:
+      network: of the run's shape.
+      capacity: examples of the replay buffer.
+
+    Returns the files that have no checksum. Raises CheckpointError, in one line, for the first
+    file that is missing, damaged, or of another run.
+    """
+    without = folder.check()
+    kept_records(folder)
+    newest = folder.newest_checkpoint
+    if newest is not None:
+        _, saved = _read_checkpoint(newest, network, capacity)
+        paths = [p for p in folder.chunk_files() if int(p.stem[:6]) <= saved.iteration]
+        for _ in _read_chunks(newest, paths, saved.added, capacity):
+            pass
+    return without
+
+
+def _read_checkpoint(
+    path: Path, network: BlobNet, capacity: int
+) -> tuple[dict[str, np.ndarray], SavedState]:
+    """A checkpoint's arrays and values, which fit `network` and a buffer of `capacity`."""
+    arrays, about = read_arrays(path)
+    try:
+        for name in ("uses", "losses"):
+            if name not in arrays:
+                raise ValueError(f"it lacks '{name}'")
+        saved = checked(SavedState, about)
+        if min(saved.iteration, saved.step, saved.added, *saved.first_games) < 0:
+            raise ValueError("one of its counts is below 0")
+        if len(saved.first_games) != saved.iteration + 1:
+            raise ValueError(f"it has {len(saved.first_games)} iterations in first_games")
+        uses, losses = arrays["uses"], arrays["losses"]
+        if uses.shape != (capacity,) or uses.dtype.kind != "i":
+            raise ValueError(f"its buffer holds {uses.size:,} examples, not {capacity:,}")
+        if losses.shape != (saved.step, 2) or losses.dtype.kind != "f":
+            raise ValueError(f"it has losses of shape {losses.shape}, not ({saved.step}, 2)")
+        check_state(network, arrays)
+        try:
+            ReplayBuffer(1).sampler = saved.sampler
+        except Exception:  # numpy raises anything for a state that is none
+            raise ValueError("its state of the random generator is none") from None
+    except ValueError as error:
+        raise CheckpointError(f"cannot resume from {path}: {error}") from None
+    return arrays, saved
+
+
+def _read_chunks(
+    checkpoint: Path, paths: Sequence[Path], added: int, capacity: int
+) -> Iterator[tuple[Chunk, Examples]]:
+    """The chunks for a buffer of `capacity` that `added` examples were ever added to.
+
+    Raises CheckpointError for one that is damaged or not there.
+    """
+    end, ends = max(0, added - capacity), {0}
+    for path in paths:
+        chunk, examples = _read_chunk(path, capacity)
+        if chunk.added_before > end:
+            raise _not_there(checkpoint, end, chunk.added_before)
+        yield chunk, examples
+        end = chunk.end
+        ends.add(end)
+    if end < added:
+        raise _not_there(checkpoint, end, added)
+    if added not in ends:
+        raise CheckpointError(f"cannot resume from {checkpoint}: no chunk ends at {added:,}")
+
+
+def _not_there(checkpoint: Path, first: int, last: int) -> CheckpointError:
+    return CheckpointError(
+        f"cannot resume from {checkpoint}: examples {first:,} to {last:,} are not in games/"
+    )
+
+
+def _read_chunk(path: Path, capacity: int) -> tuple[Chunk, Examples]:
+    saved: Saved = read_arrays(path)
+    try:
+        chunk = checked(Chunk, saved.about)
+        if min(chunk.rows, chunk.added_before, chunk.evaluations, chunk.first_game) < 0:
+            raise ValueError("one of its counts is below 0")
+        if chunk.games < 1 or chunk.seconds <= 0:
+            raise ValueError("it has no games, or took no time")
+        expected = empty_examples(min(chunk.rows, capacity))._asdict()
+        if saved.arrays.keys() != expected.keys():
+            raise ValueError(f"it holds {', '.join(sorted(saved.arrays))[:60]}")
+        for name, array in saved.arrays.items():
+            like = expected[name]
+            if (array.shape, array.dtype) != (like.shape, like.dtype):
+                raise ValueError(
+                    f"{name} is {array.dtype} {array.shape}, not {like.dtype} {like.shape}"
+                )
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{name} holds NaN or infinite numbers")
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return chunk, Examples(**saved.arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,18 @@ from engine.search.examples import Examples
 from engine.training.iterations import Chunk, IterationRecord
 from engine.training.replay import ReplayBuffer
 from engine.training.trainer import StepLoss
+
+
+class SavedState(NamedTuple):
+    """The values of a checkpoint that are no arrays."""
+
+    iteration: int
+    step: int
+    first_games: list[int]
+    added: int
+    """Examples ever added to the replay buffer."""
+    sampler: dict[str, Any]
+    training_seconds: float
 
 
 @dataclass

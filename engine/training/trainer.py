@@ -87,7 +87,31 @@ def fitting_weights(network: BlobNet, arrays: Mapping[str, NDArray[Any]]) -> Wei
     shapes = {name: tuple(w.shape) for name, w in network.state_dict().items()}
     if {name: array.shape for name, array in weights.items()} != shapes:
         raise ValueError(f"its weights do not fit a network {network.config}")
+    for name, array in weights.items():
+        _check_numbers(name, array)
     return weights
+
+
+def check_state(network: BlobNet, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError, in one line, unless a trainer of `network` can restore this state."""
+    fitting_weights(network, arrays)
+    for name, parameter in network.named_parameters():
+        names = [f"{entry}/{name}" for entry in MOMENTS]
+        found = [one for one in names if one in arrays]
+        if found and found != names:
+            raise ValueError(f"it lacks a part of the optimiser's state of {name}")
+        for one in found:
+            shape = () if one.startswith("step/") else tuple(parameter.shape)
+            if arrays[one].shape != shape:
+                raise ValueError(f"{one} has shape {arrays[one].shape}, not {shape}")
+            _check_numbers(one, arrays[one])
+
+
+def _check_numbers(name: str, array: NDArray[Any]) -> None:
+    if array.dtype != np.float32:
+        raise ValueError(f"{name} holds {array.dtype}, not float32")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinite numbers")
 
 
 def policy_loss(logits: Tensor, legal: Tensor, policy: Tensor) -> Tensor:
@@ -282,6 +306,7 @@ class NetworkTrainer:
 
         Raises ValueError, in one line, if it is of a network of another shape.
         """
+        check_state(self.network, arrays)
         load_weights(self.network, fitting_weights(self.network, arrays))
         moments: dict[int, dict[str, Tensor]] = {}
         for index, (name, _) in enumerate(self.network.named_parameters()):

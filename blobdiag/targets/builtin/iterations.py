@@ -20,12 +20,12 @@ from blobdiag.model.names import (
     TRAINING,
     WEIGHT_REFRESH,
 )
-from blobdiag.model.training import TrainedIteration, TrainingRun
+from blobdiag.model.training import TrainingRun
 from blobdiag.sampling.machine import usable_cores
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.devices import first_gpu
-from blobdiag.targets.builtin.matches import match_record
+from blobdiag.targets.builtin.matches import trained_iteration
 from blobdiag.targets.builtin.memory import check_fits
 from blobdiag.targets.builtin.run_configuration import (
     RunConfiguration,
@@ -35,12 +35,9 @@ from blobdiag.targets.builtin.run_configuration import (
 from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.protocol import IterationStage
 from blobdiag.targets.training_rate import training_rate
-from engine.matches.evaluation import MatchResult
 from engine.memory import example_bytes
 from engine.network.blobnet import BlobNet
-from engine.search.lanes import SearchConfig
 from engine.selfplay.telemetry import Progress, subtract_tallies
-from engine.training.iterations import IterationRecord
 from engine.training.pipeline import Callbacks, IterationResult, TrainingPipeline
 from engine.training.replay import ReplayBuffer
 from engine.training.schedules import Ramp
@@ -233,23 +230,32 @@ class BuiltInIterations:
         told = any(record.matches for record in pipeline.records)
         if pipeline.folder is None and pipeline.settings.iterations == 1 and not told:
             return None
+        search = pipeline.last_search()
+        player = f"search {search.determinizations} × {search.simulations}"
         return TrainingRun(
             wanted=pipeline.settings.iterations,
             taken_up_at=self._taken_up_at,
-            iterations=[trained_iteration(r, pipeline.last_search()) for r in pipeline.records],
+            iterations=[trained_iteration(record, player) for record in pipeline.records],
             examples_by_age=pipeline.examples_by_age,
             examples_by_uses=pipeline.examples_by_uses,
         )
 
 
-def trained_iteration(record: IterationRecord, search: SearchConfig) -> TrainedIteration:
-    """A finished iteration, as the report holds it; `search` is that of its matches."""
-    player = f"search {search.determinizations} × {search.simulations}"
-    matches = [
-        match_record(player, opponent, MatchResult(**result))
-        for opponent, result in record.matches.items()
-    ]
-    return TrainedIteration(**{**record._asdict(), "matches": matches})
+class FinishedTraining:
+    """A training that has done its iterations, as its folder holds it."""
+
+    at_work = False
+
+    def __init__(self, training: TrainingRun) -> None:
+        self._training = training
+
+    def figures(self, trace: Trace) -> list[Metric]:
+        """None: nothing was measured."""
+        return []
+
+    def training_run(self) -> TrainingRun:
+        """All of it."""
+        return self._training
 
 
 def facts(results: list[IterationResult]) -> list[Metric]:

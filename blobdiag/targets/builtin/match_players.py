@@ -24,7 +24,7 @@ from engine.matches.players import (
 )
 from engine.matches.strength import RANDOM, RAW, RULES
 from engine.network.blobnet import BlobNet, InferenceNet, weights_hash, weights_of
-from engine.training.run_folder import SUFFIX
+from engine.training.run_folder import NAME, SUFFIX
 
 SEARCH = "search"
 """Without a network."""
@@ -135,7 +135,8 @@ def _file(path: Path, named: str) -> Path:
     """The file itself; of the folder of a training run its newest network. Raises UserError."""
     if not path.is_dir():
         return path
-    networks = sorted((path / "networks").glob(f"*{SUFFIX}"))
+    found = (path / "networks").glob(f"*{SUFFIX}")
+    networks = sorted(one for one in found if NAME.fullmatch(one.name))
     if not networks:
         raise UserError(f"{named}: a folder, but none of a training run: no networks/*{SUFFIX}")
     return networks[-1]

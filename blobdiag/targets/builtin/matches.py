@@ -5,8 +5,9 @@ from __future__ import annotations
 import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.model.base import Interval, Metric
 from blobdiag.model.statistics import student
-from blobdiag.model.training import Match
+from blobdiag.model.training import Match, TrainedIteration
 from engine.matches.evaluation import MatchResult
+from engine.training.iterations import IterationRecord
 
 
 def match_record(
@@ -34,3 +35,12 @@ def match_record(
         opponents_exact_bids=result.opponents_exact_bids,
         seconds=seconds,
     )
+
+
+def trained_iteration(record: IterationRecord, player: str) -> TrainedIteration:
+    """A finished iteration, as the report holds it; `player` is what played its matches."""
+    matches = [
+        match_record(player, opponent, MatchResult(**result))
+        for opponent, result in record.matches.items()
+    ]
+    return TrainedIteration(**{**record._asdict(), "matches": matches})

@@ -14,6 +14,7 @@ from blobdiag.model.errors import UserError
 from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.option import flag
 from blobdiag.model.schedule import parse_schedule
+from engine.training.checkpoint import CheckpointError, read_text
 from engine.training.iterations import TrainingSettings
 from engine.training.schedules import Ramp
 
@@ -129,3 +130,11 @@ class RunConfiguration(BaseModel):
         resumed = replace(settings, **kept)
         resumed.check()
         return resumed
+
+
+def read_configuration(path: Path, named: str) -> RunConfiguration:
+    """A run.json. Raises UserError, with `named` before it, for what cannot be read."""
+    try:
+        return RunConfiguration.read(read_text(path), path)
+    except (CheckpointError, OSError) as error:
+        raise UserError(f"{named}: {error}") from None

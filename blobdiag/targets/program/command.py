@@ -9,13 +9,40 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from blobdiag.model.errors import CannotStart
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes, as a shell has them (POSIX, "Exit Status for Commands")."""
+
+
+OUR_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM)
+"""Errors of a start that the command, in our place, would not meet."""
+
+
+def in_our_place(arguments: Sequence[str]) -> NoReturn:
+    """Become the command, as if it had been started without us. Raises CannotStart."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them
+    try:
+        os.execvp(arguments[0], list(arguments))
+    except OSError as error:
+        if error.errno == errno.ENOEXEC and (script := shutil.which(arguments[0])):
+            os.execv("/bin/sh", ["/bin/sh", script, *arguments[1:]])
+        raise _cannot_start(arguments[0], error) from None
+    except ValueError as error:  # a NUL in an argument
+        raise CannotStart(f"cannot run {arguments[0]!r}: {error}", NOT_EXECUTABLE) from None
+
+
+def _cannot_start(name: str, error: OSError) -> CannotStart:
+    return CannotStart(
+        f"cannot run {name}: {error.strerror or error}",
+        NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE,
+    )
 
 
 def _start(arguments: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -37,14 +64,13 @@ class RunningCommand:
     """A process, from its start to its exit."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it. Raises CannotStart."""
+        """Start it. Raises CannotStart; OSError where only we lack what starting takes."""
         try:
             self._process = _start(arguments, environment)
         except OSError as error:
-            raise CannotStart(
-                f"cannot run {arguments[0]}: {error.strerror or error}",
-                NOT_FOUND if error.errno in (errno.ENOENT, errno.ENOTDIR) else NOT_EXECUTABLE,
-            ) from None
+            if error.errno in OUR_LIMITS:
+                raise
+            raise _cannot_start(arguments[0], error) from None
         except ValueError as error:  # a NUL in an argument
             raise CannotStart(f"cannot run {arguments[0]!r}: {error}", NOT_EXECUTABLE) from None
         self.pid = self._process.pid

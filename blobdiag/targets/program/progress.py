@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import isfinite
 
 from blobdiag.model import names
 from blobdiag.model.base import Metric
@@ -39,12 +40,16 @@ def _rate(counter: str, samples: Samples, start: float, end: float) -> Metric:
     ]
     steps = [b[0] - a[0] for a, b in pairwise(points) if b[0] > start and a[0] < end]
     long_enough = end - start >= max(steps, default=0.0) and end > start
+    value = 60 * (_at(points, end) - _at(points, start)) / (end - start) if long_enough else None
+    reason = None if long_enough else f"shorter than {max(steps):.1f} s between readings"
+    if value is not None and not isfinite(value):
+        value, reason = None, "it was advanced by more than a number holds"
     return Metric(
         name=f"{counter} per minute",
-        value=60 * (_at(points, end) - _at(points, start)) / (end - start) if long_enough else None,
+        value=value,
         unit=f"{counter}/min",
         samples=sum(start <= time <= end for time, _ in points),
-        reason=None if long_enough else f"shorter than {max(steps):.1f} s between readings",
+        reason=reason,
     )
 
 

@@ -19,6 +19,9 @@ from blobdiag.model.own_files import read_own
 from blobdiag.targets.program.inside.site import blobdiag_record as layout
 
 Entries = npt.NDArray[np.void]
+
+LARGEST_TOTAL = 1e300
+"""Of a program's own counter: sums and rates of larger ones would overflow."""
 """Of one table, [entries]."""
 
 Kind = tuple[str, str, str, str, bool, bool]
@@ -124,8 +127,9 @@ def _rows(rows: Entries) -> list[CallRow]:
 
 
 def _progress(counters: Entries) -> dict[str, float]:
-    finite = counters[np.isfinite(counters["total"])]
-    return {_text(name): total for name, total in finite.tolist()}
+    # NaN is no such number either.
+    sound = counters[np.abs(counters["total"]) <= LARGEST_TOTAL]
+    return {_text(name): total for name, total in sound.tolist()}
 
 
 def _marks(marks: Entries, names: list[str]) -> list[tuple[str, float, float]]:

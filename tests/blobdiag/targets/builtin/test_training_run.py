@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,12 +14,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from command_line import in_process
+from safetensors import numpy
 
 import reports
 from blobdiag.diagnosis.rates import rates_of
@@ -36,7 +41,7 @@ from blobdiag.targets.builtin.run_folder import TrainingJob, training_job
 from blobdiag.targets.builtin.weights import load_network
 from engine.network.blobnet import weights_hash, weights_of
 from engine.search.lanes import TALLY, SearchConfig
-from engine.training.checkpoint import read_arrays, write_arrays
+from engine.training.checkpoint import CheckpointError, read_about, read_arrays, write_arrays
 from engine.training.iterations import TrainingSettings
 from engine.training.pipeline import IterationResult
 from engine.training.run_folder import RunFolder
@@ -258,6 +263,53 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-64])
 
 
+NO_DEALS = {
+    "deals": 0,
+    "difference": 0.0,
+    "standard_error": 0.1,
+    "exact_bids": 0.5,
+    "opponents_exact_bids": 0.5,
+}
+
+
+def flip(path: Path, seed: int = 0) -> None:
+    content = bytearray(path.read_bytes())
+    content[random.Random(seed).randrange(len(content) // 2, len(content))] ^= 4
+    path.write_bytes(content)
+
+
+def measured(folder: Path, changed: Callable[[dict[str, Any]], object]) -> None:
+    """The first line of the metrics in another way."""
+    path = folder / "metrics.jsonl"
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(f"{json.dumps(changed(json.loads(first)))}\n{rest}")
+
+
+def unsealed(line: dict[str, Any]) -> dict[str, Any]:
+    """As earlier versions wrote it: without a checksum."""
+    return {name: value for name, value in line.items() if name != "sha256"}
+
+
+def renewed(folder: Path, **changes: object) -> None:
+    arrays, about = read_arrays(newest(folder))
+    write_arrays(newest(folder), arrays, about | changes)
+
+
+def not_finite(folder: Path) -> None:
+    arrays, about = read_arrays(newest(folder))
+    arrays["network/embedding.bias"][3] = np.nan
+    write_arrays(newest(folder), arrays, about)
+
+
+def replaced(path: Path, made: Callable[[Path], object]) -> None:
+    path.unlink()
+    made(path)
+
+
+def piped(path: Path) -> None:
+    replaced(path, os.mkfifo)
+
+
 def reconfigured(folder: Path, **changes: object) -> None:
     path = folder / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -275,7 +327,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "of no iteration": (
         lambda f: write_arrays(newest(f), read_arrays(newest(f)).arrays, {}),
         {},
-        "does not say which iteration it is of",
+        "iteration is missing",
     ),
     "no run": (lambda f: (f / "run.json").unlink(), {}, "holds no training run"),
     "a run already": (lambda f: None, {"resume": False}, "--resume goes on with it"),
@@ -284,7 +336,63 @@ REFUSED: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "no number": (lambda f: reconfigured(f, games="x"), {}, "games: Input should be"),
     "a newer one": (lambda f: reconfigured(f, version=2), {}, "version: Input should be 1"),
     "other games": (lambda f: None, {"games": 25}, r"--games: the run in .* has 24"),
-    "done": (lambda f: None, {"iterations": 2}, "has done its .* iterations: ask for more"),
+    "a bit of a checkpoint": (lambda f: flip(newest(f)), {}, r"checkpoints/.*: it is damaged"),
+    "a bit of an older one": (
+        lambda f: flip(min((f / "checkpoints").iterdir())),
+        {},
+        r"checkpoints/.*: it is damaged",
+    ),
+    "a bit of games": (lambda f: flip(min((f / "games").iterdir())), {}, "games/.*: it is damaged"),
+    "a bit of a network": (
+        lambda f: flip(max((f / "networks").iterdir())),
+        {},
+        "networks/.*: it is damaged: its SHA-256 is not the one it was written with",
+    ),
+    "a number of the metrics": (
+        lambda f: measured(f, lambda line: line | {"games": line["games"] + 1}),
+        {},
+        "metrics.jsonl: line 1 is damaged: its SHA-256",
+    ),
+    "a text in the metrics": (
+        lambda f: measured(f, lambda line: unsealed(line) | {"steps": "three"}),
+        {},
+        r"metrics.jsonl: line 1: steps is 'three', not a whole number",
+    ),
+    "too few metrics": (
+        lambda f: measured(f, lambda line: {"iteration": 1}),
+        {},
+        "metrics.jsonl: line 1: games is missing",
+    ),
+    "too long a number": (
+        lambda f: measured(f, lambda line: unsealed(line) | {"steps": 10**400}),
+        {},
+        "steps is a number of more than 64 bits",
+    ),
+    "no number at all": (
+        lambda f: measured(f, lambda line: unsealed(line) | {"policy_loss": float("nan")}),
+        {},
+        "policy_loss is nan, not a number or null",
+    ),
+    "a list as metrics": (lambda f: measured(f, lambda line: [1]), {}, "metrics.jsonl is damaged"),
+    "a match of no deals": (
+        lambda f: measured(f, lambda line: unsealed(line) | {"matches": {"rules": NO_DEALS}}),
+        {},
+        "the match against 'rules' has no deals",
+    ),
+    "a step that is a text": (lambda f: renewed(f, step="3"), {}, "step is '3', not a whole"),
+    "no sampler": (lambda f: renewed(f, sampler={"a": 1}), {}, "random generator"),
+    "no number of examples": (lambda f: renewed(f, added=None), {}, "added is None, not a whole"),
+    "weights that are not finite": (not_finite, {}, "embedding.bias holds NaN or infinite"),
+    "a pipe as checkpoint": (lambda f: piped(newest(f)), {}, "is no regular file"),
+    "a pipe as games": (lambda f: piped(max((f / "games").iterdir())), {}, "is no regular file"),
+    "a pipe as metrics": (lambda f: piped(f / "metrics.jsonl"), {}, "is no regular file"),
+    "a pipe as configuration": (lambda f: piped(f / "run.json"), {}, "is no regular file"),
+    "a folder as network": (
+        lambda f: replaced(max((f / "networks").iterdir()), Path.mkdir),
+        {},
+        "is no regular file",
+    ),
+    "a pipe as lock": (lambda f: piped(f / "lock"), {}, "lock is no regular file"),
 }
 
 
@@ -306,6 +414,107 @@ def test_what_cannot_be_gone_on_with_is_one_line_and_stays_as_it_is(
     after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert {**before, folder / "lock": b""} == {**after, folder / "lock": b""}
     assert not (folder / "mark").exists()
+
+
+def without_checksums(folder: Path) -> None:
+    """As an earlier version left it."""
+    for path in folder.rglob("*.safetensors"):
+        about = read_about(path)
+        numpy.save_file(read_arrays(path).arrays, path, {"about": json.dumps(about)})
+    measured(folder, unsealed)
+
+
+def test_a_folder_of_an_earlier_version_can_be_resumed_and_it_is_said(
+    trained: Trained, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    without_checksums(folder)
+    with training_job(run_settings(folder, iterations=999)) as job:
+        [note] = job.notes
+        assert re.fullmatch(r".*/run: \d+ files have no SHA-256, as an earlier version .*", note)
+        assert job.finished is None
+    with training_job(run_settings(trained.folder, iterations=999)) as job:
+        assert job.notes == ()
+
+
+def test_a_lost_end_of_the_metrics_is_said(trained: Trained, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:-1]) + lines[-1].rstrip("\n"))
+    with training_job(run_settings(folder, iterations=999)) as job:
+        [note] = job.notes
+        assert f"metrics.jsonl lacks iteration {len(lines)}" in note
+
+
+def test_a_training_killed_after_its_last_checkpoint_gets_its_report(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """As it is left by a kill between the last checkpoint and the report."""
+    folder = shutil.copytree(trained.folder, tmp_path / "run")
+    shutil.rmtree(folder / "reports")
+    files = {path: path.read_bytes() for path in folder.rglob("*.safetensors")}
+    done = in_process(tmp_path, "iteration", "--run-dir", "run", "--resume")
+    assert done.stderr.startswith("blobdiag: the run in run has done its ")
+    [path] = (folder / "reports").glob("*.json")
+    report = read_report(path)
+    assert done.returncode == report.exit_code, done.stderr
+    before = trained.resumed.report.training
+    assert report.training is not None
+    assert before is not None
+    assert report.training.iterations == before.iterations
+    assert report.training.taken_up_at == report.training.wanted == len(before.iterations)
+    assert any("has done its" in event.text for event in report.events)
+    assert {path: path.read_bytes() for path in folder.rglob("*.safetensors")} == files
+    with training_job(run_settings(folder, iterations=2)) as job:
+        assert job.finished is not None
+        assert job.finished.wanted == len(before.iterations)
+
+
+@pytest.mark.parametrize("named", ["", "."])
+def test_the_current_folder_is_no_folder_of_a_training(
+    tmp_path: Path, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = in_process(tmp_path, "iteration", "--run-dir", named)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--run-dir is empty, or the current folder: name a folder" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    for inside in ("thesis.tex", "checkpoints/model.pt", "src/a.py", "run.json.old"):
+        folder = tmp_path / inside.replace("/", "-")
+        path = folder / inside
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+        settings = run_settings(folder, resume=False)
+        with (
+            pytest.raises(UserError, match=r"not empty and holds no training"),
+            training_job(settings),
+        ):
+            pass
+        assert [one for one in folder.rglob("*") if one.is_file()] == [path]
+
+
+def test_a_folder_where_a_training_was_about_to_begin_is_taken(tmp_path: Path) -> None:
+    with RunFolder(tmp_path):
+        pass
+    for name in (".hidden", "log.txt", "run.json.tmp"):
+        (tmp_path / name).touch()
+    (tmp_path / "checkpoints" / "000000-000000.safetensors").touch()
+    with training_job(run_settings(tmp_path, resume=False)) as job:
+        assert job.folder is not None
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    for name in ("run.json.tmp", "lock"):
+        folder = tmp_path / f"with-{name}"
+        folder.mkdir()
+        (tmp_path / "mine").write_text("mine")
+        (folder / name).symlink_to(tmp_path / "mine")
+        with suppress(CheckpointError), RunFolder(folder) as opened:
+            opened.configure("{}")
+        assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_a_folder_in_use_is_refused_and_names_the_process(tmp_path: Path) -> None:
