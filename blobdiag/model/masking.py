@@ -78,15 +78,17 @@ def names_a_secret(name: str, value: str = "") -> bool:
     if name in ("PWD", "OLDPWD"):  # of a shell: folders
         return False
     words = _words(name)
-    if not words or words[-1] in _INNOCENT_ENDS:
+    if not words or _INNOCENT_END.fullmatch(words[-1]):
         return False
     if any(_STRONG.search(word) for word in words):
         return True
     if not _WEAK.fullmatch(words[-1]):
         return any(_WEAK.fullmatch(word) for word in words) and _looks_random(value)
-    if len(words) > 1 and words[-2] in _INNOCENT_BEFORE:
+    if len(words) > 1 and _INNOCENT_BEFORE.fullmatch(words[-2]):
         return False
-    return words[-1] != "pass" or len(words) == 1 or words[-2] in _BEFORE_PASS
+    if words[-1] == "pass" and len(words) > 1:
+        return _BEFORE_PASS.fullmatch(words[-2]) is not None
+    return True
 
 
 def _has_secret_word(name: str) -> bool:
@@ -105,16 +107,16 @@ _STRONG = re.compile(
     r"|^cookies?$|^jwt$|^otp$|(?:api|auth|access|secret|private)(?:key|token)s?$|userpwd$"
 )
 _WEAK = re.compile(r"\w*token|key|auth|pass|pw|pat|bearer|signature|sig")
-_INNOCENT_ENDS = frozenset(
-    "length len size count number num bits dim dims file path dir type kind policy hash min max "
-    "limit limits per rate ttl expiry prompt rotation check error".split()
+_INNOCENT_END = re.compile(
+    r"length|len|size|count|number|num|bits|dims?|file|path|dir|type|kind|policy|hash|min|max"
+    r"|limits?|per|rate|ttl|expiry|prompt|rotation|check|error"
 )
-_INNOCENT_BEFORE = frozenset(
-    "pad eos bos unk mask sep cls image video audio special start end stop next prefix first last "
-    "max min num n per sort group primary foreign public partition batch metric label data dict "
-    "column cache param index no".split()
+_INNOCENT_BEFORE = re.compile(
+    r"pad|eos|bos|unk|mask|sep|cls|image|video|audio|special|start|end|stop|next|prefix|first|last"
+    r"|max|min|num|n|per|sort|group|primary|foreign|public|partition|batch|metric|label|data|dict"
+    r"|column|cache|param|index|no"
 )
-_BEFORE_PASS = frozenset("db user login smtp ftp mail mysql pg redis admin root proxy ssh".split())
+_BEFORE_PASS = re.compile(r"db|user|login|smtp|ftp|mail|mysql|pg|redis|admin|root|proxy|ssh")
 _PLAIN = re.compile(r"[+-]?\d{1,4}(?:\.\d*)?|true|false|none|null|yes|no|on|off", re.IGNORECASE)
 
 
@@ -202,7 +204,7 @@ def _may_name(named: re.Match[str]) -> bool:
     option = "-" in (named["dashes"] or "")
     if not option and (not sep or ("," in sep and not name.isupper())):
         return False
-    return option and (len(name) == 1 or _is_login(name)) or _has_secret_word(name)
+    return (option and (len(name) == 1 or _is_login(name))) or _has_secret_word(name)
 
 
 def _is_hidden_in_text(named: re.Match[str], value: str) -> bool:
