@@ -51,7 +51,7 @@ def publish(
             from blobdiag.render.html import page
 
             paths.insert(0, file.path.with_suffix(".html"))
-            write_new(paths[0], page(report).encode())
+            write_new(paths[0], page(report).encode(errors="replace"))
     except ReportError as error:
         show(report)
         on_stderr(f"blobdiag: the report could not be written: {error}\n")

@@ -15,6 +15,7 @@ from blobdiag.model.errors import UserError
 from blobdiag.model.option import above_zero, at_least, check_values, option
 from blobdiag.model.option_groups import MAX_TIMEOUT, Expectations, Output
 from blobdiag.model.output_format import Format
+from blobdiag.model.program_settings import ProgramSettings, RecordArguments
 
 MOST_CALLS = 1_000_000_000
 """Of --count-every."""
@@ -53,6 +54,12 @@ class RunOptions(Expectations, Output):
         default=1,
         check=at_least(1, MOST_CALLS),
     )
+    record_arguments: RecordArguments = option(
+        "Output",
+        "Command lines in the report: the programs' names (none), without secrets and paths "
+        "(masked), or as they are (all)",
+        default=RecordArguments.MASKED,
+    )
     output: Path | None = option(
         "Output", "Report file; default: ./reports/<UTC>-run-<device>.json", default=None
     )
@@ -85,7 +92,6 @@ def run(
     check_values(options)
     check_expectations(options.expect)
     from blobdiag.cli.watching import watch
-    from blobdiag.model.program_settings import ProgramSettings
 
     settings = ProgramSettings(
         expect_device=options.expect_device,
@@ -95,6 +101,7 @@ def run(
         count_every=options.count_every,
         timeout=options.timeout,
         label=options.label,
+        record_arguments=options.record_arguments,
     )
     return watch(
         program,

@@ -19,7 +19,6 @@ from blobdiag.measure.session_report import session_report
 from blobdiag.model.errors import UserError
 from blobdiag.model.recorded import EndedEarly
 from blobdiag.model.report import Report
-from blobdiag.model.report_files import mask_text
 
 
 def measured(
@@ -54,8 +53,8 @@ def measured(
         except Exception as error:
             # An absent device, workers that failed for good, whatever CUDA or the system raises:
             # the report says what was measured until then, and why it ended.
-            session.failure = mask_text((str(error).splitlines() or [type(error).__name__])[0])
-            session.event("failed", mask_text(traceback.format_exc()))
+            session.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            session.event("failed", traceback.format_exc())
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         session.stop()

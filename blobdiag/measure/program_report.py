@@ -18,7 +18,7 @@ from blobdiag.model.visible_gpus import visible
 from blobdiag.sampling.summary import gpus_listing, ordinals
 from blobdiag.targets.program import progress
 from blobdiag.targets.program.phases import Phases, find_phases
-from blobdiag.targets.program.process_records import masked, process_records
+from blobdiag.targets.program.process_records import process_records, shown_command
 from blobdiag.targets.program.watch import Watch
 
 
@@ -82,7 +82,7 @@ def bare_report(recording: Recording, watched: Watched, ending: Ending, reason: 
         phases=[],
         ended_early=ending.early,
         program=Program(
-            command=masked(watched.command),
+            command=shown_command(watched.command, watched.settings.record_arguments),
             exit_code=ending.returncode if ending.returncode >= 0 else None,
             signal=-ending.returncode if ending.returncode < 0 else None,
             expected_device=watched.expected_device,
@@ -98,11 +98,16 @@ def bare_report(recording: Recording, watched: Watched, ending: Ending, reason: 
 def _program(watched: Watched, watch: Watch, phases: Phases, ending: Ending | None) -> Program:
     seen = [] if watch.tree is None else list(watch.tree)
     records, left_out = process_records(
-        seen, watch.counts.processes, watch.counts.ended, watched.injected, watch.trace.start
+        seen,
+        watch.counts.processes,
+        watch.counts.ended,
+        watched.injected,
+        watch.trace.start,
+        watched.settings.record_arguments,
     )
     code = None if ending is None else ending.returncode
     return Program(
-        command=masked(watched.command),
+        command=shown_command(watched.command, watched.settings.record_arguments),
         exit_code=code if code is not None and code >= 0 else None,
         signal=-code if code is not None and code < 0 else None,
         expected_device=watched.expected_device,

@@ -13,9 +13,10 @@ from typing import Any
 from blobdiag.model.base import Metric, Stretch
 from blobdiag.model.limits import kept_events
 from blobdiag.model.machine import Gpu, Machine, Software
+from blobdiag.model.masking import Value
 from blobdiag.model.recorded import EndedEarly, Event, Phase
 from blobdiag.model.report import Report
-from blobdiag.model.report_files import Value, mask_text
+from blobdiag.model.report_texts import masked_report
 from blobdiag.sampling.machine import machine
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.reduction import activities, cuts, shortest_visible_gap
@@ -87,13 +88,13 @@ class Recording:
         cuda_reason: str | None = None,
         **parts: Any,
     ) -> Report:
-        """All that is known by now, unjudged.
+        """All that is known by now, unjudged, its texts masked.
 
         `used` are the UUIDs of the GPUs at work, `cpu_pids` the processes whose idleness counts
         where the run's device is the CPU; `windows` are what was measured, beside the phases.
         """
         now, trace, recorder = monotonic(), self.trace, self.recorder
-        return Report(
+        report = Report(
             command=self.command,
             device=self.device,
             started_utc=self._started.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -122,6 +123,7 @@ class Recording:
             seconds_shortest_visible_gap=shortest_visible_gap(trace, used),
             **parts,
         )
+        return masked_report(report)
 
     def _events(self, now: float, others: Iterable[Happening]) -> list[Event]:
         seen = [*self.events, *others]
@@ -130,7 +132,7 @@ class Recording:
             seen.append((now, "sampler", f"the sampler died: {self.recorder.death}"))
         return kept_events(
             [
-                Event(at_s=time - self.trace.start, kind=kind, text=mask_text(text))
+                Event(at_s=time - self.trace.start, kind=kind, text=text)
                 for time, kind, text in sorted(seen)
             ]
         )

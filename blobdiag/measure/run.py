@@ -12,16 +12,17 @@ from uuid import uuid4
 
 from blobdiag.measure.program_report import Ending, Watched, bare_report, program_report
 from blobdiag.measure.recording import Recording
+from blobdiag.model.masking import Value
 from blobdiag.model.program_settings import ProgramSettings
 from blobdiag.model.recorded import EndedEarly
 from blobdiag.model.report import Report
-from blobdiag.model.report_files import ReportError, Value, mask_text
+from blobdiag.model.report_files import ReportError
 from blobdiag.model.signals import signal_name
 from blobdiag.sampling.paced import Paced
 from blobdiag.targets.program.command import RunningCommand, in_our_place
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.expected_device import expected_device
-from blobdiag.targets.program.process_records import masked
+from blobdiag.targets.program.process_records import shown_command
 from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.signals import ENDING, Signals
 from blobdiag.targets.program.watch import Watch
@@ -104,12 +105,13 @@ def one_line(error: Exception) -> str:
 def _configuration(watched: Watched) -> dict[str, Value]:
     settings = watched.settings
     return {
-        "program": masked(watched.command),
+        "program": shown_command(watched.command, settings.record_arguments),
         "instrument": settings.instrument,
         "count_every": settings.count_every,
         "timeout": settings.timeout,
         "expect": " ".join(settings.expect) or None,
         "judge": settings.judge,
+        "record_arguments": settings.record_arguments,
     }
 
 
@@ -222,7 +224,7 @@ class _Run:
             work()
         except Exception as error:
             self._incomplete = True
-            text = mask_text(f"watching in part: {error!r}")
+            text = f"watching in part: {error!r}"
             if text not in (said for _, _, said in self._recording.events):
                 self._recording.event("failed", text)
             return False
@@ -262,7 +264,8 @@ class _Run:
         left = self._watch.stragglers()
         runs_on = "was killed" if self._timed_out else "runs on"
         for process in left:
-            told = f"{process.pid} ({masked(process.arguments)})"
+            command = shown_command(process.arguments, self._watched.settings.record_arguments)
+            told = f"{process.pid} ({command})"
             self._recording.event("outlived", f"process {told} outlived the command, and {runs_on}")
         if self._timed_out:
             _kill(process.pid for process in left)

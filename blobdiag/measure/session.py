@@ -14,7 +14,7 @@ from blobdiag.measure.measurement import Measurement
 from blobdiag.measure.recording import Recording
 from blobdiag.measure.screen import Screen
 from blobdiag.model.judgement import Verification
-from blobdiag.model.report_files import mask
+from blobdiag.model.masking import mask_values
 from blobdiag.model.selfplay import AnswersDifference
 from blobdiag.model.settings import Settings
 from blobdiag.model.training import Match
@@ -49,7 +49,7 @@ class Session:
         self.recording = Recording(
             measurement.command,
             measurement.device,
-            mask(settings.for_report()),
+            mask_values(settings.for_report()),
             settings.label,
             self.trace,
             Recorder(self.trace),

@@ -69,12 +69,22 @@ def check_values(settings: Any) -> None:
     """Run each option's check on its value, if there is one. Raises UserError, in one line."""
     for name, (_, how) in options_of(type(settings)).items():
         value = getattr(settings, name)
+        _check_text(name, value)
         if how.check is None or value is None:
             continue
         try:
             how.check(value)
         except ValueError as error:
             raise UserError(f"{flag(name)} {error}") from None
+
+
+def _check_text(name: str, value: Any) -> None:
+    """A byte that is no UTF-8 could not be written to the report; file names may have some."""
+    from blobdiag.model.masking import readable  # not for the help, which has no values
+
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and text != readable(text):
+            raise UserError(f"{flag(name)} must be text in UTF-8, not {text!a}")
 
 
 # Checks.

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class RecordArguments(StrEnum):
+    """What a report has of command lines."""
+
+    NONE = "none"
+    """The programs' names."""
+    MASKED = "masked"
+    """All arguments, without secrets and absolute paths."""
+    ALL = "all"
+    """All arguments as they are."""
 
 
 @dataclass(frozen=True)
@@ -16,3 +28,4 @@ class ProgramSettings:
     count_every: int
     timeout: float | None
     label: str | None
+    record_arguments: RecordArguments = RecordArguments.MASKED

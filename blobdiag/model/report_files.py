@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ from pydantic import ValidationError
 from blobdiag.model.bounded_json import NotJson, parsed
 from blobdiag.model.contradictions import contradiction
 from blobdiag.model.errors import UserError
+from blobdiag.model.masking import readable
 from blobdiag.model.migrations import NotUpgradable, upgraded
 from blobdiag.model.own_files import replace_whole, write_fresh
 from blobdiag.model.regular_file import TooLarge, read_regular
 from blobdiag.model.report import Report
+from blobdiag.model.report_texts import with_texts
 
 REPORTS = Path("reports")
 """Where reports go unless told otherwise."""
@@ -29,8 +30,6 @@ MOST_BYTES = 8_000_000
 
 TRACE_SUFFIX = ".trace.json"
 """Of a timeline that was drawn from a report."""
-
-Value = str | int | float | bool | None
 
 
 class ReportError(UserError):
@@ -165,46 +164,6 @@ def schema() -> dict[str, Any]:
     return dialect | Report.model_json_schema()
 
 
-def mask(configuration: Mapping[str, Value]) -> dict[str, Value]:
-    """The configuration without secrets and without where this user keeps files.
-
-    Home becomes `~`, other absolute paths their base name, and values after names like token,
-    key, password or secret `***`.
-    """
-    return {
-        name: mask_text(value) if isinstance(value, str) else value
-        for name, value in ((n, _hidden(n, v)) for n, v in configuration.items())
-    }
-
-
-_SECRET_NAME = r"(?:token|key|password|secret)"
-_SECRET_IN_TEXT = re.compile(
-    rf"(--?[\w-]*{_SECRET_NAME}[\w-]*[=\s]+|\b\w*{_SECRET_NAME}\w*=)\S+", re.IGNORECASE
-)
-# An absolute path inside a text; neither a fraction nor the rest of a URL.
-_PATH_IN_TEXT = re.compile(r"(?<![\w.~/\\-])(?:/(?!/)|[A-Za-z]:[/\\])[^\s\"',;:=]+")
-
-
-def _hidden(name: str, value: Value) -> Value:
-    secret = re.search(_SECRET_NAME, name, re.IGNORECASE)
-    return "***" if secret and value is not None else value
-
-
-def mask_text(text: str) -> str:
-    """A text, like a stack, as `mask` would have it in a configuration."""
-    text = _SECRET_IN_TEXT.sub(r"\1***", text)
-    home = os.path.expanduser("~")
-    if home not in ("~", os.sep):
-        text = re.sub(re.escape(home) + r"(?![^\s/\\\"',;:=])", "~", text)
-    if os.path.isabs(text):
-        return _base_name(text)
-    return _PATH_IN_TEXT.sub(lambda match: _base_name(match[0]), text)
-
-
-def _base_name(path: str) -> str:
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or path
-
-
 def _word(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.") or "unknown"
 
@@ -223,11 +182,19 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def _content(report: Report, path: Path) -> bytes:
-    """Raises ReportError for a text that is not valid Unicode."""
+    """Raises ReportError for a value that JSON does not have."""
     try:
-        return f"{report.model_dump_json(indent=1)}\n".encode()
+        return f"{_json(report)}\n".encode()
     except ValueError as error:
         raise ReportError(f"cannot write {path}: {_first_line(error)}") from None
+
+
+def _json(report: Report) -> str:
+    """A text that is not valid Unicode is made so: it is no reason to lose a measurement."""
+    try:
+        return report.model_dump_json(indent=1)
+    except ValueError:
+        return with_texts(report, readable).model_dump_json(indent=1)
 
 
 def _reason(error: OSError) -> str:

@@ -74,10 +74,11 @@ def role(process: ProcessRecord, program: Program) -> str:
         return "tracker"
     if "multiprocessing.forkserver" in process.command:
         return "fork server"
-    if "--multiprocessing-fork" in process.command:
+    if "--multiprocessing-fork" in process.command or process.start_method == "spawn":
         return "spawned"
     parent = next((p for p in program.processes if p.pid == process.parent_pid), None)
-    return "forked" if parent and parent.command == process.command else "child"
+    same = parent is not None and parent.command == process.command
+    return "forked" if same and process.start_method in (None, "fork") else "child"
 
 
 def _by_weight(program: Program) -> list[ProcessRecord]:

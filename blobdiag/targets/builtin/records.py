@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 import blobdiag.targets.builtin.own_engine  # noqa: F401
-from blobdiag.model.report_files import mask_text
 from blobdiag.model.selfplay import SearchHealth, WorkerRecord
 from blobdiag.targets.builtin.stacks import hold_records
 from engine.selfplay.telemetry import WorkerStatus
@@ -63,5 +62,5 @@ def worker_record(status: WorkerStatus) -> WorkerRecord:
         weights_version=handshake.weights_version,
         holds=hold_records(status.holds),
         gpu_memory_mib=status.gpu_memory_mib,
-        stacks=None if status.stacks is None else mask_text(status.stacks),
+        stacks=status.stacks,
     )

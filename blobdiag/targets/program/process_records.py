@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from blobdiag.model.masking import mask_arguments, readable
 from blobdiag.model.program import ProcessRecord
-from blobdiag.model.report_files import mask_text
+from blobdiag.model.program_settings import RecordArguments
 from blobdiag.sampling.proc import started_at
 from blobdiag.targets.program.process_tree import ProgramProcess
 from blobdiag.targets.program.records import Identity, ProcessCounts
@@ -30,12 +31,22 @@ COUNTED = "torch"
 NOT_COUNTED = ("jax", "tensorflow", "onnxruntime")
 
 
-def masked(arguments: Sequence[str]) -> str:
-    """A command line without secrets and absolute paths, at most MOST_CHARACTERS long."""
-    valid = (argument.encode(errors="replace").decode() for argument in arguments)
-    # Each path by itself first: a text that begins with one would be taken for one.
-    text = mask_text(shlex.join(mask_text(a) if os.path.isabs(a) else a for a in valid))
+def shown_command(
+    arguments: Sequence[str], record: RecordArguments = RecordArguments.MASKED
+) -> str:
+    """A command line as a report has it, at most MOST_CHARACTERS long."""
+    if record is RecordArguments.ALL:
+        text = shlex.join(map(readable, arguments))
+    else:
+        shown = mask_arguments(arguments if record is RecordArguments.MASKED else arguments[:1])
+        text = " ".join(map(_quoted, shown))
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 2]} …"
+
+
+def _quoted(masked: str) -> str:
+    """As a shell takes it; what masking writes, `***` and `~`, needs no quotes."""
+    bare = masked.replace("***", "x").replace("~", "x")
+    return masked if shlex.quote(bare) == bare else shlex.quote(masked)
 
 
 def process_records(
@@ -44,6 +55,7 @@ def process_records(
     ended: Mapping[Identity, float],
     injected: Path | None,
     start: float,
+    record_arguments: RecordArguments = RecordArguments.MASKED,
 ) -> tuple[list[ProcessRecord], int]:
     """(records in order of their start, how many were left out).
 
@@ -60,7 +72,7 @@ def process_records(
     chosen = sorted(pairs, key=lambda pair: _weight(*pair), reverse=True)[:MOST_PROCESSES]
     kinds = max(FEWEST_KINDS, MOST_KINDS // max(1, len(chosen)))
     records = [
-        _with_kinds(_record(process, counts, ended, injected, start), kinds)
+        _with_kinds(_record(process, counts, ended, injected, start, record_arguments), kinds)
         for process, counts in chosen
     ]
     return sorted(records, key=lambda record: record.started_s), len(pairs) - len(chosen)
@@ -80,24 +92,25 @@ def _record(
     ended: Mapping[Identity, float],
     injected: Path | None,
     start: float,
+    shown: RecordArguments,
 ) -> ProcessRecord:
     if counts is None:
         assert process is not None
-        record = _from_outside(process, start)
+        record = _from_outside(process, start, shown)
         return record.model_copy(update={"reason": _why_not_counted(process, injected)})
     if process is None:
-        record = _from_counts(counts, ended.get(counts.identity), start)
+        record = _from_counts(counts, ended.get(counts.identity), start, shown)
     else:
-        record = _from_outside(process, start)
+        record = _from_outside(process, start, shown)
     own = {name: getattr(counts, name) for name in FROM_COUNTS}
     return record.model_copy(update={"instrumented": True, **own})
 
 
-def _from_outside(process: ProgramProcess, start: float) -> ProcessRecord:
+def _from_outside(process: ProgramProcess, start: float, shown: RecordArguments) -> ProcessRecord:
     return ProcessRecord(
         pid=process.pid,
         parent_pid=process.parent_pid,
-        command=masked(process.arguments),
+        command=shown_command(process.arguments, shown),
         started_s=round(process.started - start, 2),
         ended_s=None if process.ended is None else round(process.ended - start, 2),
         cpu_seconds=round(process.cpu_seconds, 2),
@@ -108,12 +121,14 @@ def _from_outside(process: ProgramProcess, start: float) -> ProcessRecord:
     )
 
 
-def _from_counts(counts: ProcessCounts, ended: float | None, start: float) -> ProcessRecord:
+def _from_counts(
+    counts: ProcessCounts, ended: float | None, start: float, shown: RecordArguments
+) -> ProcessRecord:
     """It was gone before the first scan: what only the system shows is not known."""
     return ProcessRecord(
         pid=counts.pid,
         parent_pid=counts.parent_pid,
-        command=masked(counts.arguments),
+        command=shown_command(counts.arguments, shown),
         started_s=round(started_at(counts.start_ticks) - start, 2),
         ended_s=None if ended is None else round(ended - start, 2),
     )

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
+from blobdiag.model.masking import readable
 from blobdiag.model.own_files import read_own
 from blobdiag.targets.program.inside.site import blobdiag_record as layout
 
@@ -153,8 +154,19 @@ def _kind(text: str) -> Kind | None:
 
 
 def _literal(text: str) -> Any:
-    """The value that Python's `ascii()` wrote; None: it is none."""
+    """The value that Python's `ascii()` wrote, its texts readable; None: it is none."""
     try:
-        return literal_eval(text)
+        return _readable(literal_eval(text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
+
+
+def _readable(value: Any) -> Any:
+    """`ascii()` writes lone surrogates as it writes any other character."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_readable, value))
+    if isinstance(value, dict):
+        return {_readable(key): _readable(one) for key, one in value.items()}
+    return value

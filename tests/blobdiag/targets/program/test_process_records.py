@@ -15,8 +15,8 @@ from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import (
     MOST_CHARACTERS,
     MOST_PROCESSES,
-    masked,
     process_records,
+    shown_command,
 )
 from blobdiag.targets.program.process_tree import ProgramProcess
 from blobdiag.targets.program.records import ProcessCounts
@@ -152,10 +152,12 @@ def test_records_and_kinds_are_bounded() -> None:
 
 
 def test_command_lines_are_masked_and_short() -> None:
-    text = masked(["/opt/venv/bin/python", "play.py", "--token", "secret", "/home/x/weights.pt"])
+    text = shown_command(
+        ["/opt/venv/bin/python", "play.py", "--token", "secret", "/home/x/weights.pt"]
+    )
     assert text == "python play.py --token *** weights.pt"
-    assert len(masked(["python", "-c", "x" * 10_000])) == MOST_CHARACTERS
-    assert masked(["caf\udce9"]).isprintable(), "not every argument is Unicode"
+    assert len(shown_command(["python", "-c", "x" * 10_000])) == MOST_CHARACTERS
+    assert shown_command(["caf\udce9"]).isprintable(), "not every argument is Unicode"
 
 
 @pytest.mark.parametrize(
