@@ -87,8 +87,8 @@ def lift_time_limit() -> None:
 def exit_code_of(run: Callable[[], int]) -> int:
     """Run a command that writes no report; its exit code, or that of what ended it.
 
-    Ctrl-C is 130, SIGTERM 143, SIGHUP 129; an absent device, workers that failed and whatever CUDA raises are
-    one line and 3.
+    Ctrl-C is 130, SIGTERM 143, SIGHUP 129; an absent device, workers that failed and whatever CUDA
+    raises are one line and 3.
     """
     try:
         with termination_raises():

@@ -26,8 +26,9 @@ def measured(
 ) -> int:
     """Measure under a sampler, and hand the unjudged report to `finish`; the exit code.
 
-    Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM, SIGHUP and workers
-    that fail for good end the measurement, not the report; while `finish` runs they end nothing.
+    Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM, SIGHUP and
+    workers that fail for good end the measurement, not the report; while `finish` runs they end
+    nothing.
     """
     ended: EndedEarly | None = None
     with termination_raises():
