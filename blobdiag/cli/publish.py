@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from blobdiag.cli.streams import report_holds_it, stdout_is_lost
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, rewrite_report, write_new, write_report
 
@@ -62,6 +62,7 @@ def publish(
             raise
         _fail("the report could not be written", error)
         return report.exit_code
+    report_holds_it()
     try:
         show(report)
     except Exception as error:
@@ -70,6 +71,8 @@ def publish(
         _fail("the report could not be shown", error)
     for path in paths:
         say(f"{path}\n")
+    if stdout_is_lost():
+        on_stderr("".join(f"blobdiag: stdout is closed or full; see {path}\n" for path in paths))
     return report.exit_code
 
 
@@ -79,15 +82,9 @@ def _fail(what: str, error: Exception) -> None:
 
 
 def on_stderr(text: str) -> None:
-    """Write to stderr; where it is closed, the exit code stays the same."""
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        # What could not be written would be tried again at the end, and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    """Write to stderr at once."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def closing_lines(report: Report) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blobdiag.cli.output_path import report_file
 from blobdiag.cli.publish import ReportFile, closing_lines, on_stderr, publish
+from blobdiag.cli.streams import closed_stay_closed
 from blobdiag.diagnosis.judge import judge
 from blobdiag.measure.run import COMMAND, device_of, one_line, run
 from blobdiag.model.errors import CannotStart
@@ -41,6 +42,7 @@ def watch(
     def finish(report: Report) -> int:
         return publish(_judged(report), file, html=html, show=draw, say=on_stderr)
 
+    closed_stay_closed()
     try:
         return run(
             command,

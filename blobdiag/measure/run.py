@@ -23,9 +23,9 @@ from blobdiag.targets.program.command import RunningCommand, in_our_place
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import shown_command
-from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.signals import ENDING, Signals
 from blobdiag.targets.program.watch import Watch
+from blobdiag.targets.temporary_folder import TemporaryFolder
 
 COMMAND = "run"
 ANY_DEVICE = "any device"
@@ -73,7 +73,7 @@ def run(
     kind, words = expected_device(settings.expect_device, command)
     with ExitStack() as stack:
         try:
-            folder = Path(stack.enter_context(record_folder()))
+            folder = stack.enter_context(TemporaryFolder())
             given, injected = _environment(folder, settings)
             watched = Watched(command, kind, words, injected, settings)
             one = _Run(watched, Watch(folder), interim, say)

@@ -1,4 +1,4 @@
-"""Hostile programs under `blobdiag run`: what they write and how they end is the same without it."""
+"""Hostile programs under `blobdiag run`: output and exit code are the same without it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ PROGRAMS: dict[str, str] = {
         shutil.rmtree(os.getcwd()); print(os.path.exists('.'))
     """,
     "chdir": "import os; os.chdir('/'); print(os.getcwd())",
-    "umask": "import os; os.umask(0o777); open('made', 'w').close(); print(os.stat('made').st_mode)",
+    "umask": "import os; os.umask(0o777); open('x', 'w').close(); print(os.stat('x').st_mode)",
     "atexit output": "import atexit; atexit.register(print, 'at exit'); print('body')",
     "atexit fails": "import atexit; atexit.register(lambda: 1 / 0)",
     "atexit leaves": "import atexit, os; atexit.register(lambda: os._exit(8))",
@@ -220,7 +220,8 @@ PROGRAMS: dict[str, str] = {
     """,
     "a subprocess without environment": """
         import subprocess, sys
-        print(subprocess.run([sys.executable, '-c', 'print(3)'], env={}, capture_output=True).stdout)
+        command = [sys.executable, '-c', 'print(3)']
+        print(subprocess.run(command, env={}, capture_output=True).stdout)
     """,
     "a subprocess with -I": """
         import subprocess, sys
