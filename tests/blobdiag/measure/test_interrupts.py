@@ -1,4 +1,6 @@
-"""Runs that are cut short: Ctrl-C, SIGTERM, SIGHUP, SIGKILL, a killed worker, a killed sampler. All end in a report.
+"""Runs that are cut short: by Ctrl-C, SIGTERM, SIGHUP, a killed worker, a killed sampler.
+
+All of these end in a report; a run that is killed itself leaves no process.
 
 Moments are chosen by the phase lines on stderr. Nothing here needs a GPU or sees one.
 """
@@ -199,9 +201,14 @@ def test_an_interrupted_run_leaves_a_report_and_no_process(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 def test_what_ends_a_measurement_is_an_exception(number: signal.Signals) -> None:
     before = signal.getsignal(number)
-    with pytest.raises(Terminated) as ended, termination_raises():
-        os.kill(os.getpid(), number)
-        time.sleep(5)
+
+    def measure() -> None:
+        with termination_raises():
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+
+    with pytest.raises(Terminated) as ended:
+        measure()
     assert (ended.value.by, ended.value.exit_code) == (number.name, 128 + number)
     assert signal.getsignal(number) is before
 

@@ -73,13 +73,18 @@ def test_a_signal_that_another_thread_takes_waits_too(number: signal.Signals) ->
     other = threading.Thread(target=ended.wait)
     other.start()
     before = signal.signal(number, come)
-    inside = False
-    try:
-        with pytest.raises(Came), without_interrupts():
+    inside = []
+
+    def spawn() -> None:
+        with without_interrupts():
             signal.pthread_kill(other.ident or 0, number)
             time.sleep(0.05)
-            inside = True
-        assert inside
+            inside.append("to the end")
+
+    try:
+        with pytest.raises(Came):
+            spawn()
+        assert inside == ["to the end"]
         assert signal.getsignal(number) is come
     finally:
         signal.signal(number, before)
