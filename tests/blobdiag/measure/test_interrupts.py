@@ -1,4 +1,6 @@
-"""Runs that are cut short: Ctrl-C, SIGTERM, a killed worker, a killed sampler. All end in a report.
+"""Runs that are cut short: by Ctrl-C, SIGTERM, SIGHUP, a killed worker, a killed sampler.
+
+All of these end in a report; a run that is killed itself leaves no process.
 
 Moments are chosen by the phase lines on stderr. Nothing here needs a GPU or sees one.
 """
@@ -11,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -20,7 +22,13 @@ import psutil
 import pytest
 from sessions import new_session
 
-from blobdiag.measure.interrupts import TimedOut, lift_time_limit, time_limit
+from blobdiag.measure.interrupts import (
+    Terminated,
+    TimedOut,
+    lift_time_limit,
+    termination_raises,
+    time_limit,
+)
 from blobdiag.model.base import Status
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import read_report
@@ -58,12 +66,12 @@ class Ended(NamedTuple):
 class Run:
     """A command under way, in a process group of its own."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
         self.output, self.errors = folder / "stdout.txt", folder / "stderr.txt"
         with self.output.open("w") as output, self.errors.open("w") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "blobdiag", *arguments],
+                [*prefix, sys.executable, "-m", "blobdiag", *arguments],
                 cwd=folder,
                 env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
                 stdout=output,
@@ -104,6 +112,10 @@ class Run:
         """SIGTERM, as a supervisor sends it: to the one process it knows."""
         self.process.terminate()
 
+    def hang_up(self) -> None:
+        """SIGHUP, as from a terminal that is closed: to every process of the group."""
+        os.killpg(self.process.pid, signal.SIGHUP)
+
     def end(self) -> Ended:
         code = self.process.wait(SECONDS)
         assert self.output.read_text(), self.errors.read_text()
@@ -117,10 +129,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Starts runs, each in a folder of its own; what is left when a test fails is ended."""
     runs: list[Run] = []
 
-    def starting(*arguments: str) -> Run:
+    def starting(*arguments: str, prefix: Sequence[str] = ()) -> Run:
         folder = tmp_path / str(len(runs))
         folder.mkdir()
-        runs.append(Run(folder, *arguments))
+        runs.append(Run(folder, *arguments, prefix=prefix))
         return runs[-1]
 
     yield starting
@@ -130,9 +142,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
             run.process.wait()
 
 
-def assert_gone(processes: list[psutil.Process]) -> None:
+def assert_gone(processes: list[psutil.Process], seconds: float = 10) -> None:
     """All of them ended, within the seconds that multiprocessing's helper needs to see it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + seconds
     while left := [p for p in processes if is_alive(p)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
@@ -151,7 +163,7 @@ def assert_interrupted(ended: Ended, code: int) -> None:
     assert ended.report.interrupted
     assert ended.report.verdict is Status.INCONCLUSIVE
     assert [e.text for e in ended.report.events if e.kind == "interrupted"] == [
-        {130: "SIGINT", 143: "SIGTERM"}[code]
+        {129: "SIGHUP", 130: "SIGINT", 143: "SIGTERM"}[code]
     ]
     assert "Traceback" not in ended.errors
 
@@ -183,6 +195,105 @@ def test_an_interrupted_run_leaves_a_report_and_no_process(
         assert any(series.name == "host/cpu" for series in ended.report.series)
         if moment != "start-up":
             assert {w.pid for w in ended.report.workers} == {w.pid for w in workers}
+    assert_gone(everything)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_what_ends_a_measurement_is_an_exception(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+
+    def measure() -> None:
+        with termination_raises():
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+
+    with pytest.raises(Terminated) as ended:
+        measure()
+    assert (ended.value.by, ended.value.exit_code) == (number.name, 128 + number)
+    assert signal.getsignal(number) is before
+
+
+def test_a_hang_up_that_was_ignored_stays_ignored() -> None:
+    """As under nohup(1)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with termination_raises():
+            os.kill(os.getpid(), signal.SIGHUP)
+            time.sleep(0.05)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("moment", [pytest.param(m, marks=pytest.mark.slow) for m in MOMENTS])
+def test_a_closed_terminal_leaves_a_report_and_no_process(
+    start: Callable[..., Run], moment: str
+) -> None:
+    arguments, line, seconds = MOMENTS[moment]
+    run = start(*arguments)
+    run.wait_for_phase(line)
+    time.sleep(seconds)
+    everything = run.children()
+    run.hang_up()
+    assert_interrupted(run.end(), 129)
+    assert_gone(everything)
+
+
+@pytest.mark.slow
+def test_under_nohup_a_closed_terminal_ends_nothing(start: Callable[..., Run]) -> None:
+    run = start(*SHORT, "--min-seconds", "2", prefix=["nohup"])
+    for line in ("sampler start", "start-up on cpu", "self-play on cpu"):
+        run.wait_for_phase(line)
+        run.hang_up()
+    ended = run.end()
+    assert ended.code == 0
+    assert not ended.report.interrupted
+    assert [event.kind for event in ended.report.events] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [(), ("--explain",)], ids=["sweep", "explain"])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_tune_that_is_ended_leaves_no_process(
+    start: Callable[..., Run], arguments: tuple[str, ...], number: signal.Signals
+) -> None:
+    run = start("tune", *SMALL, "1", *arguments)
+    run.wait_for(lambda: len(run.children()) >= 2)
+    everything = run.children()
+    os.killpg(run.process.pid, number) if number == signal.SIGHUP else run.terminate()
+    assert run.process.wait(SECONDS) == 128 + number
+    assert_gone(everything)
+    assert "Traceback" not in run.errors.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.5, 1.5])
+@pytest.mark.parametrize("line", ["sampler start", "start-up on cpu", "self-play on cpu"])
+def test_a_killed_run_leaves_no_process_and_prints_nothing(
+    start: Callable[..., Run], line: str, seconds: float
+) -> None:
+    run = start(*ENDLESS)
+    run.wait_for_phase(line)
+    time.sleep(seconds)
+    everything = run.children()
+    before = run.errors.read_text()
+    run.process.kill()
+    assert run.process.wait(SECONDS) == -signal.SIGKILL
+    assert_gone(everything, seconds=3)
+    assert run.errors.read_text().startswith(before)
+    assert "Traceback" not in run.errors.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.05, 0.5, 1.5])
+def test_ctrl_c_in_start_up_prints_no_traceback(start: Callable[..., Run], seconds: float) -> None:
+    run = start(*ENDLESS)
+    run.wait_for_phase("start-up on cpu")
+    time.sleep(seconds)
+    everything = run.children()
+    run.interrupt()
+    assert_interrupted(run.end(), 130)
     assert_gone(everything)
 
 

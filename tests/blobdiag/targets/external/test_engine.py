@@ -297,6 +297,31 @@ def test_ctrl_c_ends_the_engine_and_all_it_started(tmp_path: Path) -> None:
     assert alive == []
 
 
+def semaphores() -> set[str]:
+    """Named ones of Python's multiprocessing, of any process."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith("sem.mp-")}
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_leaves_neither_processes_nor_semaphores(tmp_path: Path) -> None:
+    before = semaphores()
+    process = start(
+        tmp_path, "compare", "--engine", "engine.random_play:Queues", "--min-seconds", "99"
+    )
+    assert process.stderr is not None
+    while "self-play on cpu" not in process.stderr.readline():
+        assert process.poll() is None
+    left = psutil.Process(process.pid).children(recursive=True)
+    assert len(semaphores() - before) >= 3
+    process.kill()
+    process.communicate(timeout=SECONDS)
+    deadline = time.monotonic() + 5
+    while [p for p in left if runs_on(p)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert not semaphores() - before
+
+
 def runs_on(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
@@ -322,6 +347,19 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EngineProc
     yield starting
     for process in processes:
         process.close()
+
+
+def test_an_engine_that_does_not_exit_leaves_no_semaphores(
+    engine: Callable[..., EngineProcess],
+) -> None:
+    before = semaphores()
+    process = engine("engine.random_play:Queues")
+    assert process.receive(SECONDS, "was not made") == ("ready",)
+    process.scan()
+    assert len(semaphores() - before) >= 3
+    process._answers = False  # as after a failure: it is killed
+    process.close()
+    assert not semaphores() - before
 
 
 REFUSALS = {
