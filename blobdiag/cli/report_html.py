@@ -24,6 +24,7 @@ def html(
     A page that exists is replaced, since its report makes it again; a report never is.
     """
     from blobdiag.model.report_files import ReportError, read_report
+    from blobdiag.render.words import printable
 
     page_path = file.with_suffix(".html") if output is None else output
     report = read_report(file)
@@ -35,4 +36,4 @@ def html(
         page_path.write_text(page(report), encoding="utf-8")
     except OSError as error:
         raise ReportError(f"cannot write {page_path}: {error.strerror}") from None
-    print(page_path)
+    print(printable(str(page_path)))
