@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def machine_plan(
     energy = energy_of(report, throughput, made)
     memory = memory_of(report, throughput, request.card_gb)
     return MachinePlan(
-        report=path.name,
+        report=os.fsencode(path.name).decode(errors="replace"),
         machine=_machine(report, throughput),
         device=throughput.device,
         command=report.command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -131,7 +132,7 @@ def markdown(index: Index) -> str:
     lines = [_row(heads), _row(["---"] * len(heads))]
     for path, report in index.entries:
         about = [" ".join(_date(report)), _machine(report), report.command, report.device]
-        link = f"[{escaped(path.name)}]({quote(path.as_posix())})"
+        link = f"[{escaped(path.name)}]({quote(os.fsencode(path.as_posix()))})"
         lines.append(_row([*map(escaped, about), *_columns(report), escaped(report.verdict), link]))
     lost = [f"\nNot read: {escaped(one.reason)}" for one in index.unreadable]
     return ABOUT + "\n".join(lines + lost) + "\n"
