@@ -29,6 +29,7 @@ def html(
     """
     from blobdiag.model.own_files import replace_whole
     from blobdiag.model.report_files import ReportError, read_report
+    from blobdiag.render.words import printable
 
     page_path = file.with_suffix(".html") if output is None else output
     report = read_report(file)
@@ -39,7 +40,7 @@ def html(
         replace_whole(page_path, page(report).encode())
     except OSError as error:
         raise ReportError(f"cannot write {page_path}: {error.strerror}") from None
-    print(page_path)
+    print(printable(str(page_path)))
 
 
 def check_replaceable(path: Path) -> None:

@@ -30,6 +30,7 @@ def list_reports(
     """
     from blobdiag.model.report_files import REPORTS
     from blobdiag.render.index import markdown, read_folders, table
+    from blobdiag.render.words import printable
 
     folders = folders or [REPORTS]
     index = read_folders(folders)
@@ -40,5 +41,5 @@ def list_reports(
 
         new_console().print(table(index))
     else:
-        print(f"no reports in {', '.join(map(str, folders))}")
+        print(printable(f"no reports in {', '.join(map(str, folders))}"))
     return 2 if index.unreadable and not index.entries else 0

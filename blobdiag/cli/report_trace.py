@@ -21,7 +21,8 @@ def trace(
     """Turn a saved report into a timeline for ui.perfetto.dev or chrome://tracing."""
     from blobdiag.model.report_files import TRACE_SUFFIX, read_report, write_new
     from blobdiag.render.perfetto import trace_text
+    from blobdiag.render.words import printable
 
     output = output or file.with_suffix(TRACE_SUFFIX)
     write_new(output, trace_text(read_report(file)))
-    print(output)
+    print(printable(str(output)))

@@ -10,8 +10,9 @@ from blobdiag.cli.report_argument import ReportFile
 def validate(file: ReportFile) -> None:
     """Say whether a file is a valid report, and of which schema version."""
     from blobdiag.model.report_files import read_data, report_of
+    from blobdiag.render.words import printable
 
     data = read_data(file)
     written, read_as = data["schema_version"], report_of(data, file).schema_version
     older = f" (read as version {read_as})" if read_as != written else ""
-    print(f"{file}: valid report of schema version {written}{older}")
+    print(f"{printable(str(file))}: valid report of schema version {written}{older}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 
 from blobdiag.diagnosis.comparison import cut_short
@@ -16,18 +16,22 @@ from blobdiag.model.capacity import CapacityPlan, IterationMinutes, MachinePlan,
 from blobdiag.model.errors import UserError
 from blobdiag.model.figures import figure
 from blobdiag.model.names import EXAMPLES_PER_SECOND
+from blobdiag.model.option_groups import MOST_GAMES, MOST_ITERATIONS, MOST_REUSE
 from blobdiag.model.plan import Plan
 from blobdiag.model.plan_request import Games, PlanRequest
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Throughput
 
+LEAST_REUSE = 1e-6
+"""In a report: less is no training."""
+
 
 def capacity_plan(reports: Sequence[tuple[Path, Report]], request: PlanRequest) -> CapacityPlan:
     """The plans of all reports, for one and the same training. Raises UserError."""
     own = reports[0][1].configuration
-    iterations = request.iterations or int(_planned(own, "plan_iterations", 500))
-    games = Games.parse(request.games or str(int(_planned(own, "plan_games", 10_000))))
-    reuse = request.reuse or _planned(own, "reuse", 4.0)
+    iterations = request.iterations or int(_planned(own, "plan_iterations", 500, MOST_ITERATIONS))
+    games = Games.parse(request.games or str(int(_planned(own, "plan_games", 10_000, MOST_GAMES))))
+    reuse = request.reuse or _planned(own, "reuse", 4.0, MOST_REUSE, least=LEAST_REUSE)
     if iterations == 1 and games.first != games.last:
         raise UserError("--games FIRST..LAST needs at least 2 --iterations")
     hourly = request.price_per_hour
@@ -46,10 +50,16 @@ def capacity_plan(reports: Sequence[tuple[Path, Report]], request: PlanRequest) 
     )
 
 
-def _planned(configuration: Mapping[str, object], name: str, otherwise: float) -> float:
+def _planned(
+    configuration: Mapping[str, object],
+    name: str,
+    otherwise: float,
+    most: float,
+    least: float = 1,
+) -> float:
     """As the first report planned, where it says so; a report from elsewhere may hold anything."""
     value = configuration.get(name)
-    if isinstance(value, int | float) and isfinite(value) and value > 0:
+    if isinstance(value, int | float) and least <= value <= most:
         return float(value)
     return otherwise
 
@@ -75,7 +85,7 @@ def machine_plan(
     energy = energy_of(report, throughput, made)
     memory = memory_of(report, throughput, request.card_gb)
     return MachinePlan(
-        report=path.name,
+        report=os.fsencode(path.name).decode(errors="replace"),
         machine=_machine(report, throughput),
         device=throughput.device,
         command=report.command,

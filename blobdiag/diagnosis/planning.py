@@ -60,8 +60,10 @@ def plan(
     training does, by name. `examples_per_second` is None where training is not measured: its term
     is then left out, so give an assumed one as a fixed cost. The days' interval takes both rates at
     their worst and at their best at once, so it is a little wider than 95 %.
-    Raises ValueError when a rate is not known or not above 0.
+    Raises ValueError when a rate is not known or not above 0, and for a plan of nothing.
     """
+    if iterations < 1 or games_per_iteration <= 0:
+        raise ValueError("no plan: it has no iterations, or no games")
     if examples_per_game <= 0 and examples_per_second is not None:
         raise ValueError("no plan: examples per game are not above 0")
     play = games_per_iteration / _known(games_per_minute)

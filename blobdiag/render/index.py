@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from rich.box import SIMPLE_HEAD
@@ -19,6 +20,7 @@ from blobdiag.model.report import Report
 from blobdiag.model.report_files import TRACE_SUFFIX, ReportError, read_report
 from blobdiag.model.training import Match
 from blobdiag.render.markdown import escaped
+from blobdiag.render.shortened import shortened
 from blobdiag.render.words import UNKNOWN, printable
 
 ABOUT = """\
@@ -48,6 +50,8 @@ and `learning/`, trainings and what their networks are worth. This file is writt
 
 
 SCHEMA = "schema.json"
+ROW_WEIGHT = 400_000
+"""Of what is kept of a report; see `shortened`."""
 
 
 class Unreadable(NamedTuple):
@@ -84,10 +88,19 @@ def read_folders(folders: Sequence[Path]) -> Index:
         if path.name == SCHEMA or path.name.endswith(TRACE_SUFFIX):
             continue
         try:
-            entries.append(Entry(path, read_report(path)))
+            entries.append(Entry(path, _for_a_row(read_report(path))))
         except ReportError as error:
             unreadable.append(Unreadable(path, str(error)))
     return Index(sorted(entries, key=lambda e: (e.report.started_utc, e.path)), unreadable)
+
+
+def _for_a_row(report: Report) -> Report:
+    """Without what no row shows: a folder of large reports fits in memory."""
+    empty: dict[str, list[Any]] = {
+        name: [] for name, value in report.__dict__.items() if isinstance(value, list)
+    }
+    kept = {name: getattr(report, name) for name in ("gpus", "throughput", "metrics", "matches")}
+    return shortened(report.model_copy(update={**empty, "unsupported": {}, **kept}), ROW_WEIGHT)
 
 
 def table(index: Index) -> RenderableType:
@@ -119,7 +132,7 @@ def markdown(index: Index) -> str:
     lines = [_row(heads), _row(["---"] * len(heads))]
     for path, report in index.entries:
         about = [" ".join(_date(report)), _machine(report), report.command, report.device]
-        link = f"[{escaped(path.name)}]({quote(path.as_posix())})"
+        link = f"[{escaped(path.name)}]({quote(os.fsencode(path.as_posix()))})"
         lines.append(_row([*map(escaped, about), *_columns(report), escaped(report.verdict), link]))
     lost = [f"\nNot read: {escaped(one.reason)}" for one in index.unreadable]
     return ABOUT + "\n".join(lines + lost) + "\n"

@@ -76,6 +76,8 @@ def read_weights(path: Path, named: str) -> dict[str, Any]:
         raise UserError(f"{named}: not a file of weights ({reason})") from None
     except UserError:
         raise
+    except OSError as error:
+        raise UserError(f"{named}: {error.strerror or error}") from None
     except Exception as error:  # the readers raise anything on a file of another kind
         raise UserError(f"{named}: not a file of weights ({_first_line(error)})") from None
     _check_numbers(weights, named)

@@ -132,7 +132,10 @@ def test_checks_are_those_of_the_fields() -> None:
         ({"device": "mps"}, "--device must be auto, cpu, cuda or cuda:N, not 'mps'"),
         ({"games": 0}, "--games must be at least 1, not 0"),
         ({"simulations": 32_001}, "--simulations must be from 1 to 32,000, not 32,001"),
-        ({"min_seconds": float("nan")}, "--min-seconds must be above 0, not nan"),
+        (
+            {"min_seconds": float("nan")},
+            "--min-seconds must be above 0 and below 10,000,000, not nan",
+        ),
         ({"timeout": float("inf")}, "--timeout must be above 0 and below 10,000,000, not inf"),
         ({"dtype": "float16"}, "--dtype must be one of auto, float32, bfloat16, not 'float16'"),
         ({"inject": "tiny-batches:2"}, "--determinizations 3"),
