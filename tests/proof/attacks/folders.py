@@ -119,8 +119,10 @@ def replaced(folder: Path, kind: str, make: Callable[[Path], object], what: str)
     came, text = outcome(folder)
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     path.write_bytes(content)
-    ok = came == "refused" and path.name in text
-    return Attack(f"{what} as {kind}", "refused, the file named", f"{came}: {text[-80:]}", ok)
+    ok = came in ("refused", "said") and path.name in text
+    return Attack(
+        f"{what} as {kind}", "refused or said, the file named", f"{came}: {text[-80:]}", ok
+    )
 
 
 KINDS = ("checkpoints/*", "networks/*", "games/*", "metrics.jsonl", "run.json")

@@ -15,6 +15,6 @@ from attacks import folders  # noqa: E402
 
 @pytest.mark.slow
 def test_no_change_of_a_run_folder_is_taken_silently(tmp_path: Path) -> None:
-    seen = list(folders.attacks(tmp_path, 400))
+    seen = list(folders.attacks(tmp_path, 150))
     assert len(seen) > 20
     assert [one for one in seen if not one.ok] == []
