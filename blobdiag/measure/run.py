@@ -85,7 +85,9 @@ def run(
                 return one.run(given, finish)
             except CannotWatch as error:
                 reason = str(error)
-    limits = "" if settings.timeout is None else ", and without its --timeout"
+    asked = {"--timeout": settings.timeout is not None, "--judge": settings.judge}
+    without = " or ".join(name for name, given in asked.items() if given)
+    limits = f", without {without}" if without else ""
     say(f"the command is run without being watched{limits}: {reason}")
     return in_our_place(command)
 

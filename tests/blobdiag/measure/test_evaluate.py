@@ -49,6 +49,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"a": weights_of(network)["embedding.bias"]}, folder / "other.safetensors"
     )
     (folder / "text.pt").write_text("no weights")
+    state = network.state_dict()
+    state["value_head.2.bias"] = torch.full_like(state["value_head.2.bias"], float("nan"))
+    torch.save(state, folder / "nan.pt")
+    torch.save(torch.zeros(3), folder / "tensor.pt")
     done = in_process(folder, *TRAINING)
     # So short a run need not be conclusive.
     assert done.returncode in (0, 3), done.stderr
@@ -186,6 +190,8 @@ REFUSED = {
     "no such file": (["nothing.pt"], "CHECKPOINT nothing.pt: there is no such file"),
     "no weights": (["text.pt"], "CHECKPOINT text.pt: not a file of weights"),
     "another network's": (["other.safetensors"], "no network's weights (they are not those of a"),
+    "no numbers": (["nan.pt"], "CHECKPOINT nan.pt: 'value_head.2.bias' holds NaN or infinite"),
+    "a bare tensor": (["tensor.pt"], "CHECKPOINT tensor.pt: not a file of weights (it holds a"),
     "another opponent's": (["rules", "--against", "text.pt"], "--against text.pt: not a file of"),
     "a folder": (["."], "CHECKPOINT .: a folder, but none of a training run"),
     "raw alone": (["raw"], "CHECKPOINT raw: name a network"),
