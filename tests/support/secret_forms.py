@@ -13,6 +13,15 @@ def known(prefix: str, repeated: str, length: int, end: str = "") -> str:
 HEX = "0123456789abcdef" * 2 + "01234567"
 
 BY_NAME = [
+    ["SSHPASS=s3same"],
+    ["--api-keys", "a,s3same"],
+    ["--mnemonic", "a s3same b"],
+    ["--args", "--password a s3same b --n 3"],
+    ["--env=PASSWORD=a s3same b"],
+    ["password = a s3same b"],
+    ["machine h login ada password s3same"],
+    ["password: |\n  a\n  s3same"],
+    ["n: 1\npassword: |\n  a\n  s3same\nm: 2"],
     ["--password", "a s3same b"],
     ["--password=a s3same b"],
     ["--password", "-s3same"],
@@ -48,6 +57,9 @@ BY_NAME = [
     ["host=h password='a s3same b' user=ada"],
 ]
 IN_JSON = [
+    ["{'password'=>'a s3same b'}"],
+    ["<user>ada</user><password>a s3same b</password>"],
+    ['{"auth": {"user": "ada", "pass": "s3same"}}'],
     ['{"password": "a s3same b"}'],
     ["{'hub': {'token': 's3same'}}"],
     ['{"api_key":"s3same","n":3}'],
@@ -55,6 +67,9 @@ IN_JSON = [
     ["{password: a s3same b, n: 3}"],
 ]
 IN_HEADERS = [
+    ["-H", 'Authorization: Digest username="ada", response="s3same"'],
+    ["-H", "Authorization: token s3same"],
+    ["X-Auth-Token: s3same"],
     ["--header", "Authorization: Bearer s3same"],
     ["-H", "X-Api-Key: a s3same b"],
     ["--header=Cookie: sid=s3same; x=1"],
@@ -62,6 +77,11 @@ IN_HEADERS = [
     ["Bearer s3same"],
 ]
 IN_ADDRESSES = [
+    ["//ada:s3same@host/x"],
+    ["ada:s3same@tcp(host:3306)/db"],
+    ["s3://ada:x/s3same@bucket"],
+    ["mongodb+srv://ada:s3same@host/db"],
+    ["DefaultEndpointsProtocol=https;AccountName=a;AccountKey=s3same==;Suffix=x"],
     ["postgres://ada:s3same@host/db"],
     ["https://s3same@host/x"],
     ["redis://:s3same@host:6379/0"],

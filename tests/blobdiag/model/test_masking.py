@@ -164,6 +164,8 @@ PATHS = [
     ("['/home/bob/a b/c', '/x/y']", "['c', 'y']"),
     ("http://h/x:/home/ada/y", "http://h/x:~/y"),
     ("/data/private/", "private"),
+    ("//home/bob/x", "x"),
+    ("10 // 3", "10 // 3"),
     ("/usr/bin/python -u /srv/x/y.py", "python -u y.py"),
     ("</s>", "</s>"),
     ("${HOME}/x", "${HOME}/x"),
