@@ -80,7 +80,7 @@ def names_a_secret(name: str, value: str = "") -> bool:
     words = _words(name)
     if not words or _INNOCENT_END.fullmatch(words[-1]):
         return False
-    if any(_STRONG.search(word) for word in words):
+    if _is_strong(words):
         return True
     if not _WEAK.fullmatch(words[-1]):
         return any(_WEAK.fullmatch(word) for word in words) and _looks_random(value)
@@ -92,11 +92,16 @@ def names_a_secret(name: str, value: str = "") -> bool:
 
 
 def _has_secret_word(name: str) -> bool:
-    return any(_STRONG.search(w) or _WEAK.fullmatch(w) for w in _words(name))
+    words = _words(name)
+    return _is_strong(words) or any(_WEAK.fullmatch(word) for word in words)
 
 
 def _words(name: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(name) if not word.isdigit()]
+
+
+def _is_strong(words: Sequence[str]) -> bool:
+    return any(map(_STRONG.search, (*words, "".join(words[-2:]))))
 
 
 # 1. Names.
@@ -104,7 +109,8 @@ def _words(name: str) -> list[str]:
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|\d+")
 _STRONG = re.compile(
     r"passwords?$|passwd$|pwd$|passphrase|passcode|secrets?$|credentials?$|creds$|^authorization$"
-    r"|^cookies?$|^jwt$|^otp$|(?:api|auth|access|secret|private)(?:key|token)s?$|userpwd$"
+    r"|^cookies?$|^jwt$|^otp$|(?:api|auth|access|secret|private)(?:key|token)s?$|userpwd$|mnemonic"
+    r"|(?:ssh|db|user|ftp|smtp|root|admin|my)pass$"
 )
 _WEAK = re.compile(r"\w*token|key|auth|pass|pw|pat|bearer|signature|sig")
 _INNOCENT_END = re.compile(
@@ -129,8 +135,7 @@ def _is_hidden(name: str, value: str) -> bool:
     """Whether the value beside a name is masked; a small number or a switch is no key."""
     if not names_a_secret(name, value):
         return False
-    strong = any(_STRONG.search(word) for word in _words(name))
-    return strong or not _PLAIN.fullmatch(value.strip("\"' ,;)]}"))
+    return _is_strong(_words(name)) or not _PLAIN.fullmatch(value.strip("\"' ,;)]}"))
 
 
 # 2. Known formats (gitleaks).
@@ -154,6 +159,8 @@ _PRIVATE_KEY = re.compile(
     r".*?(?:-----END[ A-Z0-9_-]{0,80}-----|\Z)"
 )
 _LOGIN = re.compile(r"(\blogin(?:\s+-\S+)*\s+)[0-9a-f]{40}\b")  # Weights & Biases
+_NETRC = re.compile(r"(\blogin\s+\S+\s+password\s+)[^\s\"']+")
+_ELEMENT = re.compile(r"(<(?P<name>[\w.:-]+)(?:\s[^<>]*)?>)(?P<value>[^<]+)(?=</|$)")
 _HOOK = re.compile(r"(\bhooks\.slack\.com/(?:services|workflows|triggers)/)[^\s\"'<>*]+")
 
 
@@ -171,11 +178,13 @@ _NAMED = re.compile(
     (?:(?P<lead>[?&;,\#]\s{0,8})|(?<![\w.+-]))
     (?P<dashes>[\"']?-{1,2}|/)?
     (?P<name>\\{0,8}[\"']?\+{0,2}(?P<bare>[\w.](?:[\w.-]*\w)?)\\{0,8}[\"']?)
-    (?P<sep>\]?\s*:?=(?!=)\s*|\s*:(?![:=])\s*|,\s*(?=[\"'])|[^\S\n]+(?=[^-=:\s]|-[^-\s]{2}))
+    (?P<sep>\]?\s*:?=>?(?!=)\s*|\s*:(?![:=])\s*|,\s*(?=[\"'])|[^\S\n]+(?=[^-=:\s]|-[^-\s]{2}))
     """
 )
 _VALUE = re.compile(rf"(?m){re.escape(MASK)}|{_ESCAPED}|{_STRING}|{_GROUP}|{_BARE}|")
-_REST = re.compile(rf"(?m){_LINE}")
+_REST = re.compile(rf"(?m)[|>][+-]?[^\S\n]*(?:\n[^\S\n]+[^\n]*)+|{_LINE}")
+# Nothing says where the value of an option ends in a text: before the next option, at the latest.
+_OPTION_REST = re.compile(r"(?m)[^\n\"']*?(?=\s{1,8}--?[A-Za-z]|\s{0,8}[;|&\"'\n]|$)")
 _QUERY_REST = re.compile(r"[^&#\s\"'<>]*")
 
 
@@ -215,13 +224,14 @@ def _is_hidden_in_text(named: re.Match[str], value: str) -> bool:
         return _is_short_secret(name, value.strip("\"'"))
     if "-" in dashes and _is_login(name):
         return _is_user_and_password(value.strip("\"'"))
-    if sep == ":" and name.lower() in _WORDS_OF_SENTENCES:
+    if sep == ":" and _is_word_of_sentences(name):
         # A sentence of an error, more often than a setting; in quotes it is JSON's.
         return named["name"] != name and not _PLAIN.fullmatch(value)
     return _is_hidden(name, value)
 
 
-_WORDS_OF_SENTENCES = ("key", "pass", "pat", "pw", "auth", "sig", "signature")
+def _is_word_of_sentences(name: str) -> bool:
+    return name.lower() in ("key", "pass", "pat", "pw", "auth", "sig", "signature")
 
 
 def _end_of_value(named: re.Match[str], value: re.Match[str]) -> int:
@@ -232,10 +242,18 @@ def _end_of_value(named: re.Match[str], value: re.Match[str]) -> int:
         return value.end()
     if lead in ("?", "&", "#") and (found := _QUERY_REST.match(text, start)):
         return found.end()
-    if named["sep"].strip() == ":" or lead in (",", ";", "/"):
+    if not named["sep"].strip():
+        found = _OPTION_REST.match(text, start)
+        return max(value.end(), found.end()) if found else value.end()
+    if named["sep"].strip() == ":" or named["sep"][:1].isspace() or lead in (",", ";", "/"):
         found = _REST.match(text, start)
         return max(value.end(), found.end()) if found else value.end()
     return value.end()
+
+
+def _mask_element(match: re.Match[str]) -> str:
+    """The text of an XML element."""
+    return f"{match[1]}{MASK}" if _is_hidden(match["name"], match["value"]) else match[0]
 
 
 def _quoted_mask(value: str) -> str:
@@ -276,8 +294,12 @@ def _is_short_secret(letter: str, value: str) -> bool:
 
 # 5. Addresses and headers.
 
-_USER_INFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)[^\s/?#\"'<>]+@")
-_USER_AT_HOST = re.compile(r"(?<![\w/@:.+-])[\w.+-]+:[^\s@\"'/:]+@(?!sha256\b)(?=[\w\[])")
+_USER_INFO = re.compile(
+    r"(\b[A-Za-z][A-Za-z0-9+.-]{0,30}://)"
+    # A slash may be in a password, but not after a port.
+    r"(?:[^\s/?#\"'<>]+|[^\s/?#\"'<>:@]+:(?!\d+/)[^\s?#\"'<>]+)@"
+)
+_USER_AT_HOST = re.compile(r"(?<![\w@:.+-])[\w.+-]+:[^\s@\"'/:]+@(?!sha256\b)(?=[\w\[])")
 _BEARER = re.compile(r"(?i)(\bbearer[ \t]+)(?![ \t]*\*\*\*)[^\s\"',;]+")
 _HEADER = re.compile(
     r"(?im)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-(?:[a-z]+-)*(?:key|token|secret))"
@@ -297,7 +319,7 @@ _LOCAL_ADDRESS = (
 _PATH = re.compile(
     rf"(?P<quote>[\"'])(?P<quoted>(?:/(?![/\s])|[A-Za-z]:[/\\]|\\\\\w)[^\"'\n:;,=]*)(?P=quote)"
     rf"|{_LOCAL_ADDRESS}|(?P<address>{_ADDRESS})"
-    rf"|{_BEFORE_PATH}(?P<path>(?:/(?![/\s])|[A-Za-z]:[/\\]|\\\\(?=\w)){_IN_PATH}*)"
+    rf"|{_BEFORE_PATH}(?P<path>(?:/{{1,3}}(?![/\s*])|[A-Za-z]:[/\\]|\\\\(?=\w)){_IN_PATH}*)"
 )
 _OTHER_HOME = re.compile(r"(?<![\w/.])~[A-Za-z_][\w-]*(?=[/\\])")
 _HOMES = ("home", "users")
@@ -366,6 +388,8 @@ def _mask_secrets(text: str) -> str:
     text = _KNOWN.sub(MASK, text)
     text = _HOOK.sub(rf"\1{MASK}", text)
     text = _LOGIN.sub(rf"\1{MASK}", text)
+    text = _NETRC.sub(rf"\1{MASK}", text)
+    text = _ELEMENT.sub(_mask_element, text)
     text = _USER_INFO.sub(rf"\1{MASK}@", text)
     text = _USER_AT_HOST.sub(f"{MASK}@", text)
     text = _HEADER.sub(rf"\1{MASK}", text)
@@ -380,13 +404,15 @@ def _masked_argument(argument: str) -> str:
     """`--name=value` and `name=value`: the whole value, whatever it holds."""
     if (assigned := _ARGUMENT.fullmatch(argument)) is not None:
         name, sep, value = assigned.groups()
-        if sep == "=" or name.startswith("/"):
-            if value == MASK:
-                return argument
+        space = value[: len(value) - len(value.lstrip())] if sep == ":" else ""
+        value = value[len(space) :]
+        if value == MASK:
+            return argument
+        if sep == "=" or not _is_word_of_sentences(name):
             if value and _is_secret_value(name, value):
-                return f"{name}{sep}{MASK}"
+                return f"{name}{sep}{space}{MASK}"
             if sep == "=" and _is_simple(value):
-                return f"{name}={_masked_argument(value)}"
+                return f"{name}={space}{_masked_argument(value)}"
     attached = re.fullmatch(r"-u([^\s:-]+:\S.*)", argument)
     if attached and _is_user_and_password(attached[1]):
         return f"-u{MASK}"
@@ -400,7 +426,7 @@ def _is_simple(value: str) -> bool:
 
 def _masked_path_or_text(text: str) -> str:
     """A text that is a path as a whole may have spaces in it."""
-    if os.path.isabs(text) and not re.search(r"[,;:=\n]", text):
+    if os.path.isabs(text) and not re.search(r"[,;:=\n]|\*{3}", text):
         return _short_path(text, _home())
     return mask_text(text)
 

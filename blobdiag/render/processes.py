@@ -74,11 +74,12 @@ def role(process: ProcessRecord, program: Program) -> str:
         return "tracker"
     if "multiprocessing.forkserver" in process.command:
         return "fork server"
-    if "--multiprocessing-fork" in process.command or process.start_method == "spawn":
+    if "--multiprocessing-fork" in process.command:
         return "spawned"
     parent = next((p for p in program.processes if p.pid == process.parent_pid), None)
-    same = parent is not None and parent.command == process.command
-    return "forked" if same and process.start_method in (None, "fork") else "child"
+    # A name alone, as with --record-arguments none, is that of many programs.
+    same = parent is not None and parent.command == process.command and " " in process.command
+    return "forked" if same else "child"
 
 
 def _by_weight(program: Program) -> list[ProcessRecord]:

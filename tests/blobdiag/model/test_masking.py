@@ -10,117 +10,9 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from secret_forms import FORMATS, FORMS, HEX, SECRET, STAY
 
 from blobdiag.model.masking import mask_arguments, mask_text, mask_values, readable
-
-SECRET = "s3same"
-
-
-def known(prefix: str, repeated: str, length: int, end: str = "") -> str:
-    """A made-up key of a known format, put together here so that no scanner takes it for one."""
-    return prefix + (repeated * length)[:length] + end
-
-
-HEX = "0123456789abcdef" * 2 + "01234567"
-
-BY_NAME = [
-    ["--password", "a s3same b"],
-    ["--password=a s3same b"],
-    ["--password", "-s3same"],
-    ["--passwd", "s3same"],
-    ["--db-pass", "s3same"],
-    ["--passphrase", "a s3same b"],
-    ["--secret", "s3same"],
-    ["--credentials", "s3same"],
-    ["--auth", "s3same"],
-    ["--apiKey", "s3same"],
-    ["-p", "s3same"],
-    ["-u", "ada:s3same"],
-    ["-uada:s3same"],
-    ["--user", "ada:s3same"],
-    ["--proxy-user=ada:s3same"],
-    ["--hub.token", "s3same"],
-    ["--hub.token=s3same"],
-    ["+hub.token=s3same"],
-    ["++a.b.api_key=a s3same b"],
-    ["--set", "db.password=a s3same b"],
-    ["--set=db.password=a s3same b"],
-    ["/password:a s3same b"],
-    ["password: a s3same b"],
-    ["token:s3same"],
-    ["DB_PWD=s3same"],
-    ["env", "WANDB_API_KEY=a s3same b", "python"],
-    ["-e", "PGPASSWORD=s3same"],
-    ["-DdbPassword=s3same"],
-    ["AWS_SECRET_ACCESS_KEY=s3same/x+y"],
-    ["TOKEN_PROD=s3sameabc123def456"],
-    ["user=ada,password=a s3same b,n=3"],
-    ["Server=h;Uid=ada;Pwd=a s3same b;Encrypt=yes"],
-    ["host=h password='a s3same b' user=ada"],
-]
-IN_JSON = [
-    ['{"password": "a s3same b"}'],
-    ["{'hub': {'token': 's3same'}}"],
-    ['{"api_key":"s3same","n":3}'],
-    ['{"passwords": ["a", "s3same"]}'],
-    ["{password: a s3same b, n: 3}"],
-]
-IN_HEADERS = [
-    ["--header", "Authorization: Bearer s3same"],
-    ["-H", "X-Api-Key: a s3same b"],
-    ["--header=Cookie: sid=s3same; x=1"],
-    ["-H", "authorization: Basic s3same"],
-    ["Bearer s3same"],
-]
-IN_ADDRESSES = [
-    ["postgres://ada:s3same@host/db"],
-    ["https://s3same@host/x"],
-    ["redis://:s3same@host:6379/0"],
-    ["ada:s3same@host"],
-    ["https://h/x?token=s3same&y=1"],
-    ["https://h/x?a=1&X-Amz-Signature=s3same"],
-    ["https://h/x#access_token=s3same"],
-    ["https://hooks.slack.com/services/T0/B0/s3same"],
-]
-IN_CODE = [
-    ["sh", "-c", "tool --password 'a s3same b' --n 3"],
-    ["sh", "-c", 'PASSWORD="a s3same b" tool'],
-    ["sh", "-c", "sshpass -p 'a s3same b' ssh h"],
-    ["bash", "-c", "curl -u ada:s3same h"],
-    ["sh", "-c", 'tool --config "{\\"token\\": \\"a s3same b\\"}"'],
-    ["python", "-c", "login(token='a s3same b')"],
-    ["python", "-c", "import os; os.environ['HF_TOKEN'] = 'a s3same b'"],
-    ["python", "-c", 'password = "s3same"\nprint(1)'],
-    ["-----BEGIN RSA PRIVATE KEY-----\nSECRET\n-----END RSA PRIVATE KEY-----"],
-]
-FORMATS = [
-    known("ghp_", "aB3", 36),
-    known("gho_", "aB3", 36),
-    known("ghu_", "aB3", 36),
-    known("ghs_", "aB3", 36),
-    known("ghr_", "aB3", 36),
-    known("github_pat_", "a1_", 82),
-    known("glpat-", "aB3_", 20),
-    known("hf_", "aBc", 34),
-    known("sk-", "a1B", 48),
-    known("sk-proj-", "a1B-_", 120),
-    known("sk-ant-api03-", "a1B-_", 93, "AA"),
-    known("AKIA", "QWERTY7", 16),
-    known("ASIA", "QWERTY7", 16),
-    known("xoxb-", "123456789012-abcDEF", 40),
-    known("xoxp-", "1234567890-abc", 40),
-    known("AIza", "aB3-_", 35),
-    known("npm_", "aB3", 36),
-    known("eyJ", "hbGciOiJ", 20) + known(".eyJ", "zdWIiOiI", 20) + ".abc-_DEF",
-]
-STAY = [
-    ["mysql", "-ps3same"],
-    ["tool", "s3same"],
-    ["sshpass", "-p", "123456"],
-]
-"""These stay readable; docs/run.md says so."""
-
-FORMS = [*BY_NAME, *IN_JSON, *IN_HEADERS, *IN_ADDRESSES, *IN_CODE]
 
 
 @pytest.mark.parametrize("arguments", FORMS, ids=shlex.join)
@@ -272,6 +164,8 @@ PATHS = [
     ("['/home/bob/a b/c', '/x/y']", "['c', 'y']"),
     ("http://h/x:/home/ada/y", "http://h/x:~/y"),
     ("/data/private/", "private"),
+    ("//home/bob/x", "x"),
+    ("10 // 3", "10 // 3"),
     ("/usr/bin/python -u /srv/x/y.py", "python -u y.py"),
     ("</s>", "</s>"),
     ("${HOME}/x", "${HOME}/x"),
@@ -340,6 +234,13 @@ def test_any_arguments_are_masked_each_by_itself(arguments: list[str]) -> None:
     masked = mask_arguments(arguments)
     assert len(masked) == len(arguments)
     "".join(masked).encode()
+
+
+@given(st.text(min_size=1), st.sampled_from(["--password", "--hub.token", "DB_PWD", "+a.api_key"]))
+def test_a_value_is_masked_as_a_whole_whatever_is_in_it(value: str, name: str) -> None:
+    assert mask_arguments([f"{name}={value}x12345"]) == [f"{name}=***"]
+    if name.startswith("--"):
+        assert mask_arguments([name, f"_{value}", "y"]) == [name, "***", "y"]
 
 
 @given(st.text(st.characters() | st.characters(categories=["Cs"])))
