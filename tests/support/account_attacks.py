@@ -40,13 +40,13 @@ Attack = Callable[[Path], str]
 
 KERNEL_PROGRAM = """
 import sys
-from engine.game.jit import kernel, kernel_cache
+from engine.game.jit import cache_folder, kernel
 
 @kernel
 def double(x):
     return 2 * x
 
-print(kernel_cache().folder, flush=True)
+print(cache_folder(), flush=True)
 sys.stdin.readline()
 print(double(21))
 """
