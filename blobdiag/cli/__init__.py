@@ -9,6 +9,7 @@ import typer
 
 from blobdiag import __version__
 from blobdiag.cli.commands import CONTEXT, CommandGroup, Listed
+from blobdiag.cli.streams import guarded
 from blobdiag.model.errors import UserError
 
 
@@ -51,7 +52,7 @@ app = typer.Typer(
     name="blobdiag",
     cls=Commands,
     epilog="Exit codes: 0 passed or nothing to judge · 1 a deciding check failed · 2 bad usage or "
-    "input · 3 inconclusive · 130, 143 interrupted (a report is still written).",
+    "input · 3 inconclusive · 129, 130, 143 interrupted (a report is still written).",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -79,11 +80,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A report must not fail on a terminal that cannot draw a dash.
         getattr(stream, "reconfigure", lambda errors: None)(errors="replace")
-    try:
-        app()
-    except UserError as error:
-        print(f"blobdiag: {error}", file=sys.stderr)
-        sys.exit(2)
+    with guarded():
+        try:
+            app()
+        except UserError as error:
+            print(f"blobdiag: {error}", file=sys.stderr)
+            sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from blobdiag.cli.streams import report_holds_it, stdout_is_lost
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError, rewrite_report, write_new, write_report
 
@@ -56,22 +56,19 @@ def publish(
         show(report)
         on_stderr(f"blobdiag: the report could not be written: {error}\n")
         return 2 if report.program is None else report.exit_code or 2
+    report_holds_it()
     show(report)
     for path in paths:
         say(f"{path}\n")
+    if stdout_is_lost():
+        on_stderr("".join(f"blobdiag: stdout is closed or full; see {path}\n" for path in paths))
     return report.exit_code
 
 
 def on_stderr(text: str) -> None:
-    """Write to stderr; where it is closed, the exit code stays the same."""
-    if sys.stderr is None:
-        return
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        # What could not be written would be tried again at the end, and change the exit code.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    """Write to stderr at once."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def closing_lines(report: Report) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from blobdiag.cli.output_path import report_file
 from blobdiag.cli.publish import ReportFile, closing_lines, on_stderr, publish
+from blobdiag.cli.streams import closed_stay_closed
 from blobdiag.diagnosis.judge import judge
 from blobdiag.measure.run import COMMAND, device_of, run
 from blobdiag.model.errors import CannotStart
@@ -38,6 +39,7 @@ def watch(
         elif not quiet:
             on_stderr("".join(f"blobdiag: {line}\n" for line in closing_lines(report)))
 
+    closed_stay_closed()
     try:
         return run(
             command,

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and time that runs out as exceptions: what is measured is kept."""
+"""SIGINT, SIGTERM, SIGHUP and time that runs out as exceptions: what is measured is kept."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGINT_EXIT, SIGTERM_EXIT = 130, 143
+SIGINT_EXIT = 130
+TERMINATING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Whoever sends one of these wants an orderly end; SIGHUP comes from a terminal that is closed."""
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """One of TERMINATING came."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.by = signal.Signals(number).name
+        self.exit_code = 128 + number
+        """As a shell has it: 143 for SIGTERM, 129 for SIGHUP."""
 
 
 class TimedOut(BaseException):
@@ -20,19 +30,30 @@ class TimedOut(BaseException):
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into Terminated inside; both signals' handlers are put back afterwards."""
+def termination_raises() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into Terminated inside; all handlers are put back afterwards.
+
+    A SIGHUP that was ignored before, as under nohup(1), stays ignored.
+    """
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Terminated(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
-    interrupt = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *TERMINATING)}
+    for number in TERMINATING:
+        if number == signal.SIGTERM or before[number] is not signal.SIG_IGN:
+            signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, interrupt)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def ignore_termination() -> None:
+    """From here on SIGINT, SIGTERM and SIGHUP end nothing: the report is being made."""
+    for number in (signal.SIGINT, *TERMINATING):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
@@ -66,16 +87,16 @@ def lift_time_limit() -> None:
 def exit_code_of(run: Callable[[], int]) -> int:
     """Run a command that writes no report; its exit code, or that of what ended it.
 
-    Ctrl-C is 130, SIGTERM 143; an absent device, workers that failed and whatever CUDA raises are
-    one line and 3.
+    Ctrl-C is 130, SIGTERM 143, SIGHUP 129; an absent device, workers that failed and whatever CUDA
+    raises are one line and 3.
     """
     try:
-        with sigterm_raises():
+        with termination_raises():
             return run()
     except KeyboardInterrupt:
         return SIGINT_EXIT
-    except Terminated:
-        return SIGTERM_EXIT
+    except Terminated as termination:
+        return termination.exit_code
     except RuntimeError as error:
         line = (str(error).splitlines() or [type(error).__name__])[0]
         print(f"blobdiag: {line}", file=sys.stderr)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import traceback
 from collections.abc import Callable
 
 from blobdiag.measure.interrupts import (
     SIGINT_EXIT,
-    SIGTERM_EXIT,
     Terminated,
     TimedOut,
-    sigterm_raises,
+    ignore_termination,
+    termination_raises,
     time_limit,
 )
 from blobdiag.measure.session import Session
@@ -27,11 +26,12 @@ def measured(
 ) -> int:
     """Measure under a sampler, and hand the unjudged report to `finish`; the exit code.
 
-    Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM and workers that
-    fail for good end the measurement, not the report; while `finish` runs they end nothing.
+    Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM, SIGHUP and
+    workers that fail for good end the measurement, not the report; while `finish` runs they end
+    nothing.
     """
     ended: EndedEarly | None = None
-    with sigterm_raises():
+    with termination_raises():
         try:
             session.watch.start()
             with session.screen, time_limit(session.settings.timeout):
@@ -42,8 +42,8 @@ def measured(
                 measure(session)
         except KeyboardInterrupt:
             ended = EndedEarly(kind="interrupted", by="SIGINT", exit_code=SIGINT_EXIT)
-        except Terminated:
-            ended = EndedEarly(kind="interrupted", by="SIGTERM", exit_code=SIGTERM_EXIT)
+        except Terminated as end:
+            ended = EndedEarly(kind="interrupted", by=end.by, exit_code=end.exit_code)
         except TimedOut:
             limit = f"--timeout {session.settings.timeout:g}"
             ended = EndedEarly(kind="timed-out", by=limit, exit_code=3)
@@ -56,8 +56,7 @@ def measured(
             # the report says what was measured until then, and why it ended.
             session.failure = mask_text((str(error).splitlines() or [type(error).__name__])[0])
             session.event("failed", mask_text(traceback.format_exc()))
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
+        ignore_termination()
         session.stop()
         if ended is not None:
             session.event(ended.kind, ended.by)

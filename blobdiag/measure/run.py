@@ -22,9 +22,9 @@ from blobdiag.targets.program.command import RunningCommand
 from blobdiag.targets.program.environment import INJECTED, environment
 from blobdiag.targets.program.expected_device import expected_device
 from blobdiag.targets.program.process_records import masked
-from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.signals import ENDING, Signals
 from blobdiag.targets.program.watch import Watch
+from blobdiag.targets.temporary_folder import TemporaryFolder
 
 COMMAND = "run"
 ANY_DEVICE = "any device"
@@ -60,10 +60,10 @@ def run(command: Sequence[str], settings: ProgramSettings, interim: Interim, fin
     Raises UserError before anything starts, and CannotStart where the command does not.
     """
     kind, words = expected_device(settings.expect_device, command)
-    with record_folder() as folder:
-        given, injected = _environment(Path(folder), settings)
+    with TemporaryFolder() as folder:
+        given, injected = _environment(folder, settings)
         watched = Watched(command, kind, words, injected, settings)
-        return _Run(watched, Watch(Path(folder)), interim).run(given, finish)
+        return _Run(watched, Watch(folder), interim).run(given, finish)
 
 
 def _configuration(watched: Watched) -> dict[str, Value]:

@@ -20,6 +20,11 @@ from blobdiag.sampling.signal_mask import blocked
 from blobdiag.sampling.source import Source
 from blobdiag.sampling.trace import Trace
 
+FROM_THE_TERMINAL = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that reach the whole process group, and that only this process answers."""
+
 # How long stop() waits for the last batch, then after each harder request.
 PATIENCE_SECONDS = 3.0
 
@@ -176,8 +181,8 @@ def _start_process(theirs: Connection) -> subprocess.Popen[bytes]:
     # -P: the path is the parent's, without a folder of its own in front.
     numbers = [str(theirs.fileno()), str(os.getpid())]
     command = [sys.executable, "-P", "-m", "blobdiag.sampling", *numbers]
-    # Until the sampler ignores Ctrl-C, none reaches it.
-    with blocked(signal.SIGINT):
+    # Until the sampler ignores Ctrl-C and a closed terminal, neither reaches it.
+    with blocked(*FROM_THE_TERMINAL):
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

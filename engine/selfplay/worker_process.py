@@ -22,6 +22,7 @@ from engine.search.compilation import compile_kernels
 from engine.selfplay.measuring import measure_multiply, measure_network, measure_trees
 from engine.selfplay.spawning import (
     SPAWN,
+    dying_with_parent,
     exit_with_parent,
     ignore_interrupts,
     without_main_module,
@@ -178,7 +179,7 @@ class WorkerProcess:
             name=f"blob-worker-{spec.worker}",
             daemon=True,
         )
-        with without_main_module():
+        with without_main_module(), dying_with_parent():
             self.process.start()
         theirs.close()
         their_stacks.close()
@@ -278,12 +279,13 @@ class WorkerProcess:
     def stop(self, seconds: float = 3.0) -> None:
         """Wait `seconds` for the process to end, then kill it; release its pipes and threads.
 
-        No-op the second time.
+        A process that has sent no handshake is killed at once. No-op the second time.
         """
         if self._released:
             return
         self.send(Stop())
-        self.process.join(seconds)
+        if self.status is not None:  # before the handshake it would first end its imports
+            self.process.join(seconds)
         if self.process.is_alive():
             self.process.kill()
             self.process.join(RELEASE_SECONDS)

@@ -27,8 +27,8 @@ from blobdiag.model.own_files import replace_whole, temporary_folder
 from blobdiag.model.report_files import rewrite_report, write_new
 from blobdiag.store.files import read_entries, write_entry
 from blobdiag.targets.program.inside.site import blobdiag_record as layout
-from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.records import read_records
+from blobdiag.targets.temporary_folder import TemporaryFolder
 from engine.game.trusted_folder import UntrustedFolder, own_folder
 from engine.training.checkpoint import CheckpointError
 from engine.training.run_folder import RunFolder
@@ -193,8 +193,8 @@ def _accepted(place: Path) -> bool:
 
 def records_are_read(folder: Path) -> str:
     """They read what is in the folder of the records."""
-    with record_folder() as made:
-        (Path(made) / "1.2.3").write_text("secret")
+    with TemporaryFolder() as made:
+        (made / "1.2.3").write_text("secret")
         seen = shell_as(SECOND, f"ls -a '{made}'; cat '{made}/1.2.3'", folder / "theirs").stdout
     return f"they read {seen!r}" if seen else ""
 
@@ -205,7 +205,7 @@ def records_in_a_folder_they_can_rename(folder: Path) -> str:
     (folder / "tmp").chmod(0o777)
     achieved = []
     for place in (folder / "tmp", folder / "theirs"):
-        with patch("tempfile.tempdir", str(place)), record_folder() as made:
+        with patch("tempfile.tempdir", str(place)), TemporaryFolder() as made:
             shell_as(SECOND, f"mv '{made}' '{made}.away' && mkdir '{made}'", folder / "theirs")
             if os.stat(made).st_uid != os.geteuid():
                 achieved.append(f"they put a folder in the place of {made}")

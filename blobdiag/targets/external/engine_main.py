@@ -169,6 +169,8 @@ if __name__ == "__engine__":
     options = json.loads(sys.argv[1])
     # A blobdiag that is killed takes this process with it.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != options.pop("parent"):
+        os._exit(1)  # it was killed before
     # What the engine starts must not hold our end open.
     os.set_inheritable(options["descriptor"], False)
     sys.argv = [options["reference"]]

@@ -34,6 +34,8 @@ SCAN_SECONDS = 0.5
 """Between two scans for what the engine has started."""
 CLOSE_SECONDS = 5.0
 """For the engine to exit by itself, once asked."""
+TRACKER_SECONDS = 2.0
+"""For multiprocessing's resource tracker to clean up, once all others have been killed."""
 OUTPUT_SECONDS = 0.2
 """For the last output of a failed engine to come through."""
 MOST_OUTPUT = 20_000
@@ -62,6 +64,7 @@ class EngineProcess:
         self._connection, theirs = Pipe()
         options = {
             "descriptor": theirs.fileno(),
+            "parent": os.getpid(),
             "reference": reference,
             "arguments": arguments,
             "needed": needed,
@@ -186,14 +189,26 @@ class EngineProcess:
             self.resume()
             self._ask_to_exit()
         finally:
-            with blocked(signal.SIGINT, signal.SIGTERM):
+            with blocked(signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 self.suspend()
-                _signal(self._alive(), signal.SIGKILL)
-                self._process.wait()
+                self._kill_all()
                 self._connection.close()
                 if self._guard is not None:
                     self._guard.dismiss()
                     self._guard = None
+
+    def _kill_all(self) -> None:
+        """Kill what is left; multiprocessing's tracker ends by itself, once it has cleaned up.
+
+        It removes the shared memory and the semaphores of those that could not.
+        """
+        alive = self._alive()
+        trackers = [process for process in alive if _is_tracker(process)]
+        _signal((process for process in alive if process not in trackers), signal.SIGKILL)
+        self._process.wait()
+        _signal(trackers, signal.SIGCONT)
+        _, left = psutil.wait_procs(trackers, timeout=TRACKER_SECONDS)
+        _signal(left, signal.SIGKILL)
 
     def _ask_to_exit(self) -> None:
         """It may be at play, and send finished games first."""
@@ -238,6 +253,13 @@ class _OrphanGuard:
 def _runs(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _is_tracker(process: psutil.Process) -> bool:
+    try:
+        return any("multiprocessing.resource_tracker" in text for text in process.cmdline())
     except psutil.Error:
         return False
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 from blobdiag.model.program import ModuleCalls
 from blobdiag.model.selfplay import WorkerRecord
 from blobdiag.targets.program.environment import environment
-from blobdiag.targets.program.record_folder import record_folder
 from blobdiag.targets.program.records import Identity, ProcessCounts, read_records
+from blobdiag.targets.temporary_folder import TemporaryFolder
 
 COUNT_EVERY = 8
 """One call in so many is looked at, so that counting does not slow what is measured."""
@@ -46,14 +45,14 @@ class ForwardCounts:
     """
 
     def __init__(self) -> None:
-        self._folder = record_folder()
+        self._folder = TemporaryFolder()
         self._processes: dict[Identity, ProcessCounts] = {}
         self._before: Count = Counter()
         self._done: Count = Counter()
 
     def environment(self) -> dict[str, str]:
         """For the engine's process; what that starts inherits it."""
-        return environment(os.environ, Path(self._folder.name), COUNT_EVERY)
+        return environment(os.environ, self._folder.path, COUNT_EVERY)
 
     def begin(self) -> None:
         """From here on calls count."""
@@ -65,7 +64,7 @@ class ForwardCounts:
 
     def close(self) -> None:
         """What was counted stays."""
-        self._folder.cleanup()
+        self._folder.close()
 
     def rows_so_far(self) -> int | None:
         """Rows of all calls since the engine was started; None where nothing was counted."""
@@ -99,7 +98,7 @@ class ForwardCounts:
 
     def _read(self) -> Count:
         counted: Count = Counter()
-        for counts in read_records(Path(self._folder.name)).processes:
+        for counts in read_records(self._folder.path).processes:
             self._processes[counts.identity] = counts
             for calls in counts.modules:
                 if calls.parameter_device != "none":

@@ -15,6 +15,8 @@ import sys
 import time
 
 TRIES, PAUSE_SECONDS = 50, 0.1
+TRACKER_TRIES = 20
+"""For multiprocessing's resource tracker, which ends by itself once all others are killed."""
 
 
 def members(session: int) -> list[int]:
@@ -35,17 +37,25 @@ def _ended(pid: str) -> bool:
         return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
 
 
+def is_tracker(pid: int) -> bool:
+    """Whether it is the resource tracker of Python's multiprocessing."""
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return b"multiprocessing.resource_tracker" in file.read()
+
+
 def main(descriptor: int, session: int) -> None:
     """Wait for a byte or the pipe's end; at its end, kill until no process is left."""
     if os.read(descriptor, 1):
         return
-    for _ in range(TRIES):
+    for count in range(TRIES):
         left = members(session)
         if not left:
             return
         for pid in left:
             try:
-                os.kill(pid, signal.SIGKILL)
+                # It removes the shared memory and the semaphores of those that were killed.
+                spared = count < TRACKER_TRIES and is_tracker(pid)
+                os.kill(pid, signal.SIGCONT if spared else signal.SIGKILL)
             except OSError:
                 continue
         time.sleep(PAUSE_SECONDS)

@@ -46,6 +46,26 @@ class OneProcess:
         return {os.getpid(): self.device}
 
 
+class Queues:
+    """Games in a spawned worker, which tells of them by a queue: it has named semaphores."""
+
+    def __init__(self, device: str) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self.queue = spawn.Queue()
+        self.worker = spawn.Process(target=_tell, args=(self.queue,), daemon=True)
+        self.worker.start()
+
+    def play(self) -> Iterator[int]:
+        while True:
+            self.queue.get()
+            yield 1
+
+
+def _tell(queue: multiprocessing.Queue[int]) -> None:
+    for seed in range(10**9):
+        queue.put(play_game(seed))
+
+
 class Pool:
     """Waves of games in forked workers. It says nothing of itself, and has no `close`."""
 
