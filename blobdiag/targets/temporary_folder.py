@@ -21,16 +21,19 @@ LOCK = ".owner"
 
 
 class TemporaryFolder:
-    """A new folder of this account alone, removed by `close`; POSIX only."""
+    """A new folder under the system's temporary one, removed by `close`; POSIX only.
+
+    It is of this account alone, and no other can rename it.
+    """
 
     def __init__(self) -> None:
         """Raises UserError where there is no place for one."""
-        parent = temporary_folder()
-        remove_abandoned(parent)
         try:
+            parent = temporary_folder()
+            remove_abandoned(parent)
             self._folder = TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True)
         except OSError as error:
-            raise UserError(f"no folder for the program's records: {error.strerror}") from None
+            raise UserError(f"no folder for a program's records: {error.strerror}") from None
         self.path = Path(self._folder.name)
         self._lock = _make_lock(self.path)
 

@@ -40,13 +40,13 @@ Attack = Callable[[Path], str]
 
 KERNEL_PROGRAM = """
 import sys
-from engine.game.jit import kernel, kernel_cache
+from engine.game.jit import cache_folder, kernel
 
 @kernel
 def double(x):
     return 2 * x
 
-print(kernel_cache().folder, flush=True)
+print(cache_folder(), flush=True)
 sys.stdin.readline()
 print(double(21))
 """
@@ -194,7 +194,7 @@ def _accepted(place: Path) -> bool:
 def records_are_read(folder: Path) -> str:
     """They read what is in the folder of the records."""
     with TemporaryFolder() as made:
-        (Path(made) / "1.2.3").write_text("secret")
+        (made / "1.2.3").write_text("secret")
         seen = shell_as(SECOND, f"ls -a '{made}'; cat '{made}/1.2.3'", folder / "theirs").stdout
     return f"they read {seen!r}" if seen else ""
 
