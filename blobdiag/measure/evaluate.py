@@ -1,4 +1,4 @@
-"""`blobdiag evaluate`: matches of a network against others and against players of rules."""
+"""`blobdiag evaluate`: matches of a network against other networks and rule-based players."""
 
 from __future__ import annotations
 
@@ -16,10 +16,7 @@ from blobdiag.targets.builtin.run_configuration import RunConfiguration
 
 
 def evaluate(settings: EvaluationSettings) -> Measurement:
-    """Play the matches under the sampler.
-
-    Raises UserError, in one line, for a player that cannot be had.
-    """
+    """Play the matches under the sampler. Raises UserError for a player that cannot be loaded."""
     settings = as_trained(settings)
     device = resolve_auto(settings.device)
     players = MatchPlayers(settings, first_gpu(device))
@@ -40,18 +37,18 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
 
 
 def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
-    """Of the folder of a training, its own game and search where the command line says no other.
+    """Settings with the game and search of a training's folder, unless the command line gives them.
 
-    Raises UserError for a folder whose configuration cannot be read.
+    Unchanged if the player is no such folder. Raises UserError if its configuration cannot be read.
     """
     path = Path(settings.player) / "run.json"
     if not path.is_file() or not path.with_name("networks").is_dir():
         return settings
     try:
-        kept = RunConfiguration.read(path.read_text(), path).at_the_end()
+        trained = RunConfiguration.read(path.read_text(), path).at_the_end()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"CHECKPOINT {settings.player}: cannot read {path.name}: {error}") from None
-    values: dict[str, Any] = {n: v for n, v in kept.items() if n not in settings.given}
+    values: dict[str, Any] = {n: v for n, v in trained.items() if n not in settings.given}
     settings = replace(settings, **values)
     settings.check()
     return settings

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and time that runs out as exceptions: what is measured is kept."""
+"""SIGTERM and a time limit as exceptions, so that an interrupted run still writes its report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIGINT_EXIT, SIGTERM_EXIT = 130, 143
 
 
 class Terminated(BaseException):
-    """SIGTERM came."""
+    """SIGTERM was received."""
 
 
 class TimedOut(BaseException):
@@ -21,7 +21,7 @@ class TimedOut(BaseException):
 
 @contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into Terminated inside; both signals' handlers are put back afterwards."""
+    """Raise Terminated on SIGTERM inside; restore the handlers of SIGTERM and SIGINT afterwards."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise Terminated
@@ -39,7 +39,7 @@ def sigterm_raises() -> Iterator[None]:
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise TimedOut in the main thread after `seconds` inside; None: never.
 
-    By SIGALRM, which ends a wait as Ctrl-C does. Not inherited by processes started meanwhile.
+    Uses SIGALRM, which interrupts a wait as Ctrl-C does. Child processes do not inherit it.
     """
     if seconds is None:
         yield
@@ -58,16 +58,16 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def lift_time_limit() -> None:
-    """From here on the time limit ends nothing: what is open is being closed."""
+    """Cancel the time limit, so that it does not interrupt the shutdown."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def exit_code_of(run: Callable[[], int]) -> int:
-    """Run a command that writes no report; its exit code, or that of what ended it.
+    """Run a command that writes no report, and return its exit code.
 
-    Ctrl-C is 130, SIGTERM 143; an absent device, workers that failed and whatever CUDA raises are
-    one line and 3.
+    Ctrl-C gives 130, SIGTERM 143. A RuntimeError (absent device, failed workers, CUDA errors) is
+    printed in one line and gives 3.
     """
     try:
         with sigterm_raises():

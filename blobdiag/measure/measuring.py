@@ -1,4 +1,4 @@
-"""Makes a measurement: whatever ends it, what was measured until then is reported."""
+"""Run a measurement; whatever ends it, report what was measured until then."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from blobdiag.model.report_files import mask_text
 def measured(
     session: Session, measure: Callable[[Session], None], finish: Callable[[Report], int]
 ) -> int:
-    """Measure under a sampler, and hand the unjudged report to `finish`; the exit code.
+    """Run `measure` under a sampler, pass the unjudged report to `finish`, return the exit code.
 
-    Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM and workers that
-    fail for good end the measurement, not the report; while `finish` runs they end nothing.
+    Ctrl-C, SIGTERM, the time limit and any exception but UserError end the measurement, and the
+    report is still made. SIGINT and SIGTERM are ignored while `finish` runs. Raises UserError for
+    bad input.
     """
     ended: EndedEarly | None = None
     with sigterm_raises():
@@ -48,12 +49,11 @@ def measured(
             limit = f"--timeout {session.settings.timeout:g}"
             ended = EndedEarly(kind="timed-out", by=limit, exit_code=3)
         except UserError:
-            # An engine that cannot be had is only known once it has been started.
+            # Another project's engine may be rejected only after it was started.
             session.stop()
             raise
         except Exception as error:
-            # An absent device, workers that failed for good, whatever CUDA or the system raises:
-            # the report says what was measured until then, and why it ended.
+            # For example an absent device, failed workers or an error of CUDA.
             session.failure = mask_text((str(error).splitlines() or [type(error).__name__])[0])
             session.event("failed", mask_text(traceback.format_exc()))
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""The engine's own sizes, for the plan that is made from a report."""
+"""Memory sizes of the built-in engine, for the report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from engine.search.lanes import SearchConfig
 
 
 def memory_of_engine(settings: Settings) -> MemoryFigures:
-    """The sizes of the network and the search that `settings` ask for.
+    """The sizes of the network and search of `settings`.
 
-    Raises ValueError where `settings.network` is no network's shape.
+    Raises ValueError if `settings.network` is not a network's shape.
     """
     search = SearchConfig(
         players=settings.players,

@@ -1,4 +1,4 @@
-"""The network that is played with: a checkpoint's weights, else seeded random ones."""
+"""Loading of networks: a checkpoint's weights, else seeded random ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.network.devices import DeviceError, resolve_auto
 
 
 def check_workload(settings: Settings) -> None:
-    """Raise UserError, in one line, for what the engine could not play."""
+    """Raise UserError for settings that the engine cannot play."""
     try:
         check_setting(settings.players, settings.cards)
         NetworkConfig.parse(settings.network)
@@ -27,9 +27,9 @@ def check_workload(settings: Settings) -> None:
 
 
 def load_network(settings: Settings) -> BlobNet:
-    """The network to play with, on the CPU: the checkpoint's weights, else seeded random ones.
+    """The network, on the CPU, with the checkpoint's weights or else seeded random ones.
 
-    Raises UserError for a checkpoint that is missing, is no state dict, or does not fit.
+    Raises UserError for a checkpoint that is missing, is not a state dict, or does not fit.
     """
     config = NetworkConfig.parse(settings.network)
     network = build_network(config, "cpu", settings.seed)
@@ -47,9 +47,10 @@ def load_network(settings: Settings) -> BlobNet:
 
 
 def read_weights(path: Path, named: str) -> dict[str, Any]:
-    """A state dict, from safetensors or torch's own format; nothing in the file is run.
+    """A state dict from a safetensors or torch file; code in the file is not executed.
 
-    `named` is how the errors call it. Raises UserError for a file that is missing or another kind.
+    `named` is the file's name in error messages. Raises UserError for a file that is missing or of
+    another kind.
     """
     try:
         if path.suffix == ".safetensors":
@@ -57,22 +58,22 @@ def read_weights(path: Path, named: str) -> dict[str, Any]:
         weights: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return weights
     except FileNotFoundError:
-        raise UserError(f"{named}: there is no such file") from None
-    except Exception as error:  # the readers raise anything on a file of another kind
+        raise UserError(f"{named}: no such file") from None
+    except Exception as error:  # the readers may raise any exception on a file of another kind
         raise UserError(f"{named}: not a file of weights ({_first_line(error)})") from None
 
 
 def network_of(path: Path, named: str) -> BlobNet:
-    """The network of a file of weights, on the CPU; its shape is read off them.
+    """The network of a file of weights, on the CPU; its shape is derived from the weights.
 
-    Raises UserError for a file that is missing, or holds something else.
+    Raises UserError for a file that is missing or does not hold a network's weights.
     """
     weights = read_weights(path, named)
     try:
         network = build_network(NetworkConfig.of(weights), "cpu")
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{named}: no network's weights ({_first_line(error)})") from None
+        raise UserError(f"{named}: not a network's weights ({_first_line(error)})") from None
     return network
 
 
