@@ -24,7 +24,7 @@ from blobdiag.model.report import Report
 Value = str | int | float | bool | None
 
 SPREAD_UNKNOWN = (
-    "the run-to-run spread is not known: give at least two reports per side, or store the spread "
+    "the run-to-run spread is unknown: give at least two reports per side, or store the spread "
     "with `blobdiag report spread` and at least three reports of one configuration"
 )
 SPREAD_NOT_APPLICABLE = (

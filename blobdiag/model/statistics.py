@@ -61,9 +61,9 @@ def games_per_minute(
 ) -> Metric:
     """Evals/s × 60 ÷ mean evaluations of a finished game, in games/min.
 
-    `evaluations_of_games` says how many finished games took how many evaluations (a `Counter` of
-    them); the uncertainty of their mean is then part of the interval. A single number is taken as
-    the exact mean. Where it is None, not known, the games that finished in the blocks are counted.
+    `evaluations_of_games` is the number of finished games by evaluations per game (a `Counter`);
+    the uncertainty of their mean is then part of the interval. A single number is the exact mean.
+    If it is None (unknown), the games that finished in the blocks are counted.
     """
     estimate = _games_per_minute(blocks, evaluations_of_games, np.random.default_rng(seed))
     return _metric("games per minute", "games/min", estimate, len(blocks))
