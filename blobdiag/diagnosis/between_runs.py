@@ -1,13 +1,13 @@
-"""One figure in several runs a side: the ratio new ÷ old, and how surely.
+"""The ratio new ÷ old of one figure measured in several runs per side, with a 95 % interval.
 
-Blocks of one run share its machine state, so that an interval from within a run is far too narrow
-for two: of 45 pairs of runs of the same code it called 26 different. What counts is
-how much whole runs differ. They are few, so that a bootstrap of them is too narrow as well (its
-percentiles lack the factor √(n ÷ (n - 1)) and Student's t: of three runs a side it would call a
-fifth of equal pairs different). Instead the runs' logarithms are taken as normal, with one
-variance for both sides: the pooled t interval, which keeps its level for sides of equal size also
-where their variances are not equal. A spread kept from runs of the same code on the same machine
-(A/A runs) is one more sample of that variance, and the only one where there is one run a side.
+Blocks of one run share its machine state, so an interval from within one run is far too narrow to
+compare two runs: of 45 pairs of runs of the same code it called 26 different. The variance between
+whole runs is needed. There are few runs, so a bootstrap over runs is too narrow as well (its
+percentiles lack the factor √(n ÷ (n - 1)) and Student's t: with three runs per side it would call
+a fifth of equal pairs different). Instead the runs' logarithms are modelled as normal, with one
+variance for both sides: the pooled t interval, which holds its level for sides of equal size even
+if their variances differ. A stored spread, from runs of the same code on the same machine (A/A
+runs), is one more sample of that variance, and the only one with a single run per side.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Figure(NamedTuple):
     value: float
     unit: str
     log_error: float = 0.0
-    """Standard error of the value's logarithm within the run; 0 where the run does not say."""
+    """Standard error of the value's logarithm within the run; 0 if unknown."""
 
 
 class Ratio(NamedTuple):
@@ -41,18 +41,22 @@ class Ratio(NamedTuple):
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """The spread of one configuration's runs, by their values, all above 0; two or more."""
+    """Standard deviation of the logarithms of one configuration's runs.
+
+    `values`: one per run, at least two, all above 0. Raises statistics.StatisticsError for fewer
+    than two, ValueError for a value of 0 or less.
+    """
     return Spread(sqrt(variance([log(value) for value in values])), len(values) - 1)
 
 
-def ratio(old: Sequence[Figure], new: Sequence[Figure], kept: Spread | None = None) -> Ratio:
-    """Ratio of the sides' geometric means, with a 95 % interval; all values above 0.
+def ratio(old: Sequence[Figure], new: Sequence[Figure], stored: Spread | None = None) -> Ratio:
+    """Ratio of the sides' geometric means, with a 95 % interval; all values must be above 0.
 
-    The variance of a run is the sides' pooled one, `kept` included, and never below that of the
-    blocks within the runs: three runs can agree by chance.
+    The run-to-run variance is pooled over both sides and `stored`, the spread of earlier runs. It
+    is never below the variance of the blocks within the runs: three runs can agree by chance.
     """
     spreads = [spread_of([f.value for f in side]) for side in (old, new) if len(side) > 1]
-    spread = pooled([*spreads, *([kept] if kept else [])])
+    spread = pooled([*spreads, *([stored] if stored else [])])
     change = _mean_log(new) - _mean_log(old)
     if spread is None:
         return Ratio(exp(change), None, None)
@@ -64,7 +68,7 @@ def ratio(old: Sequence[Figure], new: Sequence[Figure], kept: Spread | None = No
 
 
 def pooled(spreads: Sequence[Spread]) -> Spread | None:
-    """One variance from several, each with the weight of its degrees of freedom."""
+    """Combine variances, weighted by their degrees of freedom; None if there are none."""
     freedom = sum(spread.freedom for spread in spreads)
     if freedom == 0:
         return None

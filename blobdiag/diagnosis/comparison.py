@@ -1,6 +1,6 @@
-"""Two sets of runs held against each other: what differs, and whether anything became worse.
+"""Comparison of two sets of runs: what differs, and whether a figure became worse.
 
-Pure functions of two lists of reports; what two sets of runs can say is in between_runs.py.
+Pure functions of two lists of reports; the statistics are in between_runs.py.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from blobdiag.model.report import Report
 
 Value = str | int | float | bool | None
 
-HOW_TO_KEEP = (
-    "how much runs of the same code differ here is not known: give two reports or more a side, "
-    "or keep it once with `blobdiag report spread` and three reports or more of one configuration"
+SPREAD_UNKNOWN = (
+    "the run-to-run spread is unknown: give at least two reports per side, or store the spread "
+    "with `blobdiag report spread` and at least three reports of one configuration"
 )
-OTHER_MACHINE = (
-    "one report a side, of different machines or devices, where a kept run-to-run spread does not "
-    "hold: give two reports or more a side"
+SPREAD_NOT_APPLICABLE = (
+    "one report per side, of different machines or devices: the stored run-to-run spread does not "
+    "apply; give at least two reports per side"
 )
-# Of a configuration: where a report goes, and which of equal games are played.
+# Options that do not change how much work there is.
 NOT_THE_WORKLOAD = ("output", "quiet", "label", "seed", "format", "html", "timeout")
 _EXPERIMENT = ("command", "device", "cpu", "cores_usable", "gpus")
 
@@ -39,17 +39,17 @@ _EXPERIMENT = ("command", "device", "cpu", "cores_usable", "gpus")
 def compare(
     old: Sequence[Report],
     new: Sequence[Report],
-    kept: Mapping[str, Spread] | None = None,
+    stored: Mapping[str, Spread] | None = None,
     gates: Sequence[Gate] = (),
 ) -> Comparison:
-    """Hold `new` against `old`, one report or more a side.
+    """Compare `new` with `old`, at least one report per side.
 
-    `kept` are the run-to-run spreads of the new side's workload by the figure's name. They count
-    only where all reports are of one machine, device and dtype.
+    `stored` holds run-to-run spreads of the new side's workload by the figure's name. They are
+    used only if all reports come from one machine, device and dtype.
     """
     alike = len({machine_key(report) for report in (*old, *new)}) == 1
-    why_unknown = HOW_TO_KEEP if alike else OTHER_MACHINE
-    changes = _changes(old, new, (kept or {}) if alike else {}, why_unknown)
+    why_unknown = SPREAD_UNKNOWN if alike else SPREAD_NOT_APPLICABLE
+    changes = _changes(old, new, (stored or {}) if alike else {}, why_unknown)
     doubts = [*_doubts("old", old), *_doubts("new", new)]
     settings = _differences(_settings, old, new)
     found_old, found_new = _findings(old), _findings(new)
@@ -68,9 +68,9 @@ def compare(
 
 
 def spread_key(report: Report) -> str:
-    """What a run-to-run spread holds for: one workload on one machine, as JSON.
+    """The workload and machine that a run-to-run spread applies to, as JSON.
 
-    Runs of 60 s differ by less than those of 3 s, and each network has a spread of its own.
+    Runs of 60 s differ by less than runs of 3 s, and the spread depends on the network.
     """
     asked_for = {"command": report.command, **workload(report)}
     return json.dumps([machine_key(report), asked_for], sort_keys=True)
@@ -92,15 +92,16 @@ def machine_key(report: Report) -> str:
 
 
 def judge(gate: Gate, changes: Sequence[Change], doubts: Sequence[str] = ()) -> GateResult:
-    """Whether the gate's figure became worse by its percentage or more.
+    """Whether the gate's figure became worse by the gate's percentage or more.
 
-    FAIL: the 95 % interval lies wholly on the side of worse, and the measured change reaches the
-    percentage. PASS: the whole interval stays below the percentage. Else INCONCLUSIVE.
+    FAIL: the whole 95 % interval is worse than no change, and the measured change reaches the
+    percentage. PASS: the whole interval is below the percentage. Else INCONCLUSIVE.
 
-    A FAIL does not ask for the whole interval beyond the percentage: three runs a side that differ
-    by 2 % see 10 % to within about 5, so that a gate at 5 % would miss half of them. As it is,
-    they are found in 98 of 100, and equal code fails in at most 2.5 of 100 whatever the spread
-    (only the wrong side of a 95 % interval counts), in practice in fewer than 1 at 2 %.
+    FAIL does not require the whole interval beyond the percentage. Three runs per side with a
+    run-to-run spread of 2 % measure a change of 10 % to within about 5 points, so a gate at 5 %
+    would then miss half of such changes. With this rule 98 of 100 are found, and equal code fails
+    in at most 2.5 of 100 whatever the spread (one side of a 95 % interval), in practice in fewer
+    than 1 of 100 with a spread of 2 %.
     """
 
     def result(status: Status, text: str) -> GateResult:
@@ -108,7 +109,7 @@ def judge(gate: Gate, changes: Sequence[Change], doubts: Sequence[str] = ()) -> 
 
     change = next((change for change in changes if change.name == gate.figure), None)
     if change is None:
-        return result(Status.INCONCLUSIVE, f"no report knows {gate.figure}")
+        return result(Status.INCONCLUSIVE, f"no report has {gate.figure}")
     if change.ratio is None or change.interval is None:
         return result(Status.INCONCLUSIVE, change.reason or "not known")
     if doubts:
@@ -120,11 +121,11 @@ def judge(gate: Gate, changes: Sequence[Change], doubts: Sequence[str] = ()) -> 
         return result(Status.FAIL, text)
     if most < gate.percent:
         return result(Status.PASS, text)
-    return result(Status.INCONCLUSIVE, f"{text}: more reports a side would tell")
+    return result(Status.INCONCLUSIVE, f"{text}: give more reports per side")
 
 
 def _harm(gate: Gate, changed: float) -> float:
-    """By how many per cent of the old figure a ratio is worse; below 0, better."""
+    """How much worse the new figure is, in % of the old one; negative if it is better."""
     return 100 * ((1 - changed) if gate.better == "higher" else (changed - 1))
 
 
@@ -135,7 +136,7 @@ def _amount(harm: float) -> str:
 def _changes(
     old: Sequence[Report],
     new: Sequence[Report],
-    kept: Mapping[str, Spread],
+    stored: Mapping[str, Spread],
     why_unknown: str,
 ) -> list[Change]:
     before, after = ([figures(report) for report in side] for side in (old, new))
@@ -145,7 +146,7 @@ def _changes(
         return [run[name] for run in side if name in run]
 
     return [
-        _change(name, known(before, name), known(after, name), kept.get(name), why_unknown)
+        _change(name, known(before, name), known(after, name), stored.get(name), why_unknown)
         for name in names
     ]
 
@@ -154,26 +155,26 @@ def _change(
     name: str,
     old: Sequence[Figure],
     new: Sequence[Figure],
-    kept: Spread | None,
+    stored: Spread | None,
     why_unknown: str,
 ) -> Change:
     change = Change(
         name=name,
         unit=(*old, *new)[0].unit,
         better=FIGURES.get(name),
-        old=_middle(old),
-        new=_middle(new),
+        old=_mean(old),
+        new=_mean(new),
         ratio=None,
         interval=None,
     )
     if not old or not new:
         side = "old" if not old else "new"
-        return change.model_copy(update={"reason": f"no {side} report knows it"})
+        return change.model_copy(update={"reason": f"no {side} report has this figure"})
     if {figure.value for figure in (*old, *new)} == {0.0}:
         return change.model_copy(update={"ratio": 1.0, "interval": Interval(low=1, high=1)})
     if any(figure.value <= 0 for figure in (*old, *new)):
-        return change.model_copy(update={"reason": "0 or less has no ratio"})
-    found = ratio(old, new, kept)
+        return change.model_copy(update={"reason": "no ratio: a value is 0 or less"})
+    found = ratio(old, new, stored)
     return change.model_copy(
         update={
             "ratio": found.value,
@@ -185,8 +186,8 @@ def _change(
     )
 
 
-def _middle(side: Sequence[Figure]) -> float | None:
-    """Geometric mean, or the arithmetic one where that is not defined."""
+def _mean(side: Sequence[Figure]) -> float | None:
+    """Geometric mean; the arithmetic mean if a value is 0 or less; None without values."""
     values = [figure.value for figure in side]
     if not values:
         return None
@@ -196,7 +197,7 @@ def _middle(side: Sequence[Figure]) -> float | None:
 def _differences(
     of: Callable[[Report], Mapping[str, Value]], old: Sequence[Report], new: Sequence[Report]
 ) -> list[Difference]:
-    """Names whose values are not the same set on both sides."""
+    """Names whose set of values differs between the sides."""
     sides = ([of(report) for report in old], [of(report) for report in new])
     names = dict.fromkeys(name for side in sides for run in side for name in run)
     seen = [
@@ -212,7 +213,7 @@ def _counted(side: Sequence[Mapping[str, Value]], name: str) -> dict[str, int]:
 
 
 def _settings(report: Report) -> dict[str, Value]:
-    """What a run was made with, by name."""
+    """Machine, software, options and layout of a run, by name."""
     machine, software, throughput = report.machine, report.software, asked(report)
     values: dict[str, Value] = {"command": report.command, "device": report.device}
     values |= machine.model_dump(exclude={"label"})
@@ -231,7 +232,7 @@ def _settings(report: Report) -> dict[str, Value]:
 
 
 def workload(report: Report) -> dict[str, Value]:
-    """The configuration, but for what does not change how much there is to do."""
+    """The options of a run that determine how much work it does."""
     return {n: v for n, v in report.configuration.items() if n not in NOT_THE_WORKLOAD}
 
 
@@ -242,7 +243,7 @@ def _statuses(report: Report) -> dict[str, Value]:
 def _unlike(
     settings: Sequence[Difference], old: Sequence[Report], new: Sequence[Report]
 ) -> list[str]:
-    """What makes the sides two experiments rather than one repeated."""
+    """Reasons why the two sides are not repetitions of one experiment."""
     asked_for = {name for report in (*old, *new) for name in workload(report)}
     differing = [one.name for one in settings if one.name in asked_for or one.name in _EXPERIMENT]
     # Random weights come from the seed.
@@ -250,14 +251,14 @@ def _unlike(
         differing.append("weights")
     notes = []
     if differing:
-        notes.append(f"not the same experiment on both sides: {', '.join(differing)}")
+        notes.append(f"the sides are not the same experiment: {', '.join(differing)} differ")
     for side, reports in (("old", old), ("new", new)):
         if any(workload(report) != workload(reports[0]) for report in reports):
-            notes.append(f"the {side} reports are not of one configuration")
-    if len(old) + len(new) > 2 and _apart(old, new):
+            notes.append(f"the {side} reports differ in their configuration")
+    if len(old) + len(new) > 2 and _one_side_first(old, new):
         notes.append(
-            "one side was measured before the other: what the machine did meanwhile would look "
-            "like a change; let the runs of both sides alternate"
+            "all runs of one side came before the other side's: a drift of the machine would look "
+            "like a change; alternate the runs of both sides"
         )
     return notes
 
@@ -267,16 +268,16 @@ def _known_weights_differ(old: Sequence[Report], new: Sequence[Report]) -> bool:
     return bool(before and after) and before != after
 
 
-def _apart(old: Sequence[Report], new: Sequence[Report]) -> bool:
-    """Whether all runs of one side were before all of the other."""
+def _one_side_first(old: Sequence[Report], new: Sequence[Report]) -> bool:
+    """Whether all runs of one side started before all runs of the other."""
     before, after = ([report.started_utc for report in side] for side in (old, new))
     return max(before) < min(after) or max(after) < min(before)
 
 
 def _doubts(side: str, reports: Sequence[Report]) -> list[str]:
-    """Each report that ended early, or broke a rule of validity.
+    """One line for each report that ended early or broke a rule of validity.
 
-    Rules of one run's rate are left out: what it rests on here is how whole runs differ.
+    RATE_RULES are left out: a comparison uses the spread between runs, not within one.
     """
     return [
         f"{side} report {number} ({report.started_utc}): {why}"
@@ -286,18 +287,18 @@ def _doubts(side: str, reports: Sequence[Report]) -> list[str]:
 
 
 def cut_short(report: Report) -> list[str]:
-    """Why a report does not hold the whole of what was asked for; nothing where it does."""
+    """Why a run ended before it was complete; empty if it was complete."""
     why = ["it was interrupted"] if report.interrupted else []
     failed = [event.text for event in report.events if event.kind == "failed"]
     return why + [f"it failed: {text.strip().splitlines()[-1]}" for text in failed]
 
 
 def broken(report: Report) -> list[str]:
-    """Why a report's figures do not count beside those of other runs; nothing where they do."""
+    """Why a report's figures cannot be compared with other runs; empty if they can."""
     return cut_short(report) + [
         f"{rule.rule}: {rule.observed}, needed {rule.needed}"
         for rule in report.validity
-        # Where a run has several devices, a rule's name begins with its own.
+        # In a run with several devices, a rule's name begins with the device.
         if not rule.ok and rule.rule.rpartition(": ")[2] not in RATE_RULES
     ]
 

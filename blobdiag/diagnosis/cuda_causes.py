@@ -1,4 +1,4 @@
-"""Why CUDA is, or is not, seen: facts → lines → conclusion, all of it pure."""
+"""Why CUDA is usable or not: pure functions from facts to lines to a conclusion."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from blobdiag.model.cuda_facts import WSL_LIBCUDA, CudaFacts
 from blobdiag.model.visible_gpus import Visible, visible
 
 PYTORCH_INDEX = "https://download.pytorch.org/whl/cuXXX"
-# What torch's error text holds: what helps.
-CURES = {
+# By a part of torch's error text.
+REMEDIES = {
     "no kernel image": f"this build has no code for your GPU: install another from {PYTORCH_INDEX}",
-    "out of memory": "another process fills the GPU: see nvidia-smi, end it",
+    "out of memory": "another process fills the GPU: find it with nvidia-smi and end it",
     "unknown error": "reload the driver (rmmod nvidia_uvm, then modprobe nvidia_uvm) or reboot",
 }
 BY_THROUGHPUT = "judge by throughput"
-DEFAULT_CURE = "fix the first problem above, then run doctor again"
+DEFAULT_REMEDY = "fix the first problem above, then run doctor again"
 
 
 class State(StrEnum):
-    """What a line came to; unknown is never ok."""
+    """Result of one line; what is unknown is never OK."""
 
     OK = "ok"
     PROBLEM = "problem"
@@ -29,28 +29,28 @@ class State(StrEnum):
 
 
 class DoctorLine(NamedTuple):
-    """One thing looked at, what was seen, and what to do if it is a problem."""
+    """One subject that was examined, what was seen, and the remedy if it is a problem."""
 
     subject: str
     seen: str
     state: State
     remedy: str = ""
     hides_cuda: bool = True
-    """Whether such a problem keeps CUDA from being seen, or is only a nuisance."""
+    """Whether a problem with this subject makes CUDA unusable."""
 
 
 def diagnose(facts: CudaFacts) -> list[DoctorLine]:
-    """All lines, in the order of causes: an earlier problem explains the later ones."""
+    """All lines, in causal order: an earlier problem explains the later ones."""
     return [look(facts) for look in LOOKS]
 
 
 def conclude(facts: CudaFacts, lines: list[DoctorLine]) -> tuple[str, int]:
-    """The one-line conclusion and the exit code (see `doctor`)."""
+    """(one-line conclusion, exit code): 0, 1 if CUDA is unusable, 3 if that is unknown."""
     problems = [line for line in lines if line.state is State.PROBLEM]
-    # Nothing can hide a GPU on which torch has just computed.
+    # torch has just computed on the GPU: no problem hides it.
     hiding = [line for line in problems if line.hides_cuda and not facts.cuda_works]
     minor = [line for line in problems if line not in hiding]
-    also = f" Beside that, {minor[0].subject}: {minor[0].seen}." if minor else ""
+    also = f" Also {minor[0].subject}: {minor[0].seen}." if minor else ""
     if facts.cuda_works:
         by = "CUDA" if facts.torch_rocm is None else f"ROCm {facts.torch_rocm}"
         return f"{by} works.{also}", 0
@@ -66,7 +66,7 @@ def conclude(facts: CudaFacts, lines: list[DoctorLine]) -> tuple[str, int]:
 def look_at_hardware(facts: CudaFacts) -> DoctorLine:
     subject = "NVIDIA hardware"
     if facts.hardware:
-        return DoctorLine(subject, "an NVIDIA GPU is there", State.OK)
+        return DoctorLine(subject, "an NVIDIA GPU is present", State.OK)
     if facts.hardware is False:
         return DoctorLine(subject, "no NVIDIA GPU on the PCI bus", State.OK)
     return DoctorLine(subject, "the PCI bus cannot be read here", State.UNKNOWN)
@@ -98,9 +98,9 @@ def look_at_wsl(facts: CudaFacts) -> DoctorLine:
     if not facts.wsl:
         return DoctorLine(subject, "not running under WSL", State.OK)
     if facts.wsl_libcuda:
-        return DoctorLine(subject, f"{WSL_LIBCUDA} is there", State.OK)
+        return DoctorLine(subject, f"{WSL_LIBCUDA} exists", State.OK)
     remedy = "install the NVIDIA driver in Windows, none in Linux, then run: wsl --shutdown"
-    seen = f"{WSL_LIBCUDA} is missing: Windows shares no NVIDIA driver"
+    seen = f"{WSL_LIBCUDA} is missing: Windows provides no NVIDIA driver"
     return DoctorLine(subject, seen, State.PROBLEM if facts.pci_nvidia else State.UNKNOWN, remedy)
 
 
@@ -111,7 +111,7 @@ def look_at_nodes(facts: CudaFacts) -> DoctorLine:
     if facts.gpus:
         return DoctorLine(subject, "not needed: the driver answers without them", State.OK)
     remedy = "install or load the NVIDIA driver (modprobe nvidia; with Secure Boot, sign it)"
-    return _absent(facts, subject, "no /dev/nvidia* is there", remedy)
+    return _absent(facts, subject, "no /dev/nvidia* exists", remedy)
 
 
 def look_at_permissions(facts: CudaFacts) -> DoctorLine:
@@ -133,12 +133,12 @@ def look_at_driver(facts: CudaFacts) -> DoctorLine:
         seen = f"{facts.driver or 'version unknown'}, CUDA up to {facts.driver_cuda or '?'}"
         return DoctorLine(subject, f"{seen}: {names}", State.OK)
     if facts.cuda_works and facts.torch_rocm is not None:
-        seen = "NVML covers NVIDIA GPUs only: an AMD GPU works, and cannot be sampled"
+        seen = "the AMD GPU works but cannot be sampled: NVML covers NVIDIA GPUs only"
         return DoctorLine(subject, seen, State.PROBLEM, BY_THROUGHPUT, hides_cuda=False)
     if facts.cuda_works:
-        # NVML only serves the sampling: its absence hides nothing.
+        # NVML is needed for sampling only.
         seen = f"CUDA works, but the GPU cannot be sampled: {facts.nvml_reason}"
-        remedy = "let the NVML library into the container (NVIDIA_DRIVER_CAPABILITIES=utility)"
+        remedy = "mount the NVML library in the container (NVIDIA_DRIVER_CAPABILITIES=utility)"
         return DoctorLine(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
     return _absent(facts, subject, facts.nvml_reason, "install the NVIDIA driver, then reboot")
 
@@ -149,7 +149,9 @@ def look_at_mig(facts: CudaFacts) -> DoctorLine:
     if not whole and facts.hardware is False:
         return DoctorLine(subject, "no GPU to split", State.OK)
     if not whole or any(gpu.mig_enabled is None for gpu in whole):
-        return DoctorLine(subject, "the driver does not say whether a GPU is split", State.UNKNOWN)
+        return DoctorLine(
+            subject, "the driver does not report whether a GPU is split", State.UNKNOWN
+        )
     split = [gpu for gpu in whole if gpu.mig_enabled]
     if not split:
         return DoctorLine(subject, "no GPU is split", State.OK)
@@ -157,7 +159,7 @@ def look_at_mig(facts: CudaFacts) -> DoctorLine:
     instances = [gpu for gpu in facts.gpus if gpu.mig is not None]
     if not instances and not facts.cuda_works:
         remedy = "create an instance (nvidia-smi mig -cgi … -C) and name it in CUDA_VISIBLE_DEVICES"
-        return DoctorLine(subject, f"{seen}, and has no instance", State.PROBLEM, remedy)
+        return DoctorLine(subject, f"{seen}, without an instance", State.PROBLEM, remedy)
     shown = _visible(facts)
     for gpu in instances:
         is_seen = "" if shown.uuids is None or gpu.uuid in shown.uuids else ", hidden"
@@ -167,7 +169,7 @@ def look_at_mig(facts: CudaFacts) -> DoctorLine:
 
 
 def look_at_visible_devices(facts: CudaFacts) -> DoctorLine:
-    """CUDA shows devices up to the first entry that is invalid, none where one is repeated."""
+    """CUDA shows the devices before the first invalid entry, and none if an entry is repeated."""
     subject = "CUDA_VISIBLE_DEVICES"
     if facts.visible_devices is None:
         order = _in_order(_visible(facts)) if facts.gpus else ""
@@ -204,7 +206,7 @@ def look_at_torch(facts: CudaFacts) -> DoctorLine:
 
 
 def look_at_versions(facts: CudaFacts) -> DoctorLine:
-    """Within one major version of CUDA an older driver is enough (CUDA 11 and later).
+    """Within one major version of CUDA an older driver suffices (CUDA 11 and later).
 
     Source: NVIDIA, CUDA Compatibility, "Minor Version Compatibility".
     """
@@ -231,7 +233,7 @@ def look_at_cuda(facts: CudaFacts) -> DoctorLine:
     if facts.torch_rocm is not None and not facts.hardware:
         remedy = "run rocminfo; it often helps to join the groups 'video' and 'render'"
         return DoctorLine(subject, f"{seen}, for ROCm {facts.torch_rocm}", State.UNKNOWN, remedy)
-    remedy = next((cure for mark, cure in CURES.items() if mark in seen), DEFAULT_CURE)
+    remedy = next((text for part, text in REMEDIES.items() if part in seen), DEFAULT_REMEDY)
     return _absent(facts, subject, seen, remedy)
 
 
@@ -240,7 +242,7 @@ def look_at_cores(facts: CudaFacts) -> DoctorLine:
     seen = f"{facts.cores_usable} usable of {facts.cores_total}"
     if facts.cpu_quota is None or facts.cpu_quota >= facts.cores_total:
         return DoctorLine(subject, seen, State.OK, hides_cuda=False)
-    seen += f": the cgroup allows {facts.cpu_quota:g}, while os.cpu_count() says more"
+    seen += f": the cgroup allows {facts.cpu_quota:g}, but os.cpu_count() reports more"
     limit = f"OMP_NUM_THREADS={facts.cores_usable}"
     remedy = f"blobdiag uses the right number; limit other programs ({limit})"
     return DoctorLine(subject, seen, State.PROBLEM, remedy, hides_cuda=False)
@@ -249,7 +251,7 @@ def look_at_cores(facts: CudaFacts) -> DoctorLine:
 def look_at_kernel_cache(facts: CudaFacts) -> DoctorLine:
     subject = "kernel cache"
     if facts.kernel_cache is None:
-        return DoctorLine(subject, "could not be tried", State.UNKNOWN, hides_cuda=False)
+        return DoctorLine(subject, "could not be tested", State.UNKNOWN, hides_cuda=False)
     if facts.kernel_cache:
         return DoctorLine(subject, "compiled kernels can be kept", State.OK, hides_cuda=False)
     seen = "no folder that is yours alone can be written: every start compiles again"
@@ -275,7 +277,7 @@ LOOKS: tuple[Callable[[CudaFacts], DoctorLine], ...] = (
 
 
 def _absent(facts: CudaFacts, subject: str, seen: str, remedy: str) -> DoctorLine:
-    """Something CUDA needs is missing: how bad that is depends on whether there is a GPU."""
+    """A line for something that CUDA needs and that is missing; its state depends on the GPU."""
     if facts.cuda_works:
         return DoctorLine(subject, f"{seen}, yet CUDA works", State.OK)
     if facts.hardware:
@@ -299,7 +301,7 @@ def _visible(facts: CudaFacts) -> Visible:
 
 
 def _in_order(seen: Visible) -> str:
-    """Which GPU is cuda:0, cuda:1, …, or why that is not known; nothing where there is no GPU."""
+    """Which GPU is cuda:0, cuda:1, …, or why that is unknown; empty without a GPU."""
     if seen.uuids is None:
         return f" ({seen.reason})"
     return "".join(f"; cuda:{index} is {uuid}" for index, uuid in enumerate(seen.uuids))

@@ -1,31 +1,33 @@
-"""The energy a plan takes, by the power its GPUs drew in each phase of the run."""
+"""The energy a plan takes, from the power that the GPUs drew in each phase of the run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from blobdiag.diagnosis.facts import Window, arm_of, gpus, kind, samples
+from blobdiag.diagnosis.facts import Window, arm_of, gpus, samples
 from blobdiag.diagnosis.rates import RAMP
+from blobdiag.model import names
 from blobdiag.model.base import Metric
+from blobdiag.model.device import Device
 from blobdiag.model.names import SELF_PLAY
 from blobdiag.model.plan import Plan
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Throughput
 
-GPUS_ONLY = "of the GPUs alone: what the rest of the machine draws is not measured"
+GPUS_ONLY = "GPUs only: the power of the rest of the machine is not measured"
 
 
 def energy_of(report: Report, throughput: Throughput, plan: Plan) -> Metric:
-    """kWh over the whole plan: each term's minutes × the mean power of its phase.
+    """Energy of the whole plan in kWh: each term's minutes × the mean power of its phase.
 
-    A phase too short for two samples counts with the mean of the whole run.
+    A phase too short for two samples uses the mean power of the whole run.
     """
-    if kind(throughput.device) != "cuda":
+    if not Device.of(throughput.device).on_cuda:
         return _unknown(f"the power of {throughput.device} is not measured")
     used = gpus(report, arm_of(report, throughput))
     whole = watts(report, used, [(0.0, report.seconds)])
     if whole is None:
-        reasons = [report.unsupported.get(f"gpu/{uuid}/power") for uuid in used]
+        reasons = [report.unsupported.get(names.gpu(uuid, "power")) for uuid in used]
         return _unknown(next((r for r in reasons if r), "no GPU's power was sampled"))
     hours = 0.0
     for term in plan.terms:
@@ -36,20 +38,20 @@ def energy_of(report: Report, throughput: Throughput, plan: Plan) -> Metric:
 
 
 def watts(report: Report, uuids: Sequence[str], within: Sequence[Window]) -> float | None:
-    """Mean power of these GPUs together, W; None where one of them has too few samples.
+    """Mean total power of these GPUs in W; None if one of them has too few samples.
 
-    By the driver's counter of energy (mJ) where there is one, else the mean of its power samples.
+    From the driver's energy counter (mJ) if it has one, else the mean of the power samples.
     """
     total = 0.0
     for uuid in uuids:
         counted = [
             (end[0] - start[0], end[1] - start[1])
             for window in within
-            for readings in [samples(report, f"gpu/{uuid}/energy", [window])]
+            for readings in [samples(report, names.gpu(uuid, "energy"), [window])]
             if len(readings) > 1
             for start, end in [(readings[0], readings[-1])]
         ]
-        power = [value for _, value in samples(report, f"gpu/{uuid}/power", within)]
+        power = [value for _, value in samples(report, names.gpu(uuid, "power"), within)]
         if counted and all(joules >= 0 for _, joules in counted):
             total += sum(j for _, j in counted) / 1000 / sum(s for s, _ in counted)
         elif len(power) > 1:
@@ -60,7 +62,7 @@ def watts(report: Report, uuids: Sequence[str], within: Sequence[Window]) -> flo
 
 
 def windows_of(report: Report, name: str, device: str) -> list[Window]:
-    """When a phase ran on a device."""
+    """The windows in which the phase `name` ran on `device`."""
     return [
         (phase.start_s, phase.end_s)
         for phase in report.phases

@@ -1,4 +1,4 @@
-"""What a run is expected to show, as data: each value with its role, its range and its source."""
+"""Expected values of a run, as data: each with its role, its range and its source."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from blobdiag.model.base import Interval, Role, Status
 
 @dataclass(frozen=True)
 class Expectation:
-    """A range, in `unit`, that an observed figure should lie in; a side may be open (None).
+    """A range, in `unit`, that an observed figure should lie in; one end may be open (None).
 
-    The upper end of a deciding range is advisory: a fast engine may be 50 times the CPU. It
-    decides only where there is no lower end.
+    The upper end of a deciding range is advisory (a fast engine may be 50 times as fast as the
+    CPU), unless there is no lower end.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Expectation:
         return f"{self.low:g} to {self.high:g}{unit}"
 
     def judge(self, seen: float | Interval) -> Status:
-        """PASS or FAIL where the whole of an interval agrees, else INCONCLUSIVE."""
+        """PASS if the whole interval is in the range, FAIL if none of it is, else INCONCLUSIVE."""
         bounds = seen if isinstance(seen, Interval) else Interval(low=seen, high=seen)
         floor = -inf if self.low is None else self.low
         upper_counts = self.role is Role.ADVISORY or self.low is None
@@ -45,7 +45,7 @@ class Expectation:
         return Status.INCONCLUSIVE
 
     def above(self, value: float) -> bool:
-        """Whether a figure that passes lies above the advisory upper end."""
+        """Whether a figure exceeds the advisory upper end."""
         return self.high is not None and self.low is not None and value > self.high
 
 
@@ -68,14 +68,14 @@ EXPECTATIONS: dict[str, Expectation] = {
         ("cpu-games", _ADVISORY, 10, 20, "games/min"),
     )
 }
-"""By name; docs/expectations.md says of each where it comes from."""
+"""By name; docs/expectations.md gives the source of each."""
 
 
 def with_overrides(overrides: Iterable[str]) -> dict[str, Expectation]:
-    """The expectations by name, with each `NAME=LOW..HIGH` put in place of the report's range.
+    """The expectations by name, with the default range replaced by each `NAME=LOW..HIGH`.
 
-    Either side may be empty: `speed-up=5..`, `idle-gap=..2`. Raises ValueError, in one line that
-    lists the names, for anything else.
+    One end may be empty: `speed-up=5..`, `idle-gap=..2`. Raises ValueError, with a one-line message
+    that lists the names, for anything else.
     """
     expectations = dict(EXPECTATIONS)
     for text in overrides:
@@ -90,16 +90,16 @@ def _parse(text: str) -> tuple[str, float | None, float | None]:
     name = name.strip()
     left, dots, right = span.partition("..")
     if not equals or not dots:
-        raise _bad(text, "it should read NAME=LOW..HIGH")
+        raise _bad(text, "expected NAME=LOW..HIGH")
     if name not in EXPECTATIONS:
         raise _bad(text, f"there is no expectation {name!r}")
     low, high = _bound(text, left), _bound(text, right)
     if low is None and high is None:
-        raise _bad(text, "one side must be a number")
+        raise _bad(text, "LOW or HIGH must be given")
     if low is not None and high is not None and low > high:
         raise _bad(text, "LOW is above HIGH")
     if EXPECTATIONS[name].low is None and (low is not None or high is None):
-        raise _bad(text, "it has an upper end only: ..HIGH")
+        raise _bad(text, "it takes only an upper end: ..HIGH")
     return name, low, high
 
 

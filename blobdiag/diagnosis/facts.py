@@ -1,7 +1,7 @@
-"""Facts of a report: who played, in which windows, with what means and shares.
+"""Facts read from a report: workers, windows, means and shares.
 
-Pure functions of a report, the same while a run goes on, at its end and years later. What was not
-measured is None, or an empty list, and never a 0. Windows are [start, end] in the run's seconds.
+Pure functions of a report, finished or not. A figure that was not measured is None or an empty
+list, never 0. Windows are [start, end] in seconds of the run's clock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from blobdiag.model.recorded import Phase, Series
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import NetworkRate, Throughput, WorkerRecord
 
-# A mean of fewer samples says nothing: NVML's averaging window is up to a second long.
+# Fewer samples make no reliable mean: NVML's averaging window is up to 1 s long.
 MIN_SAMPLES = 10
 NO_SAMPLE = "no sample fell into the phase"
 PERCENT = names.PERCENT
@@ -31,7 +31,7 @@ Window = tuple[float, float]
 
 
 def kind(device: str) -> str:
-    """'cuda' of 'cuda:1'."""
+    """The kind of a device: 'cuda' for 'cuda:1'."""
     return Device.of(device).kind
 
 
@@ -50,26 +50,26 @@ def _known(override: str) -> bool:
 
 
 def whole_number(report: Report, option: str, otherwise: int) -> int:
-    """An option's value, by the report's configuration."""
+    """An integer option of the report's configuration; `otherwise` if it holds no integer."""
     value = report.configuration.get(option)
     return value if isinstance(value, int) and not isinstance(value, bool) else otherwise
 
 
 def number(report: Report, option: str, otherwise: float) -> float:
-    """The same for any number."""
+    """A numeric option of the report's configuration; `otherwise` if it holds no number."""
     value = report.configuration.get(option)
     known = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if known and value is not None else otherwise
 
 
 def unseen(report: Report) -> str | None:
-    """Why the search, and the network's answers, cannot be judged; None: they can."""
+    """Why the search and the network's answers cannot be judged; None if they can."""
     engine = report.configuration.get("engine")
     return f"the search of {engine} is not seen from outside" if engine else None
 
 
 def pids(report: Report) -> set[int]:
-    """The measuring process and all of the measured engine's."""
+    """PIDs of the measuring process and of all processes of the measured engine."""
     own = set() if report.pid is None else {report.pid}
     return own | {worker.pid for worker in report.workers} | set(report.other_pids)
 
@@ -77,7 +77,7 @@ def pids(report: Report) -> set[int]:
 def gpus_in_use(report: Report) -> list[str]:
     """UUIDs of the GPUs that the workers computed on.
 
-    If none said so, those on which the driver lists a process of the run; if it lists none, all.
+    If no worker reported one: the GPUs on which the driver lists a process of the run, else all.
     """
     said = {worker.device_uuid for worker in report.workers} - {None}
     if said:
@@ -89,9 +89,10 @@ def gpus_in_use(report: Report) -> list[str]:
 
 
 def arms(report: Report) -> list[list[WorkerRecord]]:
-    """Workers that computed at the same time: those of one kind of device, lost ones left out.
+    """Workers that computed at the same time, one list per kind of device.
 
-    The arms of a comparison take turns, and the worker that replaced a lost one is in its place.
+    Lost workers are left out: their replacements are in the list. The arms of a comparison take
+    turns, so they form separate lists.
     """
     by_kind: dict[str, list[WorkerRecord]] = {}
     for worker in report.workers:
@@ -108,23 +109,23 @@ def arm_of(report: Report, throughput: Throughput) -> list[WorkerRecord]:
 
 
 def asked(report: Report) -> Throughput | None:
-    """The throughput of the device that was asked for; None where it was not measured."""
+    """The throughput of the device that was asked for; None if it was not measured."""
     same = [t for t in report.throughput if kind(t.device) == kind(report.device)]
     return same[-1] if same else None
 
 
 def windows(report: Report, device: str | None = None) -> list[Window]:
-    """Self-play's phases; of one device, or of any."""
+    """Windows of the self-play phases, on `device` or on any."""
     return spans(report, SELF_PLAY, device=device)
 
 
 def spans(report: Report, *phases: str, device: str | None = None) -> list[Window]:
-    """The phases of these names; of one device, or of any."""
+    """Windows of the phases with these names, on `device` or on any."""
     return [(phase.start_s, phase.end_s) for phase in phases_of(report, *phases, device=device)]
 
 
 def phases_of(report: Report, *wanted: str, device: str | None = None) -> list[Phase]:
-    """Those of these names; of one device, or of any."""
+    """The phases with these names, on `device` or on any."""
     return [
         phase
         for phase in report.phases
@@ -139,19 +140,19 @@ def measured(report: Report, throughput: Throughput) -> list[Window]:
 
 
 def series(report: Report, name: str) -> Series | None:
-    """A sampled metric by its name."""
+    """The series with this name; None if it was not sampled."""
     return next((one for one in report.series if one.name == name), None)
 
 
 def samples(report: Report, name: str, within: Sequence[Window]) -> list[tuple[float, float]]:
-    """(time, value) of a metric's known values within the windows, in order."""
+    """(seconds, value) of a metric's known values within the windows, in order of time."""
     return [(time, value) for time, value, _ in _weighted(report, name, within)]
 
 
 def mean(
     report: Report, metrics: Sequence[str], within: Sequence[Window], least: int = MIN_SAMPLES
 ) -> float | None:
-    """Mean over all readings of all these metrics; None of fewer than `least`."""
+    """Mean over all readings of all these metrics; None for fewer than `least` readings."""
     value, readings = total_mean(report, metrics, within)
     return value if readings >= least else None
 
@@ -159,7 +160,7 @@ def mean(
 def total_mean(
     report: Report, metrics: Sequence[str], within: Sequence[Window]
 ) -> tuple[float | None, int]:
-    """(mean over all readings of all these metrics, how many they are); None of none."""
+    """(mean over all readings of all these metrics, number of readings); (None, 0) without any."""
     found = [one for name in metrics for one in _weighted(report, name, within)]
     readings = sum(count for _, _, count in found)
     if not readings:
@@ -174,7 +175,10 @@ def mean_metric(
     within: Sequence[Window],
     otherwise: str = NO_SAMPLE,
 ) -> Metric:
-    """The same in %, for the report; where it is not known with the driver's reason, or ours."""
+    """Mean over all readings of all these metrics in %, named `label`.
+
+    Without a reading the reason is the driver's, else `otherwise`.
+    """
     value, readings = total_mean(report, metrics, within)
     reasons = [report.unsupported[name] for name in metrics if name in report.unsupported]
     return Metric(
@@ -187,14 +191,14 @@ def mean_metric(
 
 
 def after_look_back(within: Sequence[Window]) -> list[Window]:
-    """Without the first second of each, in which NVML still shows what was before."""
+    """The windows without their first second, in which NVML still averages over the time before."""
     return [(start + LOOK_BACK_S, end) for start, end in within]
 
 
 def _weighted(
     report: Report, name: str, within: Sequence[Window]
 ) -> list[tuple[float, float, int]]:
-    """(time, value, readings behind it) of a metric's known values within the windows."""
+    """(seconds, value, readings merged into it) of a metric's known values within the windows."""
     one = series(report, name)
     if one is None:
         return []
@@ -212,7 +216,7 @@ def _weighted(
 
 
 def gpus(report: Report, workers: Sequence[WorkerRecord]) -> list[str]:
-    """UUIDs of the GPUs that these workers compute on; of all GPUs where none said so."""
+    """UUIDs of the GPUs that these workers compute on; all GPUs if no worker reported one."""
     used = {worker.device_uuid for worker in workers} - {None}
     return [gpu.uuid for gpu in report.gpus if not used or gpu.uuid in used]
 
@@ -220,18 +224,18 @@ def gpus(report: Report, workers: Sequence[WorkerRecord]) -> list[str]:
 def gpu_mean(
     report: Report, throughput: Throughput, metric: str, least: int = MIN_SAMPLES
 ) -> float | None:
-    """Mean of a GPU's metric over the self-play of an arm, the first second of each left out."""
+    """Mean of a GPU metric over an arm's self-play phases, without the first second of each."""
     of_arm = [names.gpu(uuid, metric) for uuid in gpus(report, arm_of(report, throughput))]
     return mean(report, of_arm, after_look_back(windows(report, throughput.device)), least)
 
 
 def gpu_busy(report: Report, throughput: Throughput) -> float | None:
-    """Mean utilisation of an arm's GPUs during its self-play, %."""
+    """Mean utilisation of an arm's GPUs during its self-play, in %."""
     return gpu_mean(report, throughput, "utilization")
 
 
 def bare_rate(report: Report, throughput: Throughput) -> float | None:
-    """The best rate of the network alone on an arm's device, evals/s."""
+    """The best rate of the network alone on an arm's device, in evals/s; None if not measured."""
     if throughput.bare_network:
         return max(rate.evaluations_per_second for rate in throughput.bare_network)
     if throughput is not asked(report):
@@ -240,25 +244,25 @@ def bare_rate(report: Report, throughput: Throughput) -> float | None:
 
 
 def bare_share(report: Report, throughput: Throughput) -> float | None:
-    """Self-play's evals/s ÷ those of the network alone."""
+    """Evals/s of self-play ÷ evals/s of the network alone; None if either is unknown."""
     achieved, bare = throughput.evaluations_per_second.value, bare_rate(report, throughput)
     return None if achieved is None or not bare else achieved / bare
 
 
 def rate_at(throughput: Throughput, rows: float) -> NetworkRate | None:
-    """The network alone, at the measured batch size nearest to `rows`, by ratio."""
+    """The rate of the network alone at the measured batch size closest to `rows`, by ratio."""
     return min(
         throughput.bare_network, key=lambda rate: abs(log(rate.rows / max(rows, 1))), default=None
     )
 
 
 def figure_of(report: Report, name: str) -> float | None:
-    """A metric's value by its name; None where it is not in the report or not known."""
+    """The value of the metric with this name; None if the report lacks it or it is unknown."""
     return next((metric.value for metric in report.metrics if metric.name == name), None)
 
 
 def stage_shares(workers: Sequence[WorkerRecord]) -> dict[str, float]:
-    """Where the workers' threads spent their time, by stage; time without a game is left out."""
+    """Share of the workers' thread time by stage, 0 to 1; the stage 'idle' is left out."""
     seconds: dict[str, float] = {}
     for worker in workers:
         for stage, spent in worker.stage_seconds.items():
@@ -269,18 +273,18 @@ def stage_shares(workers: Sequence[WorkerRecord]) -> dict[str, float]:
 
 
 def computing_threads(workers: Sequence[WorkerRecord]) -> int:
-    """Search threads × intra-op threads, summed over the workers that say both."""
+    """Search threads × intra-op threads, summed over the workers that report both."""
     return sum((worker.threads or 0) * (worker.intra_op_threads or 0) for worker in workers)
 
 
 def term_minutes(report: Report, name: str) -> float | None:
-    """A term of the plan, minutes an iteration."""
+    """Minutes per iteration of a term of the plan; None if the plan has no such term."""
     terms = report.plan.terms if report.plan else []
     return next((term.minutes for term in terms if term.name == name), None)
 
 
 def self_play_minutes(report: Report) -> float | None:
-    """Minutes of self-play in an iteration: the plan's, else the planned games ÷ the rate."""
+    """Minutes of self-play per iteration: the plan's term, else the planned games ÷ the rate."""
     planned = term_minutes(report, SELF_PLAY)
     if planned is not None:
         return planned
@@ -290,7 +294,7 @@ def self_play_minutes(report: Report) -> float | None:
 
 
 def with_means(report: Report) -> list[Phase]:
-    """The phases, each with its mean utilisation of CPU and GPUs, in %."""
+    """The phases, each with the mean utilisation of CPU and GPUs in %."""
     used = gpus_in_use(report) if report.program is None else []
     return [_with_means(report, phase, used) for phase in report.phases]
 

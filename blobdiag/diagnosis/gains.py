@@ -1,4 +1,4 @@
-"""What a remedy is predicted to gain, in minutes of an iteration."""
+"""Predicted gains of remedies, in minutes per iteration."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from blobdiag.model.judgement import Gain
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Throughput
 
-# Of the network alone, on a GPU, with room for a search that is not free.
+# Self-play's share of the rate of the network alone on a GPU; the rest is the cost of the search.
 HEALTHY_SHARE_CUDA = 0.60
-# On the CPU the trees and the rest of a search thread take this long a position: 0.6 µs alone, 3 µs
-# by the clocks of workers whose large network has just used the caches. Set with runs of the
-# default network and of one of 109,000 parameters in view (docs/diagnosis.md).
+# Seconds per position of the trees and the rest of a search thread on the CPU: measured 0.6 µs
+# alone, 3 µs in workers whose large network has just used the caches. Calibrated on runs of the
+# default network and of one with 109,000 parameters (docs/diagnosis.md).
 HOST_SECONDS = 2e-6
 
 
 def healthy_rate(report: Report, throughput: Throughput, bare: float) -> float:
-    """Evals/s that a healthy engine reaches where the network alone does `bare` evals/s.
+    """Evals/s that a healthy engine reaches if the network alone reaches `bare` evals/s.
 
-    An engine that does not report its threads is taken to have one a core.
+    An engine that does not report its threads is assumed to have one per core.
     """
     if Device.of(throughput.device).on_cuda:
         return HEALTHY_SHARE_CUDA * bare
@@ -30,7 +30,10 @@ def healthy_rate(report: Report, throughput: Throughput, bare: float) -> float:
 
 
 def up_to_healthy(report: Report, throughput: Throughput, bare: float | None, what: str) -> Gain:
-    """Self-play at a healthy engine's rate; `what` says how `bare`, evals/s, was measured."""
+    """The gain of self-play at a healthy engine's rate.
+
+    `bare` is the rate of the network alone in evals/s, `what` how it was measured.
+    """
     achieved = throughput.evaluations_per_second.value
     if throughput is not asked(report):
         return unknown(f"the plan is for {report.device}, not for {throughput.device}")
@@ -40,13 +43,13 @@ def up_to_healthy(report: Report, throughput: Throughput, bare: float | None, wh
     return faster(
         report,
         healthy / achieved,
-        f"a healthy engine reaches {healthy:,.0f} evals/s where the network alone does "
-        f"{bare:,.0f} {what}; this run {achieved:,.0f}",
+        f"this run reached {achieved:,.0f} evals/s; a healthy engine reaches {healthy:,.0f} "
+        f"with a network that alone reaches {bare:,.0f} {what}",
     )
 
 
 def faster(report: Report, factor: float, basis: str) -> Gain:
-    """Self-play `factor` times as fast, in minutes of the plan's self-play; never below 1."""
+    """The gain of self-play that is `factor` times as fast; a factor below 1 counts as 1."""
     factor = max(1.0, factor)
     minutes = self_play_minutes(report)
     return Gain(
@@ -57,10 +60,10 @@ def faster(report: Report, factor: float, basis: str) -> Gain:
 
 
 def saved(minutes: float | None, basis: str) -> Gain:
-    """Minutes saved per iteration, of work that need not be done; None: not known."""
+    """The gain of work that is no longer done: `minutes` per iteration; None: unknown."""
     return Gain(minutes_per_iteration=minutes, basis=basis)
 
 
 def unknown(reason: str) -> Gain:
-    """The gain cannot be predicted, and why."""
+    """A gain that cannot be predicted for this reason."""
     return Gain(basis=f"cannot be predicted: {reason}")

@@ -1,7 +1,7 @@
-"""What `--fail-on` can hold two sets of runs to: the figures' names, and which way is worse.
+"""The figures that `--fail-on` can name, and whether higher or lower is better.
 
-The figures themselves are read in diagnosis/measured.py, which is not imported here: help is
-there at once.
+The values are read in diagnosis/report_figures.py, which is not imported here to keep `--help`
+fast.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ FIGURES: dict[str, Better] = {
     "warm_up_seconds": "lower",
     "joules_per_game": "lower",
 }
-"""Of the device that was asked for; rates of self-play, unless their name says otherwise."""
+"""Figures of the device that was asked for."""
 
 
 class Gate(NamedTuple):
-    """The most by which a figure may have become worse."""
+    """The percentage from which a worse figure fails the comparison."""
 
     figure: str
     percent: float
@@ -48,15 +48,15 @@ class Gate(NamedTuple):
 
 
 def parse(text: str) -> Gate:
-    """Read NAME:PERCENT%. Raises UserError for a name or a percentage that cannot be."""
+    """Parse NAME:PERCENT%. Raises UserError for an unknown name or an invalid percentage."""
     name, _, amount = text.partition(":")
     if name not in FIGURES:
-        raise UserError(f"--fail-on {name!r} is none of: {', '.join(FIGURES)}")
+        raise UserError(f"--fail-on {name!r}: unknown figure; choose from: {', '.join(FIGURES)}")
     number = re.fullmatch(r"([0-9.]+)\s*%?", amount.strip())
     try:
         percent = float(number[1]) if number else math.nan
     except ValueError:
         percent = math.nan
     if not 0 < percent < 100:
-        raise UserError(f"--fail-on {text!r}: it should read {name}:PERCENT%, above 0, below 100")
+        raise UserError(f"--fail-on {text!r}: expected {name}:PERCENT%, above 0 and below 100")
     return Gate(name, percent)

@@ -1,4 +1,4 @@
-"""Where a device that should have worked did not: a GPU, or the cores where self-play is theirs."""
+"""Idle gaps of the run's device, a GPU or the CPU, in phases in which it should work."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from blobdiag.model.report import Report
 
 
 def idle_gaps(report: Report, gpu_uuids: Sequence[str]) -> list[IdleGap]:
-    """Stretches in which the run's device had work and did nothing, in order of their start.
+    """Stretches in which the run's device had work and was idle, in order of their start.
 
-    The arms of a comparison take turns, so that each is only looked at in its own phases; the
-    first second of a turn still shows the one before.
+    The arms of a comparison take turns: an arm is judged in its own phases only, and without their
+    first second, in which NVML still averages over the turn before.
     """
     device, threshold = Device.of(report.device), expectations(report)["idle-gap"].high
     within = spans(report, SELF_PLAY, TRAINING)
@@ -52,14 +52,13 @@ def gpu_gaps(
 ) -> list[IdleGap]:
     """Stretches of 0 % longer than `threshold` seconds, in order of their start.
 
-    They are looked for from the first window's start to the last one's end: these are the phases in
-    which the GPU should work.
+    The search covers everything from the first window's start to the last window's end.
     """
     return _gaps(report, _of_gpus(report, gpu_uuids), [within] if within else [], threshold)
 
 
 def activity(report: Report, device: str) -> Activity | None:
-    """Of a GPU (its UUID): as recorded, else read off the saved series; None: not sampled."""
+    """The activity of a GPU (its UUID): recorded, else from the saved series; None: not sampled."""
     recorded = next((one for one in report.activity if one.device == device), None)
     if recorded is not None:
         return recorded
@@ -96,7 +95,7 @@ def _gaps(
     turns: Sequence[Sequence[Window]],
     threshold: float,
 ) -> list[IdleGap]:
-    """The parts of idle stretches that lie between the bounds of each turn."""
+    """The parts of idle stretches within each turn that last longer than `threshold` seconds."""
     gaps = [
         IdleGap(device=one.device, start_s=start, end_s=end, phase=phase_at(report, start, end))
         for turn in turns
@@ -120,9 +119,9 @@ def bounds(within: Sequence[Window]) -> Window:
 
 
 def longest_hole(report: Report, gpu_uuids: Sequence[str], within: Sequence[Window]) -> float:
-    """Longest time, in seconds, within the windows in which a GPU was not sampled.
+    """Longest time in seconds, within the windows, in which a GPU was not sampled.
 
-    Holes that are no longer than the sampling explains count as 0.
+    Holes within the normal sampling interval count as 0.
     """
     start, end = bounds(within)
     holes = [0.0]
@@ -135,7 +134,7 @@ def longest_hole(report: Report, gpu_uuids: Sequence[str], within: Sequence[Wind
 
 
 def phase_at(report: Report, start: float, end: float) -> str | None:
-    """The phase both ends lie in, else 'before → after'; of nested phases the innermost."""
+    """The innermost phase that contains both ends, else 'before → after'."""
     began = [p for p in report.phases if p.start_s <= start]
     ends_later = [p for p in report.phases if p.end_s >= end]
     before = max(began, key=lambda p: (p.start_s, -p.end_s), default=None)

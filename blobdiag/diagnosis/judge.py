@@ -1,7 +1,7 @@
-"""The one judgement: from a recorded report to one with checks, findings, verdict and plan.
+"""Judge a report: add checks, findings, verdict and plan to what was recorded.
 
-Pure: the same call judges a run that is going on, one that has ended, and a file of last year.
-Where a report was judged before, that is dropped first, so that judging twice changes nothing.
+Pure and idempotent: an earlier judgement is dropped first. The report may be of a run in progress,
+of a finished run, or an old file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from blobdiag.diagnosis.validity import warning
 from blobdiag.diagnosis.verdict import verdict
 from blobdiag.model.base import Status
 from blobdiag.model.judgement import IdleGap
-from blobdiag.model.limits import kept_gaps
+from blobdiag.model.limits import longest_gaps
 from blobdiag.model.names import PROJECTED_SECONDS
 from blobdiag.model.recorded import EndedEarly, Event
 from blobdiag.model.report import Report
@@ -32,11 +32,11 @@ JUDGES: dict[str, Callable[[Report], Judgement]] = {
     "run": run.judge,
 }
 NO_PLAN = "no-plan"
-"""Kind of the event that says why there is no plan."""
+"""Kind of the event that explains why there is no plan."""
 
 
 def judge(report: Report) -> Report:
-    """The report with today's checks, validity, findings, verdict, exit code and plan."""
+    """The report with checks, validity, findings, verdict, exit code and plan of this version."""
     report = _with_facts(report)
     judged = JUDGES.get(report.command, lambda _: Judgement())(report)
     report = report.model_copy(
@@ -54,7 +54,7 @@ def judge(report: Report) -> Report:
 
 
 def _with_facts(report: Report) -> Report:
-    """Without an earlier judgement, and with means and idle gaps by today's expectations."""
+    """The report without an earlier judgement, with means and idle gaps computed anew."""
     report = report.model_copy(
         update={
             "findings": [],
@@ -67,10 +67,10 @@ def _with_facts(report: Report) -> Report:
 
 def _gaps(report: Report) -> list[IdleGap]:
     if report.program is not None:
-        return kept_gaps(program_gaps(report))
+        return longest_gaps(program_gaps(report))
     trains = report.command == "iteration"
     uuids = iteration.trainer_gpus(report) if trains else gpus_in_use(report)
-    return kept_gaps(idle_gaps(report, uuids))
+    return longest_gaps(idle_gaps(report, uuids))
 
 
 def _remark(report: Report, judged: Judgement) -> list[Event]:
@@ -80,18 +80,18 @@ def _remark(report: Report, judged: Judgement) -> list[Event]:
 
 
 def _verdict(report: Report, judged: Judgement) -> tuple[Status, int, str]:
-    """(verdict, exit code, the sentences that say why)."""
+    """(verdict, exit code, the sentences that explain them)."""
     status, code, text = verdict(report.checks)
     if report.program is not None:
         return _of_a_program(report, status, code, text)
     if judged.untested is not None and status is Status.PASS:
-        # What was measured is sound, but it is no test of a GPU.
+        # The checks passed on the CPU only: that is no pass of a GPU test.
         status = Status.NOT_APPLICABLE
         text = f"The CPU's own checks passed: {text.partition(': ')[2]}"
     ended = report.failure or judged.problem
     if ended is not None and code == 0:
         status, code = Status.INCONCLUSIVE, 3
-        text = "What was measured until then does not make up for the rest."
+        text = "The measurement is incomplete."
     if report.ended_early is not None:
         status, code = Status.INCONCLUSIVE, report.ended_early.exit_code
         text = f"{_early(report.ended_early)} before it could be judged. So far: {text}"
@@ -113,11 +113,11 @@ def _early(ended: EndedEarly) -> str:
 def _of_a_program(
     report: Report, status: Status, judged: int, text: str
 ) -> tuple[Status, int, str]:
-    """The command's own exit code stands; ours takes the place of a 0 where that was asked for."""
+    """The command's exit code; with `--judge` the judgement's replaces an exit code of 0."""
     program, early = report.program, report.ended_early
     assert program is not None
     if report.running:
-        so_far = "The command was still running when this was written. So far:"
+        so_far = "The command was still running when this report was written. So far:"
         return status, judged if report.configuration.get("judge") else 0, f"{so_far} {text}"
     code = program.exit_code if program.signal is None else 128 + program.signal
     if early is not None and early.kind == "timed-out":

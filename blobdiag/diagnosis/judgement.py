@@ -1,4 +1,4 @@
-"""What judging a report comes to, before the verdict."""
+"""The result of judging one command's report, before the verdict."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from blobdiag.model.plan import Plan
 
 @dataclass(frozen=True)
 class Judgement:
-    """Of one command's report."""
+    """Checks, rules, plan and sentences from which the verdict is made."""
 
     headline: str = ""
-    """The answer to the command's question, in a sentence."""
+    """One sentence that answers the command's question; empty if there is no answer."""
     checks: list[Check] = field(default_factory=list)
     validity: list[Validity] = field(default_factory=list)
     untested: str | None = None
-    """Why the question could not be asked, where no GPU was measured; None: it was asked."""
+    """Why no GPU was tested; None if one was."""
     plan: Plan | None = None
     projected: Metric | None = None
-    """What the plan's rates make of the iterations that were run."""
+    """The seconds that the plan's rates predict for the measured iterations."""
     problem: str | None = None
-    """Why there is no answer although the run came to its end."""
+    """Why a complete run gives no answer; makes the verdict INCONCLUSIVE."""
     remark: str | None = None
-    """Why there is no plan; it costs nothing."""
+    """Why there is no plan; does not change the verdict."""

@@ -1,4 +1,4 @@
-"""When is a training done, on which machine? From saved reports alone."""
+"""Plans of one training on several machines, from saved reports."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from blobdiag.diagnosis.planning import games_per_minute_for, plan_with, report_
 from blobdiag.diagnosis.rates import Rates, rates_of
 from blobdiag.model.base import Interval, Metric
 from blobdiag.model.capacity import CapacityPlan, IterationMinutes, MachinePlan, Needed
+from blobdiag.model.device import Device
 from blobdiag.model.errors import UserError
 from blobdiag.model.figures import figure
 from blobdiag.model.names import EXAMPLES_PER_SECOND
@@ -27,7 +28,11 @@ LEAST_REUSE = 1e-6
 
 
 def capacity_plan(reports: Sequence[tuple[Path, Report]], request: PlanRequest) -> CapacityPlan:
-    """The plans of all reports, for one and the same training. Raises UserError."""
+    """Plan the same training on the machine of each report.
+
+    Raises UserError for a report that is no evidence or lacks a rate, and for growing games with
+    fewer than 2 iterations.
+    """
     own = reports[0][1].configuration
     iterations = request.iterations or int(_planned(own, "plan_iterations", 500, MOST_ITERATIONS))
     games = Games.parse(request.games or str(int(_planned(own, "plan_games", 10_000, MOST_GAMES))))
@@ -74,7 +79,7 @@ def machine_plan(
     reuse: float,
     price_per_hour: float | None,
 ) -> MachinePlan:
-    """The plan by one device of one report. Raises UserError where a rate is not known."""
+    """The plan from one device of one report. Raises UserError if a rate is unknown."""
     measured = rates_of(throughput, report.metrics, report.phases)
     rates = _with_assumed_training(measured, request.examples_per_second)
     try:
@@ -104,7 +109,7 @@ def machine_plan(
 
 
 def broken_rules(report: Report) -> list[str]:
-    """Why a report is no evidence, a line each; none where it is."""
+    """One line per reason why a report is no evidence; empty if it is valid."""
     broken = [
         f"{rule.rule}: {rule.observed}, needed {rule.needed}"
         for rule in report.validity
@@ -114,30 +119,30 @@ def broken_rules(report: Report) -> list[str]:
 
 
 def notes(report: Report, measured: Rates, rates: Rates) -> list[str]:
-    """What a plan assumes, and what is not in it."""
+    """Lines that say what a plan assumes and what it leaves out."""
     said = []
     if not report.validity:
-        said.append("the report does not say whether its rules of validity were kept")
+        said.append("the report does not hold its rules of validity")
     if rates.examples_per_second is None:
         said.append(
-            "self-play only: the run did not train, and training is not in the plan; "
-            "--examples-per-second assumes its speed"
+            "self-play only: the run did not train, so the plan has no training; "
+            "give its speed with --examples-per-second"
         )
     elif measured.examples_per_second is None:
         speed = figure(rates.examples_per_second.value or 0.0)
-        said.append(f"training at {speed} examples/s is your assumption, not a measurement")
+        said.append(f"training at {speed} examples/s is assumed, not measured")
     if not measured.iteration_seconds:
-        said.append("ramp-up, last wave and weight refresh are not in the plan: not measured")
+        said.append("not measured, so not in the plan: ramp-up, last wave and weight refresh")
     return said
 
 
 def needed(days: float, made: Plan, games: float, rates: Rates) -> Needed:
-    """The self-play that ends in time, or why none does."""
+    """The self-play rate with which the training ends within `days`, or why no rate does."""
     rate = games_per_minute_for(days, made, games)
     measured = rates.games_per_minute.value
     if rate is None:
         others = sum(t.days_saved_if_free for t in made.terms if t.name != "self-play")
-        reason = f"not possible: training and what is fixed alone take {figure(others)} days"
+        reason = f"not possible: training and fixed costs alone take {figure(others)} days"
         return Needed(days=days, games_per_minute=None, reason=reason)
     return Needed(days=days, games_per_minute=rate, factor=rate / measured if measured else None)
 
@@ -145,7 +150,7 @@ def needed(days: float, made: Plan, games: float, rates: Rates) -> Needed:
 def costs(
     made: Plan, energy: Metric, price_per_hour: float | None, price_per_kwh: float | None
 ) -> list[Metric]:
-    """Of the machine by the hour, and of its GPUs' energy; those that have a price."""
+    """Costs of the machine's hours and of its GPUs' energy, if a price is given for them."""
     found = []
     if price_per_hour is not None:
         cost = made.days * 24 * price_per_hour
@@ -163,7 +168,7 @@ def costs(
 
 
 def _with_assumed_training(rates: Rates, examples_per_second: float | None) -> Rates:
-    """What was measured, or the user's figure where the run did not train."""
+    """The measured rates, with the user's training rate if the run did not train."""
     if rates.examples_per_second is not None or examples_per_second is None:
         return rates
     assumed = Metric(
@@ -177,23 +182,22 @@ def _with_assumed_training(rates: Rates, examples_per_second: float | None) -> R
 
 
 def _usable(path: Path, report: Report, accept_invalid: bool) -> list[Throughput]:
-    """What a report measured of self-play. Raises UserError where that is nothing, or invalid."""
+    """The throughputs of a report. Raises UserError if it has none or is no valid evidence."""
     broken = broken_rules(report)
     if broken and not accept_invalid:
         raise UserError(
-            f"{path}: no evidence for a plan ({broken[0]}); "
-            "--accept-invalid plans with it all the same"
+            f"{path}: no evidence for a plan ({broken[0]}); --accept-invalid uses it anyway"
         )
     if not report.throughput:
-        raise UserError(f"{path}: it measured no self-play, so there is nothing to plan with")
+        raise UserError(f"{path}: no self-play was measured, so no plan is possible")
     return report.throughput
 
 
 def _machine(report: Report, throughput: Throughput) -> str:
-    """The machine's label, else its parts."""
+    """The machine's label, else its CPU, cores and GPUs."""
     if report.machine.label:
         return report.machine.label
     cpu = f"{report.machine.cpu}, {report.machine.cores_usable} cores"
-    if not throughput.device.startswith("cuda") or not report.gpus:
+    if not Device.of(throughput.device).on_cuda or not report.gpus:
         return cpu
     return f"{len(report.gpus)} × {report.gpus[0].name}, {cpu}"

@@ -1,8 +1,8 @@
-"""What a GPU, and the host, must hold for self-play and training: a formula for each term.
+"""Memory that self-play and training need on a GPU and on the host: one formula per term.
 
-The engine's own sizes come with the report. torch's allocator rounds up (blocks to 512 B, segments
-to 2 or 20 MiB), so a real worker takes a little more than the sum; where a run measured it, the
-difference is a term of its own.
+The engine writes its sizes into the report. torch's allocator rounds up (blocks to 512 B, segments
+to 2 or 20 MiB), so a worker takes a little more than the sum; if a run measured the difference, it
+is a separate term.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ GB = 10**9
 MIB = 2**20
 
 
-# torch, aten/src/ATen/cuda/CublasHandlePool.cpp: one for each stream, larger from Hopper on.
+# Per stream, larger from Hopper on. Source: torch, aten/src/ATen/cuda/CublasHandlePool.cpp.
 CUBLAS_MIB, CUBLAS_MIB_HOPPER = 8.125, 32.0
 HOPPER = 9
 """Major compute capability."""
@@ -35,17 +35,17 @@ BYTES = {"float32": 4, "bfloat16": 2}
 
 
 def batch_rows(lanes: float, figures: MemoryFigures) -> int:
-    """Rows of the batch that `lanes` lanes keep full, rounded as the engine rounds them."""
+    """Rows of the batch that `lanes` lanes fill, rounded as the engine does."""
     full = int(lanes * figures.trees_per_lane * figures.full_share)
     return max(figures.trees_per_lane, full // figures.row_multiple * figures.row_multiple)
 
 
 class Card(NamedTuple):
-    """What computes on one GPU."""
+    """The workers and batches on one GPU."""
 
     workers: int
     batches: int
-    """One for each group of lanes, all workers together."""
+    """Number of batches of all workers: one per group of lanes."""
     rows: int
     """Rows of a batch."""
     dtype: str
@@ -56,7 +56,7 @@ class Card(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The built-in engine's workers; another project's engine does not report them."""
+    """Workers of the built-in engine, all devices together."""
 
     workers: int
     threads: int
@@ -65,7 +65,7 @@ class Pool(NamedTuple):
 
 
 def pool_of(throughput: Throughput) -> Pool | None:
-    """The workers behind a throughput; None where one of their numbers is not known."""
+    """The workers behind a throughput; None if one of their numbers is unknown."""
     one = throughput
     if not one.workers or not one.threads or not one.lanes or one.dtype is None:
         return None  # not known, or a report says 0, which cannot be
@@ -73,7 +73,7 @@ def pool_of(throughput: Throughput) -> Pool | None:
 
 
 def card_of(report: Report, throughput: Throughput, pool: Pool, figures: MemoryFigures) -> Card:
-    """One of the run's GPUs and its share of the workers; a run on the CPU: as if on one GPU."""
+    """One of the run's GPUs with its share of the workers; a CPU run is treated as on one GPU."""
     used = len(gpus(report, arm_of(report, throughput))) if _on_cuda(throughput) else 1
     workers = ceil(pool.workers / max(1, used))
     groups = pool.threads * figures.groups_per_thread
@@ -88,9 +88,9 @@ def card_of(report: Report, throughput: Throughput, pool: Pool, figures: MemoryF
 
 
 def memory_of(report: Report, throughput: Throughput, card_gb: float | None = None) -> Memory | str:
-    """The memory that a device's self-play needs; a line that says why where it is not known.
+    """The memory that a device's self-play needs; a line with the reason if it is unknown.
 
-    `card_gb`, in 10^9 bytes, asks for the largest batch and lanes that fit a GPU of that size.
+    With `card_gb` (10^9 bytes) also the largest batch and lanes that fit a GPU of that size.
     """
     figures, pool = report.memory or old_memory_figures(report), pool_of(throughput)
     if figures is None or pool is None:
@@ -132,7 +132,7 @@ def _on_cuda(throughput: Throughput) -> bool:
 
 
 def _worker_terms(card: Card, figures: MemoryFigures) -> list[MemoryTerm]:
-    """What workers hold regardless of the batch; the context is the first."""
+    """Terms of the workers that do not depend on the batch; the CUDA context comes first."""
     n, size = card.workers, BYTES[card.dtype]
     context, workspace = card.context.value or 0.0, card.workspace.value or 0.0
     return [
@@ -163,7 +163,7 @@ def _worker_terms(card: Card, figures: MemoryFigures) -> list[MemoryTerm]:
 def _beyond(
     report: Report, throughput: Throughput, card: Card, modelled: list[MemoryTerm]
 ) -> list[MemoryTerm]:
-    """What torch reserved beyond its modelled terms; nothing where it was not measured."""
+    """What torch reserved beyond the modelled terms; empty if it was not measured."""
     workers = arm_of(report, throughput)
     measured = [w.gpu_memory_mib for w in workers if w.gpu_memory_mib is not None]
     if not measured:
@@ -176,20 +176,20 @@ def _beyond(
 
 def _assumptions(throughput: Throughput, card: Card) -> list[str]:
     said = [known.reason for known in (card.context, card.workspace) if known.reason]
-    as_if = "measured on the CPU: as if its workers computed on one card"
+    as_if = "measured on the CPU: all workers are assumed to compute on one card"
     return said if _on_cuda(throughput) else [as_if, *said]
 
 
 def _workspace(report: Report) -> Metric:
-    """MiB that cuBLAS keeps for one stream."""
+    """MiB of cuBLAS workspace per stream."""
     major = [float(gpu.compute_capability) // 1 for gpu in report.gpus if gpu.compute_capability]
     mib = CUBLAS_MIB if major and max(major) < HOPPER else CUBLAS_MIB_HOPPER
-    reason = None if major else f"cuBLAS workspaces of {mib:g} MiB, as from Hopper on, are assumed"
+    reason = None if major else f"cuBLAS workspaces are assumed to be {mib:g} MiB, as on Hopper"
     return Metric(name="cuBLAS workspace", value=mib, unit="MiB", reason=reason)
 
 
 def _context(report: Report, throughput: Throughput) -> Metric:
-    """MiB a worker's process holds beside torch's allocations; assumed unless it was seen."""
+    """MiB that a worker's process holds beside torch's allocations; assumed if not measured."""
     seen = []
     for worker in arm_of(report, throughput):
         name = names.gpu_process(worker.device_uuid or "", worker.pid, "memory")
@@ -202,13 +202,13 @@ def _context(report: Report, throughput: Throughput) -> Metric:
         name="CUDA context",
         value=float(MOST_CONTEXT_MIB),
         unit="MiB",
-        reason=f"the CUDA context's size is not known: the most there is, {MOST_CONTEXT_MIB:,} MiB "
-        "a process, is assumed",
+        reason=f"the CUDA context's size is unknown: the maximum, {MOST_CONTEXT_MIB:,} MiB per "
+        "process, is assumed",
     )
 
 
 def _trainer(report: Report, figures: MemoryFigures, context: Metric) -> list[MemoryTerm]:
-    """The training process's terms; none where the run did not train."""
+    """Terms of the training process; empty if the run did not train."""
     values = {metric.name: metric.value for metric in report.metrics}
     made, steps = values.get(EXAMPLES_MADE), values.get("training steps")
     times = values.get("each example trained on")
@@ -232,7 +232,7 @@ def _fit(card_gb: float, fixed_mib: float, card: Card, row: int, figures: Memory
     rows = int(left / card.batches / row) // multiple * multiple if left > 0 else 0
     if rows < max(multiple, figures.trees_per_lane):
         alone = fixed_mib * MIB / GB
-        reason = f"what does not depend on the batch takes {alone:.2f} GB alone"
+        reason = f"the terms that do not depend on the batch already take {alone:.2f} GB"
         return Fit(card_gb=card_gb, reason=reason)
     # The most lanes whose batch is no larger: the inverse of `batch_rows`.
     lanes = ceil((rows + multiple) / (figures.trees_per_lane * figures.full_share)) - 1

@@ -1,6 +1,6 @@
-"""Sizes of the engine of blobdiag 0.1, for its reports of before reports carried such figures.
+"""Memory sizes of the engine of blobdiag 0.1, whose reports do not hold them.
 
-Numbers of that version, never to be changed: a newer engine writes its own into the report.
+Constants of that version: do not change them. A newer engine writes its sizes into the report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LANE, GAME, NODE, EDGE, TREE = 64, 120, 32, 24, 12
 
 
 def old_memory_figures(report: Report) -> MemoryFigures | None:
-    """From the report's configuration; None where that does not say its network and search."""
+    """Sizes from the report's configuration; None if that lacks the network or the search."""
     network, search = _network(report), _search(report)
     if network is None or search is None:
         return None
@@ -40,7 +40,7 @@ def old_memory_figures(report: Report) -> MemoryFigures | None:
 
 
 def _network(report: Report) -> tuple[int, ...] | None:
-    """EMB-LAYERS-HEADS-FF."""
+    """(embedding, layers, heads, feed-forward) of the option EMB-LAYERS-HEADS-FF."""
     text = report.configuration.get("network")
     parts = text.split("-") if isinstance(text, str) else []
     if len(parts) != 4 or not all(part.isdecimal() and int(part) for part in parts):

@@ -1,8 +1,8 @@
-"""When the training is done: an iteration's minutes, term by term, times the iterations.
+"""Duration of a training: minutes per iteration, term by term, times the iterations.
 
-minutes = games ÷ rate + games × examples per game × reuse ÷ examples/s + fixed costs once
-+ what the whole training pays once ÷ iterations, days = minutes × iterations ÷ 1440. All of it is
-linear in the games, so that a growing number of them costs what its mean does.
+minutes = games ÷ games/min + games × examples per game × reuse ÷ examples/s ÷ 60 + fixed costs of
+an iteration + one-time costs ÷ iterations; days = minutes × iterations ÷ 1440. This is linear in
+the games, so a growing number of games costs as much as its mean.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from blobdiag.model.plan import Plan, PlanScenario, PlanTerm
 
 MINUTES_PER_DAY = 1440
 
-# For comparison (docs/plan.md): self-play rates of workers without and with their GPU, as reported
-# by the training that this project started from, and the minutes of training it assumed for each.
+# For comparison (docs/plan.md): games/min of workers without and with their GPU, as reported by the
+# training that this project started from, and the minutes of training per iteration it assumed.
 REPORT_TRAINING_MINUTES = 30.0
 REPORT_SCENARIOS = {
     "CPU only, as observed": (15.0, 15.0),
@@ -29,7 +29,7 @@ REPORT_SCENARIOS = {
 
 
 def plan_with(rates: Rates, iterations: int, games_per_iteration: float, reuse: float) -> Plan:
-    """The plan by what one run measured. Raises what `plan` raises."""
+    """The plan from the rates of one run. Raises ValueError as `plan` does."""
     grown = {name: s * games_per_iteration for name, s in rates.game_seconds.items()}
     return plan(
         iterations,
@@ -53,7 +53,7 @@ def plan(
     fixed_seconds: Mapping[str, float],
     start_seconds: Mapping[str, float] | None = None,
 ) -> Plan:
-    """Capacity of a machine that plays and trains at these rates.
+    """The plan of a machine that plays and trains at these rates.
 
     `games_per_iteration` is a mean where they grow. `reuse` is how often each new example is
     trained on. `fixed_seconds` holds what an iteration costs once, `start_seconds` what the whole
@@ -65,7 +65,7 @@ def plan(
     if iterations < 1 or games_per_iteration <= 0:
         raise ValueError("no plan: it has no iterations, or no games")
     if examples_per_game <= 0 and examples_per_second is not None:
-        raise ValueError("no plan: examples per game are not above 0")
+        raise ValueError("no plan: the examples per game must be above 0")
     play = games_per_iteration / _known(games_per_minute)
     games = f"{figure(games_per_iteration)} games"
     minutes = {SELF_PLAY: play}
@@ -79,7 +79,7 @@ def plan(
         )
     for name, seconds in fixed_seconds.items():
         minutes[name] = seconds / 60
-        formulas[name] = f"{figure(seconds)} s, once an iteration"
+        formulas[name] = f"{figure(seconds)} s, once per iteration"
     for name, seconds in (start_seconds or {}).items():
         minutes[name] = seconds / 60 / iterations
         formulas[name] = f"{figure(seconds)} s, once ÷ {iterations:,} iterations"
@@ -108,7 +108,7 @@ def plan(
 
 
 def report_scenarios(iterations: int, games_per_iteration: float) -> list[PlanScenario]:
-    """Those rates, recomputed for this plan, with the minutes of training assumed there."""
+    """Days of this plan at the rates of REPORT_SCENARIOS, for comparison."""
     return [
         PlanScenario(
             name=name,
@@ -117,16 +117,16 @@ def report_scenarios(iterations: int, games_per_iteration: float) -> list[PlanSc
                 low=_days(games_per_iteration / fast + REPORT_TRAINING_MINUTES, iterations),
                 high=_days(games_per_iteration / slow + REPORT_TRAINING_MINUTES, iterations),
             ),
-            assumption=f"{REPORT_TRAINING_MINUTES:g} min of training, an assumption",
+            assumption=f"{REPORT_TRAINING_MINUTES:g} min of training assumed",
         )
         for name, (slow, fast) in REPORT_SCENARIOS.items()
     ]
 
 
 def games_per_minute_for(days: float, made: Plan, games_per_iteration: float) -> float | None:
-    """The self-play rate with which a plan, all else equal, ends within `days`.
+    """The self-play rate (games/min) with which a plan, all else equal, ends within `days`.
 
-    None where the other terms alone take longer.
+    None if the other terms alone take longer.
     """
     others = sum(term.minutes for term in made.terms if term.name != SELF_PLAY)
     left = days * MINUTES_PER_DAY / made.iterations - others
@@ -139,7 +139,7 @@ def _days(minutes: float, iterations: int) -> float:
 
 def _known(rate: Metric) -> float:
     if rate.value is None:
-        raise ValueError(f"no plan: {rate.name} is not known: {rate.reason}")
+        raise ValueError(f"no plan: {rate.name} unknown: {rate.reason}")
     if rate.value <= 0:
         raise ValueError(f"no plan: {rate.name} is {rate.value:g}")
     return rate.value
@@ -151,14 +151,14 @@ def _days_interval(
     games_per_minute: Metric,
     examples_per_second: Metric | None,
 ) -> tuple[Interval | None, str | None]:
-    """Each measured term scaled to the ends of its rate's interval, all at once."""
+    """(interval of the days, None), with all rates at one end at once; or (None, reason)."""
     rates = {SELF_PLAY: games_per_minute}
     if examples_per_second is not None:
         rates[TRAINING] = examples_per_second
     low = high = sum(minutes.values())
     for name, rate in rates.items():
         if rate.interval is None:
-            return None, f"{rate.name}: {rate.reason or 'its interval is not known'}"
+            return None, f"{rate.name}: {rate.reason or 'its interval is unknown'}"
         if rate.interval.low <= 0:
             return None, f"{rate.name}: its interval reaches 0"
         low += minutes[name] * (_known(rate) / rate.interval.high - 1)

@@ -1,4 +1,4 @@
-"""Where a watched program's GPUs idled though they had work before and after."""
+"""Idle gaps of a watched program's GPUs."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from blobdiag.model.report import Report
 
 
 def program_gaps(report: Report) -> list[IdleGap]:
-    """Longer than the expectation's upper end, in order of their start.
+    """Idle gaps longer than the expectation's upper end, in order of their start.
 
-    Looked for within the marked phases, else from the GPU's first activity to its last: before and
-    after that a program may be loading, or winding up.
+    They are searched from the first marked phase to the last, else from the GPU's first activity to
+    its last: before and after, a program loads or shuts down.
     """
     threshold = expectations(report)["idle-gap"].high
     if threshold is None or report.program is None:

@@ -1,4 +1,4 @@
-"""What one run measured of a machine: the rates and the fixed costs that a plan is made of."""
+"""The rates and fixed costs that one run measured, as input of a plan."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ STARTING = (SET_UP, START_UP)
 
 
 class Rates(NamedTuple):
-    """All a plan needs of a run. Seconds by name."""
+    """What a plan needs from a run; costs are in seconds, by name."""
 
     games_per_minute: Metric
     examples_per_game: float | None
-    """With repeats where the engine itself chooses how often it trains on each."""
+    """Includes repeats if the engine itself chooses how often it trains on an example."""
     examples_per_second: Metric | None
     """None: the run did not train."""
     game_seconds: dict[str, float]
-    """Of each game."""
+    """Costs of each game."""
     iteration_seconds: dict[str, float]
-    """Once an iteration, however many games it has."""
+    """Costs of each iteration, whatever the number of games."""
     training_seconds: dict[str, float]
-    """Once, before the first iteration."""
+    """Costs before the first iteration."""
 
 
 def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence[Phase]) -> Rates:
-    """The rates of a run of `iteration`, or of one device of a run that only played."""
+    """The rates of an `iteration` run, or of one device of a run without training."""
     figures = {metric.name: metric for metric in metrics}
     starting = sum(_seconds(phases, name, throughput.device) for name in STARTING)
     once = {START_UP: starting} if starting else {}
@@ -59,7 +59,7 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
     iterations = _value(figures, ITERATIONS) or 1.0
     rate = throughput.games_per_minute.value
     steady = 60 * games / rate if rate else 0.0
-    # Another project's engine has no phases but self-play and training: it is all in those.
+    # Another project's engine has only the phases self-play and training.
     had = {phase.name for phase in phases}
     own = {REPLAY_BUFFER, WEIGHT_REFRESH} <= had
     phases = _of_finished_iterations(phases)
@@ -80,16 +80,16 @@ def rates_of(throughput: Throughput, metrics: Sequence[Metric], phases: Sequence
 
 
 def _of_finished_iterations(phases: Sequence[Phase]) -> list[Phase]:
-    """Without those of an iteration that was cut short: each ends with new weights to the workers.
+    """The phases that began before the last weight refresh, which ends an iteration.
 
-    Another project's engine has no such phase, and counts whole trainings.
+    All phases if there is no weight refresh, as with another project's engine.
     """
     ends = [phase.end_s for phase in phases if phase.name == WEIGHT_REFRESH]
     return [phase for phase in phases if not ends or phase.start_s < max(ends)]
 
 
 def _matches(phases: Sequence[Phase], every: float | None) -> dict[str, float]:
-    """The seconds of a round of matches, spread over the iterations it comes once in."""
+    """Seconds per iteration of the matches that are played every `every` iterations."""
     rounds = sum(phase.name == EVALUATION for phase in phases)
     if not rounds or not every:
         return {}
@@ -97,13 +97,13 @@ def _matches(phases: Sequence[Phase], every: float | None) -> dict[str, float]:
 
 
 def _shares(phases: Sequence[Phase], names: Sequence[str], count: float) -> dict[str, float]:
-    """The seconds of each of these phases that the run had, ÷ `count`."""
+    """Seconds ÷ `count` of each of these phases that the run had."""
     there = {phase.name for phase in phases}
     return {name: _seconds(phases, name) / count for name in names if name in there}
 
 
 def _seconds(phases: Sequence[Phase], name: str, device: str | None = None) -> float:
-    """All time spent in a phase; with `device` not that of other devices."""
+    """Total seconds of the phases with this name; with `device` without those of other devices."""
     return sum(
         phase.seconds
         for phase in phases
@@ -116,7 +116,7 @@ def _value(figures: dict[str, Metric], name: str) -> float | None:
 
 
 def _decisions_per_game(throughput: Throughput) -> float | None:
-    """Each searched decision is an example."""
+    """Examples per game: each searched decision is one; None: unknown."""
     health = throughput.search_health
     if health.evaluations_per_game is None or not health.evaluations_per_decision:
         return None

@@ -1,4 +1,4 @@
-"""What another judgement of the same report changed: verdict, checks, findings."""
+"""Differences between two judgements of the same report: verdict, checks, findings."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Edit(Model):
 
 
 class JudgementChange(Model):
-    """A part of the judgement that is not as it was."""
+    """A part of the judgement that was added, removed or changed."""
 
     what: What
     name: str
-    """Of the check or finding; "verdict" of the verdict."""
+    """The check's or finding's name; "verdict" for the verdict."""
     happened: Happened
     summary: str
-    """Of what was added or removed; empty where it changed."""
+    """What was added or removed; empty if the part changed."""
     edits: list[Edit] = Field(default_factory=list)
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class JudgementChange(Model):
 
 
 def changes(before: Report, after: Report) -> list[JudgementChange]:
-    """The verdict first, then checks, then findings; in the order of the later report."""
+    """All differences: verdict, checks, findings, each in the order of the later report."""
     verdicts = _verdict(before), _verdict(after)
     return [
         *_compared("verdict", *({("verdict", 0): part} for part in verdicts)),
@@ -53,9 +53,9 @@ def changes(before: Report, after: Report) -> list[JudgementChange]:
 
 
 Key = tuple[str, int]
-"""A name, and which one of several with that name."""
+"""(name, index among the parts with that name)."""
 Part = Mapping[str, str]
-"""Fields as text; the first one sums the part up."""
+"""Fields as text; the first one is the summary."""
 
 
 def _compared(

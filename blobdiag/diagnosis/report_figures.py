@@ -1,6 +1,6 @@
-"""Every figure of one report that another report can be held against, by name.
+"""Every figure of a report that can be compared with another report, by name.
 
-Names of blobdiag/diagnosis/gates.py are of the device that was asked for; the rest are for people.
+Figures with a name from blobdiag/diagnosis/gates.py are of the device that was asked for.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from blobdiag.model.recorded import Phase
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Throughput
 
-# A 95 % interval is so many standard errors wide on either side of its value.
+# Half-width of a 95 % interval in standard errors.
 _Z = 1.96
 WARM_UP = "warm-up"
 
@@ -35,7 +35,7 @@ _Named = Iterator[tuple[str, Figure | None]]
 
 
 def figures(report: Report) -> dict[str, Figure]:
-    """The figures that are known, in the order in which they are worth reading."""
+    """The known figures, the most important first."""
     named: dict[str, Figure | None] = {}
     throughput = asked(report)
     if throughput is not None:
@@ -77,10 +77,10 @@ def _plan(plan: Plan) -> _Named:
 
 
 def _phases(report: Report) -> _Named:
-    """Each phase's seconds, all turns and devices together, and its means."""
+    """Total seconds of each phase, and the means of self-play and training."""
     by_name: dict[str, list[Phase]] = {}
     for phase in report.phases:
-        # An arm says itself how long it warmed up.
+        # `_arm` yields the warm-up seconds.
         if phase.name == WARM_UP:
             continue
         by_name.setdefault(phase.name, []).append(phase)
@@ -88,14 +88,14 @@ def _phases(report: Report) -> _Named:
         key = "start_up_seconds" if name == "start-up" else f"seconds of {name}"
         yield key, _plain(sum(phase.seconds for phase in phases), "s")
     for name in (SELF_PLAY, TRAINING):
-        # Several turns have several means: then there is no one figure.
+        # Several phases of one name have several means.
         if len(by_name.get(name, [])) == 1:
             for metric in by_name[name][0].metrics:
                 yield f"{metric.name} in {name}", _of(metric)
 
 
 def _name(metric: Metric) -> str:
-    """The gate's name where there is one, else the metric's own."""
+    """The gate's name for a metric if there is one, else the metric's name."""
     gate = metric.name.replace(" ", "_")
     return gate if gate in FIGURES else metric.name
 

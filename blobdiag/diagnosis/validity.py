@@ -1,6 +1,6 @@
-"""The rules that evidence must satisfy before its result counts, judged apart from the result.
+"""Rules that evidence must satisfy before its result counts, judged apart from the result.
 
-As MLPerf's LoadGen does: each rule says what was seen and what is needed.
+Each rule holds what was seen and what is needed, as in MLPerf's LoadGen.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from blobdiag.model.names import SELF_PLAY, TRAINING, WARM_UP
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Throughput
 
-# Runs of the same code differ by 3 to 4 %; an interval this wide hides a tenth.
+# Half-width of the rate's interval ÷ the rate. Runs of the same code differ by 3 to 4 %.
 MOST_SPREAD = 0.1
-# Of the usable cores. Others do no harm while the host has cores to spare.
+# Share of the usable cores that other processes may use when the host is full.
 MOST_OTHERS = 0.1
 HOST_FULL_PERCENT = 90.0
 
 ENOUGH_SAMPLES, STEADY_RATE = "enough samples", "steady rate"
 RATE_RULES = (ENOUGH_SAMPLES, STEADY_RATE)
-"""Rules that only a rate, and what is made of it, rests on."""
+"""Rules that concern only rates and figures computed from rates."""
 
 NO_NEIGHBOUR = "no busy neighbour"
 CONSEQUENCES = {
@@ -53,13 +53,13 @@ CONSEQUENCES = {
     "throttling": "measured while the GPU was slowed down, so rates are too low",
     "other processes on the GPU": "other processes shared the GPU, so rates are too low",
 }
-"""By rule: what it means for the result where it does not hold."""
+"""By rule: the consequence for the result if the rule is broken."""
 
 
 def window_rules(
     report: Report, throughput: Throughput, seconds: float, games: int
 ) -> list[Validity]:
-    """What an arm's windows must satisfy: `seconds` and `games` at least, and no disturbance."""
+    """Rules for an arm's windows: at least `seconds` and `games`, and no disturbance."""
     within = measured(report, throughput)
     on_gpu = Device.of(throughput.device).on_cuda
     counted = throughput.games_counted
@@ -85,13 +85,13 @@ def window_rules(
 
 
 def training_rules(report: Report) -> list[Validity]:
-    """What a training's speed rests on: cores of its own; no rule where it was not sampled."""
+    """Rules for the speed of training: no busy neighbour; empty if the CPU was not sampled."""
     found = neighbours(report, spans(report, TRAINING))
     return [] if found is None else [no_busy_neighbour(found, " in training")]
 
 
 def by_device(rules: Mapping[str, list[Validity]]) -> list[Validity]:
-    """The run's rules; they name the device where there are several."""
+    """The rules of all devices in one list; their names begin with the device if it has several."""
     return [
         rule if len(rules) == 1 else rule.model_copy(update={"rule": f"{device}: {rule.rule}"})
         for device, of_device in rules.items()
@@ -100,9 +100,9 @@ def by_device(rules: Mapping[str, list[Validity]]) -> list[Validity]:
 
 
 def warning(rules: Sequence[Validity]) -> str:
-    """What the rules that do not hold mean for the result, in a sentence; empty: all hold."""
-    said = dict.fromkeys(_consequence(rule) for rule in rules if not rule.ok)
-    return f"Take care: {'; '.join(said)}." if said else ""
+    """One sentence with the consequences of the broken rules; empty if all rules hold."""
+    consequences = dict.fromkeys(_consequence(rule) for rule in rules if not rule.ok)
+    return f"Warning: {'; '.join(consequences)}." if consequences else ""
 
 
 def _consequence(rule: Validity) -> str:
@@ -120,7 +120,7 @@ def _warm_up(report: Report, throughput: Throughput, within: Sequence[Window]) -
 
 
 def neighbours(report: Report, within: Sequence[Window]) -> Neighbours | None:
-    """What is left of the host's CPU time when ours is taken off; None where it is not known."""
+    """CPU use of other processes: the host's minus the run's; None if unknown."""
     host, _ = total_mean(report, [names.HOST_CPU], within)
     if host is None:
         return None
@@ -131,7 +131,7 @@ def neighbours(report: Report, within: Sequence[Window]) -> Neighbours | None:
 
 
 def _throttled(report: Report, within: Sequence[Window]) -> list[str] | None:
-    """Reasons the driver gave for slowing a GPU inside the windows; None: it gives none."""
+    """The driver's reasons for throttling a GPU inside the windows; None: not reported."""
     metrics = {names.gpu(uuid, "clocks_event_reasons") for uuid in gpus_in_use(report)}
     if not metrics & {series.name for series in report.series}:
         return None
@@ -140,7 +140,7 @@ def _throttled(report: Report, within: Sequence[Window]) -> list[str] | None:
 
 
 def _foreign(report: Report, within: Sequence[Window]) -> list[str] | None:
-    """Processes on the GPUs that are not ours; None where that cannot be told."""
+    """Processes on the GPUs that do not belong to the run; None if unknown."""
     found: list[str] = []
     for uuid in gpus_in_use(report):
         ours: dict[int, float | None] = dict.fromkeys(report.other_pids)
@@ -160,12 +160,12 @@ def _foreign(report: Report, within: Sequence[Window]) -> list[str] | None:
 
 
 class Neighbours(NamedTuple):
-    """What others did to the host's CPU while a window was measured."""
+    """CPU use of other processes while a window was measured."""
 
     cores_used: float
     cores_usable: int
     host_percent: float
-    """Of all cores of the host, everyone together."""
+    """Utilisation of all cores of the host by all processes, in %."""
 
 
 def window_validity(
@@ -183,12 +183,12 @@ def window_validity(
     throttled: Sequence[str] | None = None,
     foreign_processes: Sequence[str] | None = None,
 ) -> list[Validity]:
-    """The rules a measuring window must satisfy before what was seen in it counts.
+    """The rules for a measuring window.
 
-    They are judged apart from the result, as MLPerf's LoadGen does. `warm_up_seconds` were played
-    before the window; `rate` is the window's, `samples` the readings of the machine in it.
-    `neighbours`, `throttled` (reasons) and `foreign_processes` (descriptions) leave their rule out
-    when None: not known, as on a CPU. A window that is too short says how long would do.
+    `warm_up_seconds` is the time of play before the window, `rate` the window's rate and `samples`
+    the number of readings of the machine in it. If `neighbours`, `throttled` (reasons) or
+    `foreign_processes` (descriptions) is None (unknown), its rule is left out. The rule for too few
+    games estimates the seconds needed.
     """
     rules = [
         Validity(
@@ -224,7 +224,7 @@ def window_validity(
 
 
 def _steady(rate: Metric) -> Validity:
-    """Whether the rate's 95 % interval is narrow; unknown is not steady."""
+    """The rule that the rate's 95 % interval is narrow; an unknown interval breaks it."""
     observed = f"unknown: {rate.reason}"
     if rate.value and rate.interval is not None:
         spread = (rate.interval.high - rate.interval.low) / (2 * rate.value)
@@ -238,11 +238,11 @@ def _steady(rate: Metric) -> Validity:
 
 
 def no_busy_neighbour(neighbours: Neighbours, during: str = "") -> Validity:
-    """Whether others left the cores to us; `during` ends the rule's name."""
+    """The rule that other processes left the cores free; `during` ends the rule's name."""
     used, cores, host = neighbours
     return Validity(
         rule=f"{NO_NEIGHBOUR}{during}",
-        observed=f"others used {used:.1f} cores, the host was {host:.0f} % busy",
+        observed=f"other processes used {used:.1f} cores, the host was {host:.0f} % busy",
         needed=f"≤ {MOST_OTHERS * cores:.1f} cores, or a host ≤ {HOST_FULL_PERCENT:g} % busy",
         ok=used <= MOST_OTHERS * cores or host <= HOST_FULL_PERCENT,
     )
@@ -253,9 +253,9 @@ def _none_seen(rule: str, seen: Sequence[str]) -> Validity:
 
 
 def _time_for(games: int, needed: int, seconds: float) -> str:
-    """How long would do at the pace seen, with a fifth to spare."""
+    """The estimated seconds for the needed games at the observed rate, plus 20 %."""
     if games >= needed:
         return ""
     if games == 0:
-        return "; none finished, so more seconds or fewer simulations"
-    return f"; about {1.2 * seconds * needed / games:.0f} s would do"
+        return "; none finished: measure longer or with fewer simulations"
+    return f"; measure about {1.2 * seconds * needed / games:.0f} s"

@@ -1,4 +1,4 @@
-"""From checks to one verdict, an exit code, and the sentences that say why."""
+"""From checks to a verdict, an exit code and a sentence with the reason."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from blobdiag.model.judgement import Check
 
 
 def verdict(checks: Sequence[Check]) -> tuple[Status, int, str]:
-    """Verdict, exit code and one sentence that names the deciding check.
+    """(verdict, exit code, one sentence that names the deciding check).
 
-    A deciding FAIL on valid evidence: 1. Else a deciding check that is inconclusive or rests on
-    invalid evidence, or no check at all: 3. Else 0. NOT APPLICABLE and advisory count for nothing.
+    Exit code 1: a deciding check failed on valid evidence. Else 3: a deciding check is inconclusive
+    or has invalid evidence, or there are no checks. Else 0. Advisory checks and checks that are NOT
+    APPLICABLE are ignored.
     """
     applicable = [
         c for c in checks if c.role is Role.DECIDING and c.status is not Status.NOT_APPLICABLE

@@ -1,1 +1,1 @@
-"""Measurements, each of which ends in an unjudged report."""
+"""Measurements; each ends in an unjudged report."""

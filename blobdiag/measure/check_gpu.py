@@ -1,4 +1,4 @@
-"""`blobdiag check-gpu`: a window of self-play on the GPU, or the proof that it would get there."""
+"""`blobdiag check-gpu`: a window of self-play on the GPU; without one, workers on torch's meta."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Diagnose = Callable[[Report], list[Finding]]
 def check_gpu(settings: Settings, diagnose: Diagnose | None = None) -> Measurement:
     """Measure a window of self-play on the GPU.
 
-    With `diagnose` the costliest finding's remedy is applied, and measured too.
+    With `diagnose` the costliest finding's remedy is applied and measured as well.
     """
     device = "cuda" if settings.device == "auto" else settings.device
 
@@ -32,8 +32,8 @@ def check_gpu(settings: Settings, diagnose: Diagnose | None = None) -> Measureme
         except DeviceUnavailable as error:
             session.failure = str(error)
             if diagnose is not None:
-                session.event("not-verified", "without the device there is no fix to verify")
-            _prove_elsewhere(session)
+                session.event("not-verified", "no fix to verify: the device is unavailable")
+            _start_on_proof_device(session)
             return
         with session.playing(arm):
             with session.phase(WARM_UP, device):
@@ -47,8 +47,8 @@ def check_gpu(settings: Settings, diagnose: Diagnose | None = None) -> Measureme
     return Measurement("check-gpu", device, settings, measure)
 
 
-def _prove_elsewhere(session: Session) -> None:
-    """Start real workers on torch's meta device: whether it reaches them needs no GPU."""
+def _start_on_proof_device(session: Session) -> None:
+    """Start real workers on torch's meta device, to record whether a device reaches them."""
     device = session.engine.proof_device
     if device is not None:
         with session.playing(session.engine.arm(session.settings, device)):

@@ -1,4 +1,4 @@
-"""Which engine is measured: the built-in one, or that of `--engine`."""
+"""Choice of the measured engine: the built-in one, or the one that `--engine` names."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from blobdiag.targets.protocol import MeasuredEngine
 
 
 def engine_of(settings: Settings) -> MeasuredEngine:
-    """Raises UserError, in one line, for what could not be played."""
+    """The engine for these settings. Raises UserError for settings that it cannot play."""
     return BuiltIn(settings) if settings.engine is None else ExternalEngine(settings)

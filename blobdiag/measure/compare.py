@@ -13,17 +13,17 @@ from blobdiag.targets.builtin.devices import resolve_auto
 from blobdiag.targets.protocol import Arm
 
 ROUNDS = 4
-"""Windows of each arm, in turn, so that a slow drift of the machine meets both alike."""
+"""Windows per arm. The arms alternate, so that a slow drift of the machine affects both alike."""
 
 
 def compare(settings: Settings) -> Measurement:
-    """Measure on the CPU, and on the GPU where there is one."""
+    """Measure on the CPU, and on the GPU if there is one."""
     device = resolve_auto(settings.device)
     devices = ["cpu"] if Device.of(device).on_cpu else ["cpu", device]
 
     def measure(session: Session) -> None:
         with session.phase(SET_UP):
-            # The GPU first: if it is not there, nothing has been started in vain.
+            # The GPU first: if it is absent, this fails before anything is started.
             arms = {
                 name: session.engine.arm(_settings_for(session, name), name)
                 for name in reversed(devices)
@@ -44,12 +44,12 @@ def compare(settings: Settings) -> Measurement:
 
 
 def _settings_for(session: Session, device: str) -> Settings:
-    """What `--tuned` found is the asked device's: the CPU beside a GPU keeps its own defaults."""
+    """Settings of one arm: those of `--tuned` hold for the session's device only."""
     return session.settings if device == session.device else session.as_asked
 
 
 def _play_in_turn(session: Session, arms: list[Arm]) -> None:
-    """Give every arm its seconds and games, in alternating windows."""
+    """Measure every arm for its seconds and games, in alternating windows."""
     settings, rounds = session.settings, ROUNDS if len(arms) > 1 else 1
     for _ in range(rounds):
         for arm in arms:

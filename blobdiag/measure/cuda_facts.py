@@ -1,4 +1,4 @@
-"""What `blobdiag doctor` judges: all that decides whether CUDA is seen here."""
+"""Collect the facts that `blobdiag doctor` judges."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from blobdiag.targets.builtin.kernel_cache import kernel_cache_is_writable
 
 
 def collect_cuda_facts() -> CudaFacts:
-    """Looks at driver, torch, environment and container, and at the engine's kernel cache."""
+    """Facts about driver, torch, environment, container and the engine's kernel cache."""
     return collect(kernel_cache_is_writable())

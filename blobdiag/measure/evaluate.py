@@ -1,4 +1,4 @@
-"""`blobdiag evaluate`: matches of a network against others and against players of rules."""
+"""`blobdiag evaluate`: matches of a network against other networks and rule-based players."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from blobdiag.targets.builtin.run_configuration import read_configuration
 
 
 def evaluate(settings: EvaluationSettings) -> Measurement:
-    """Play the matches under the sampler.
-
-    Raises UserError, in one line, for a player that cannot be had.
-    """
+    """Play the matches under the sampler. Raises UserError for a player that cannot be loaded."""
     settings = as_trained(settings)
     device = resolve_auto(settings.device)
     players = MatchPlayers(settings, first_gpu(device))
@@ -39,9 +36,9 @@ def evaluate(settings: EvaluationSettings) -> Measurement:
 
 
 def as_trained(settings: EvaluationSettings) -> EvaluationSettings:
-    """Of the folder of a training, its own game and search where the command line says no other.
+    """Settings with the game and search of a training's folder, unless the command line gives them.
 
-    Raises UserError for a folder whose configuration cannot be read.
+    Unchanged if the player is no such folder. Raises UserError if its configuration cannot be read.
     """
     path = Path(settings.player) / "run.json"
     if not path.exists() or not path.with_name("networks").is_dir():

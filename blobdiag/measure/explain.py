@@ -1,4 +1,4 @@
-"""`blobdiag tune --explain`: where a second goes, and the chain from peak to games per minute."""
+"""`blobdiag tune --explain`: time by stage, and the chain from peak FLOP/s to games per minute."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Chain", "Explained", "check_workload", "explain", "resolve_auto"]
 
 
 class Explained(NamedTuple):
-    """What was measured, all search threads together."""
+    """Result of `explain`, all search threads together."""
 
     chain: Chain
     stages: dict[str, float]
     """Seconds by stage."""
     evaluations: int
-    """Made in them."""
+    """Evaluations made in that time."""
     encoding: float
     """Seconds to encode one position, measured alone."""
 
@@ -29,7 +29,7 @@ class Explained(NamedTuple):
 def explain(
     settings: Settings, device: str, seconds: float, on_start: Callable[[str | None], None]
 ) -> Explained:
-    """Measure for about so many seconds; `on_start` is called with the dtype that is played."""
+    """Measure for about `seconds`; `on_start` is called with the dtype once the engine runs."""
     network = load_network(settings)
     arm = prepared_arm(settings, network, device)
     with closing(arm):

@@ -1,4 +1,4 @@
-"""What a tuned setting holds for, of the machine at hand."""
+"""The hardware that tuned settings depend on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from blobdiag.sampling.machine import machine
 
 
 def hardware(device: str) -> Hardware:
-    """The machine's CPU and cores, the visible GPUs where the device is one, and torch."""
+    """CPU, cores and torch version of this machine, and its visible GPUs if `device` is one."""
     host = machine()
     gpus: tuple[str, ...] = ()
     if Device.of(device).on_cuda and torch.cuda.is_available():

@@ -60,7 +60,7 @@ def ignore_termination() -> None:
 def time_limit(seconds: float | None) -> Iterator[None]:
     """Raise TimedOut in the main thread after `seconds` inside; None: never.
 
-    By SIGALRM, which ends a wait as Ctrl-C does. Not inherited by processes started meanwhile.
+    Uses SIGALRM, which interrupts a wait as Ctrl-C does. Child processes do not inherit it.
     """
     if seconds is None:
         yield
@@ -79,13 +79,13 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 
 def lift_time_limit() -> None:
-    """From here on the time limit ends nothing: what is open is being closed."""
+    """Cancel the time limit, so that it does not interrupt the shutdown."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def exit_code_of(run: Callable[[], int]) -> int:
-    """Run a command that writes no report; its exit code, or that of what ended it.
+    """Run a command that writes no report, and return its exit code.
 
     Ctrl-C is 130, SIGTERM 143, SIGHUP 129; an absent device, workers that failed and whatever CUDA
     raises are one line and 3.

@@ -1,4 +1,4 @@
-"""`blobdiag iteration`: iterations of self-play and training, and the training made of them."""
+"""`blobdiag iteration`: iterations of self-play and training, alone or as a training run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from blobdiag.targets.builtin.run_folder import training_job
 
 @contextmanager
 def iteration(settings: IterationSettings) -> Iterator[Measurement]:
-    """Run iterations under the sampler, while the run's folder is held.
+    """Run iterations under the sampler, while the run's folder is locked.
 
-    Raises UserError, in one line, for a folder that is in use, holds a run already, or cannot be
-    gone on from.
+    Raises UserError for a folder that is in use, already holds a run, or cannot be resumed.
     """
     with training_job(settings) as job:
         device = resolve_auto(job.settings.device)

@@ -1,4 +1,4 @@
-"""What is to be measured: a command, the device that it asks for, and how."""
+"""Definition of a measurement: command, device, settings and the function that measures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class Measurement(NamedTuple):
-    """One command's measurement, ready to be made in a session."""
+    """One command's measurement; `measure` runs it in a session."""
 
     command: str
     device: str
-    """Resolved: never `auto`."""
+    """The resolved device: never `auto`."""
     settings: Settings
     measure: Callable[[Session], None]
     notes: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Makes a measurement: whatever ends it, what was measured until then is reported."""
+"""Run a measurement; whatever ends it, report what was measured until then."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from blobdiag.model.report import Report
 def measured(
     session: Session, measure: Callable[[Session], None], finish: Callable[[Report], int]
 ) -> int:
-    """Measure under a sampler, and hand the unjudged report to `finish`; the exit code.
+    """Run `measure` under a sampler, pass the unjudged report to `finish`, return the exit code.
 
     Raises UserError, for bad input, before anything is measured. Ctrl-C, SIGTERM, SIGHUP and
     workers that fail for good end the measurement, not the report; while `finish` runs they end
@@ -47,7 +47,7 @@ def measured(
             limit = f"--timeout {session.settings.timeout:g}"
             ended = EndedEarly(kind="timed-out", by=limit, exit_code=3)
         except UserError:
-            # An engine that cannot be had is only known once it has been started.
+            # Another project's engine may be rejected only after it was started.
             session.stop()
             raise
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Our package `engine`, where another of that name comes first on the path."""
+"""Import blobdiag's package `engine` even if another one comes first on Python's path."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import blobdiag
 
 
 def import_own_engine() -> None:
-    """Import it from beside `blobdiag`, so that this process has it whatever a user's folder holds.
+    """Import `engine` from the folder that holds `blobdiag`.
 
-    Only this process: what it starts finds the user's package.
+    This affects the current process only: a child process finds the user's package.
     """
     beside = str(Path(blobdiag.__file__).parents[1])
     sys.path.insert(0, beside)

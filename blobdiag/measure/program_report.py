@@ -1,4 +1,4 @@
-"""The unjudged report of a watched program, while it runs and when it has ended."""
+"""The unjudged report of a watched program, running or ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-from blobdiag.measure.recording import Happening, Recording
+from blobdiag.measure.recording import RecordedEvent, Recording
 from blobdiag.model.machine import Gpu
 from blobdiag.model.program import Program
 from blobdiag.model.program_settings import ProgramSettings
@@ -23,13 +23,13 @@ from blobdiag.targets.program.watch import Watch
 
 
 class Watched(NamedTuple):
-    """What is watched, and what is expected of it."""
+    """The watched command, the device expected of it, and its settings."""
 
     command: Sequence[str]
     expected_device: str | None
     expected_by: str | None
     injected: Path | None
-    """The folder that brings the instrumentation into a Python process; None: there is none."""
+    """The folder that puts the instrumentation into Python processes; None: no instrumentation."""
     settings: ProgramSettings
 
 
@@ -37,9 +37,9 @@ class Ending(NamedTuple):
     """How the command ended."""
 
     returncode: int
-    """Its exit code, or minus the signal that ended it."""
+    """The exit code, or minus the signal that ended the command."""
     early: EndedEarly | None
-    """What ended it early from outside: a signal that was passed on, a time limit."""
+    """What ended the command early from outside: a signal that was passed on, or a time limit."""
 
     @property
     def exit_code(self) -> int:
@@ -52,7 +52,7 @@ class Ending(NamedTuple):
 def program_report(
     recording: Recording, watched: Watched, watch: Watch, ending: Ending | None
 ) -> Report:
-    """All that is known by now; `ending` is None while the command runs."""
+    """The report of everything recorded so far; `ending` is None while the command runs."""
     now, trace = monotonic(), watch.trace
     gpus = _gpus(watch)
     used = _used(watch, gpus)
@@ -120,7 +120,7 @@ def _program(watched: Watched, watch: Watch, phases: Phases, ending: Ending | No
 
 
 def _phases(watch: Watch, phases: Phases, now: float) -> list[Phase]:
-    """Each with what the program counted in it."""
+    """The phases, each with the rates of the program's own counters."""
     trace = watch.trace
     return [
         phase.model_copy(update={"metrics": progress.rates(trace, span.start, span.end or now)})
@@ -135,18 +135,18 @@ def _gpus(watch: Watch) -> list[Gpu]:
 
 
 def _used(watch: Watch, gpus: Sequence[Gpu]) -> list[str]:
-    """UUIDs of the GPUs on which the driver saw the program, else of those CUDA shows it."""
+    """UUIDs of the GPUs on which the driver lists the program, else of those visible to it."""
     pids = {process.pid for process in watch.tree or ()}
     shown = set(visible(os.environ, gpus).uuids or [gpu.uuid for gpu in gpus])
     return gpus_listing(watch.trace, gpus, pids) or [g.uuid for g in gpus if g.uuid in shown]
 
 
-def _events(watch: Watch, ending: Ending | None, phases: Phases, now: float) -> list[Happening]:
-    seen: list[Happening] = []
+def _events(watch: Watch, ending: Ending | None, phases: Phases, now: float) -> list[RecordedEvent]:
+    seen: list[RecordedEvent] = []
     if phases.left_out:
         seen.append((now, "phases", f"the {phases.left_out} shortest phases are left out"))
     if watch.trace.not_begun:
-        seen.append((now, "series", "some series are left out: there are too many"))
+        seen.append((now, "series", "some series are left out: too many"))
     if ending is None:
         seen.append((now, "running", "written while the command was still running"))
     return seen

@@ -1,4 +1,4 @@
-"""One run being recorded: its clock, its samples, its events, and the report they end in."""
+"""Recording of one run: its clock, samples and events, and the report made of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from blobdiag.model.base import Metric, Stretch
-from blobdiag.model.limits import kept_events
+from blobdiag.model.limits import first_and_last_events
 from blobdiag.model.machine import Gpu, Machine, Software
 from blobdiag.model.masking import Value
 from blobdiag.model.recorded import EndedEarly, Event, Phase
@@ -24,12 +24,12 @@ from blobdiag.sampling.software import software
 from blobdiag.sampling.summary import energies, sampler_cost, why_unordered
 from blobdiag.sampling.trace import Trace
 
-Happening = tuple[float, str, str]
+RecordedEvent = tuple[float, str, str]
 """(monotonic seconds, kind, text) of an event."""
 
 
 class Recording:
-    """What every measurement has, whatever is measured."""
+    """The parts of a report that every measurement has."""
 
     def __init__(
         self,
@@ -42,12 +42,12 @@ class Recording:
     ) -> None:
         self.command, self.device = command, device
         self.trace, self.recorder = trace, recorder
-        self.events: list[Happening] = []
+        self.events: list[RecordedEvent] = []
         self._configuration, self._label = dict(configuration), label
         self._started = datetime.now(UTC)
 
     def event(self, kind: str, text: str) -> None:
-        """Something happened just now."""
+        """Record an event at the current time."""
         self.events.append((monotonic(), kind, text))
 
     def without_samples(self) -> Recording:
@@ -60,7 +60,7 @@ class Recording:
 
     @property
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the recording began."""
         return monotonic() - self.trace.start
 
     @cached_property
@@ -69,7 +69,7 @@ class Recording:
 
     @cached_property
     def software(self) -> Software:
-        """Complete once the sampler has said which driver there is."""
+        """Complete once the sampler has reported the driver."""
         return software(self.recorder.driver)
 
     def report(
@@ -82,7 +82,7 @@ class Recording:
         cpu_pids: Collection[int] | None = None,
         costs: Iterable[Metric] = (),
         figures: Iterable[Metric] = (),
-        events: Iterable[Happening] = (),
+        events: Iterable[RecordedEvent] = (),
         ended_early: EndedEarly | None = None,
         running: bool = False,
         cuda_reason: str | None = None,
@@ -90,8 +90,8 @@ class Recording:
     ) -> Report:
         """All that is known by now, unjudged, its texts masked.
 
-        `used` are the UUIDs of the GPUs at work, `cpu_pids` the processes whose idleness counts
-        where the run's device is the CPU; `windows` are what was measured, beside the phases.
+        `used` holds the UUIDs of the GPUs in use, `cpu_pids` the processes whose idleness counts
+        in a run on the CPU, `windows` the measuring windows.
         """
         now, trace, recorder = monotonic(), self.trace, self.recorder
         report = Report(
@@ -125,12 +125,12 @@ class Recording:
         )
         return masked_report(report)
 
-    def _events(self, now: float, others: Iterable[Happening]) -> list[Event]:
+    def _events(self, now: float, others: Iterable[RecordedEvent]) -> list[Event]:
         seen = [*self.events, *others]
         seen += [(time, "sampler", text) for time, text in self.recorder.events]
         if self.recorder.death is not None:
             seen.append((now, "sampler", f"the sampler died: {self.recorder.death}"))
-        return kept_events(
+        return first_and_last_events(
             [
                 Event(at_s=time - self.trace.start, kind=kind, text=text)
                 for time, kind, text in sorted(seen)

@@ -1,4 +1,4 @@
-"""Where a measurement shows how far it has come."""
+"""The interface through which a measurement shows its progress."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Protocol, Self
 
 
 class Screen(Protocol):
-    """Open while something is measured; the live view of the command line is one."""
+    """A progress display, entered while a measurement runs."""
 
     ends_at: float | None
-    """When all of it will have ended, in monotonic seconds; None: not known."""
+    """Expected end of the measurement in monotonic seconds; None: unknown."""
 
     def phase(self, name: str) -> None:
-        """A phase begins."""
+        """Show the beginning of a phase."""
 
     def progress(
         self, done: int, wanted: int | None, unit: str, seconds: float = 0.0, against: str = ""
     ) -> None:
-        """So many of `wanted` units are done; the phase lasts `seconds` at least."""
+        """Show that `done` of `wanted` units are done; the phase lasts at least `seconds`."""
 
     def __enter__(self) -> Self: ...
 

@@ -32,7 +32,7 @@ from blobdiag.targets.protocol import (
 
 
 class Session:
-    """A measurement that is going on, and what it has found out so far."""
+    """A measurement in progress and its results so far."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Session:
         engine: MeasuredEngine,
         screen: Callable[[Session], Screen],
     ) -> None:
-        """`settings` are the measurement's own with the tuned ones filled in."""
+        """`settings` are the measurement's settings with the tuned ones filled in."""
         self.device, self.engine = measurement.device, engine
         self.as_asked, self.settings = measurement.settings, settings
         self.pid = os.getpid()
@@ -57,19 +57,19 @@ class Session:
         self.screen = screen(self)
         self.arms: list[Arm] = []
         self.within = ""
-        """What a phase is shown to be part of."""
+        """Suffix of the phase's name on the screen: ', iteration 2 of 5'."""
         self.probes: dict[str, Probes] = {}
-        """By device: what its arm's network does without a search."""
+        """Measurements of the network alone, by device."""
         self.at_work: list[Working] = []
-        """Whatever may be at work on the device: while it is, this process holds nothing up."""
+        """All that may use the device; while one does, this process does not keep it waiting."""
         self.watch = StackWatch(self._watched_threads)
         self.answers: AnswersDifference | None = None
         self.runner: IterationOutcome | None = None
         self.matches: Callable[[], list[Match]] = list
-        """Those played so far."""
+        """Returns the matches played so far."""
         self.verification: Verification | None = None
         self.failure: str | None = None
-        """Why the measurement ended before its end: no such device, workers that failed, …"""
+        """Why the measurement failed: device unavailable, workers failed, …; None: it did not."""
 
     @property
     def recorder(self) -> Recorder:
@@ -83,12 +83,12 @@ class Session:
             yield span
 
     def event(self, kind: str, text: str) -> None:
-        """Something happened just now."""
+        """Record an event at the current time."""
         self.recording.event(kind, text)
 
     @contextmanager
     def time_left(self) -> Iterator[None]:
-        """The rest of --timeout holds inside, after an arm's end has lifted it."""
+        """Apply the rest of --timeout inside, after the end of an arm has cancelled it."""
         limit = self.settings.timeout
         spent = monotonic() - self.trace.start
         with time_limit(None if limit is None else max(1e-3, limit - spent)):
@@ -96,7 +96,7 @@ class Session:
 
     @contextmanager
     def playing(self, arm: Arm) -> Iterator[Arm]:
-        """Start an arm's workers, sample them, and end them whatever happens."""
+        """Start an arm's workers, sample them, and end them on exit, also after an exception."""
         self.arms.append(arm)
         self.at_work.append(arm)
         try:
@@ -104,51 +104,51 @@ class Session:
                 arm.start(self.recorder.watch)
             yield arm
         finally:
-            # Also after an interrupt: its phase ends when the workers have.
+            # The shutdown must be complete, also after an interrupt.
             lift_time_limit()
             with self.phase("shut-down", arm.device):
                 arm.close()
 
     def _watched_threads(self) -> list[tuple[int, str]]:
-        """The main thread, and the last phase begun, while nothing works on the device."""
+        """(thread id, current phase) of the main thread; empty while the device is in use."""
         if any(worker.at_work for worker in self.at_work) or not self.trace.spans:
             return []
         return [(threading.main_thread().ident or 0, self.trace.spans[-1].name)]
 
     def show_games(self, progress: PlayProgress) -> None:
-        """A progress callback: games of the phase at hand."""
+        """Progress callback: games of the current phase."""
         self.screen.progress(progress.games, progress.wanted, "games")
 
     def show_steps(self, done: int, wanted: int | None) -> None:
-        """A progress callback: training steps."""
+        """Progress callback: training steps."""
         self.screen.progress(done, wanted, "steps")
 
     def show_matches(self, opponent: str, games: int, wanted: int) -> None:
-        """A progress callback: games of a match."""
+        """Progress callback: games of a match."""
         self.screen.progress(games, wanted, "games", against=opponent)
 
     def show_end(self, seconds: float | None) -> None:
-        """How long all of it will still take; None: not known."""
+        """Show the estimated seconds until the end of the measurement; None: unknown."""
         self.screen.ends_at = None if seconds is None else monotonic() + seconds
 
     def probe(self, arm: Arm) -> None:
-        """Measure an arm's network alone, where that can be done."""
+        """Measure an arm's network alone, if the engine allows it."""
         probes = arm.probe(self.phase, self.event)
         if probes is not None:
             self.probes[arm.device] = probes
 
     def window(self, arm: Arm, seconds: float, games: int) -> None:
-        """Measure a window of an arm, shown beside what it must reach."""
+        """Measure a window of at least `seconds` and `games` of an arm, and show its progress."""
         arm.measure(
             seconds, games, lambda p: self.screen.progress(p.games, games, "games", seconds)
         )
 
     @property
     def worker_states(self) -> Counter[str]:
-        """How many workers there are of each state, of all arms."""
+        """Number of workers by state, all arms together."""
         return sum((arm.states for arm in self.arms), Counter[str]())
 
     def stop(self) -> None:
-        """End the sampler and the watch."""
+        """Stop the sampler and the stack watch."""
         self.watch.stop()
         self.recorder.stop()

@@ -1,4 +1,4 @@
-"""The unjudged report of a session, at its end or while it goes on."""
+"""The unjudged report of a session, ended or in progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from blobdiag.targets.protocol import Arm, Probes
 
 
 def session_report(session: Session, ended_early: EndedEarly | None = None) -> Report:
-    """Everything the session has come to; `ended_early` is what ended it, if anything did."""
+    """The report of a session so far; `ended_early` says what ended it early, if anything."""
     gpus = _gpus(session)
     workers = [record for arm in session.arms for record in arm.workers()]
     throughput = [_throughput(session, arm) for arm in session.arms if arm.windows]
@@ -67,7 +67,7 @@ def _throughput(session: Session, arm: Arm) -> Throughput:
 
 
 def _bare_network(session: Session, throughput: Throughput) -> Metric:
-    """What the workers reach with the network alone, all at once."""
+    """The best rate of the network alone, all workers at once, in evals/s."""
     rates = [rate.evaluations_per_second for rate in throughput.bare_network]
     best = max(rates, default=None)
     unknown = session.engine.unseen or "it was not measured"
@@ -81,7 +81,7 @@ def _bare_network(session: Session, throughput: Throughput) -> Metric:
 
 
 def _gpus(session: Session) -> list[Gpu]:
-    """The GPUs with their CUDA ordinals: as the workers say, else as the environment does."""
+    """The GPUs with their CUDA ordinals: from the workers, else from the environment."""
     gpus = session.recorder.gpus
     indices = ordinals(gpus, os.environ)
     for record in (w for arm in session.arms for w in arm.workers()):
@@ -94,7 +94,7 @@ def _gpus(session: Session) -> list[Gpu]:
 
 
 def _used(session: Session, workers: Sequence[WorkerRecord], pids: set[int]) -> list[str]:
-    """UUIDs of the GPUs at work: as the workers say, else as the driver does, else all."""
+    """UUIDs of the GPUs in use: as the workers report, else as the driver lists, else all."""
     gpus = session.recorder.gpus
     said = [find(worker.device_uuid, gpus) for worker in workers if worker.device_uuid]
     if said:
@@ -103,7 +103,7 @@ def _used(session: Session, workers: Sequence[WorkerRecord], pids: set[int]) -> 
 
 
 def _watch_cost(session: Session) -> Metric:
-    """Of the process in which it was highest: this one, or a worker."""
+    """CPU share of the stack watch in the process where it is highest: this one or a worker."""
     seconds = session.recording.seconds
     shares = [session.watch.cpu_seconds / seconds]
     shares += [share for arm in session.arms for share in arm.watch_shares()]

@@ -21,7 +21,7 @@ __all__ = [
 
 
 def tune(settings: Settings, device: str, seconds: float, on_row: OnRow) -> Sweep:
-    """Measure for about so many seconds; the sweep with all its rows, its workers ended."""
+    """Measure candidates for about `seconds`; returns the sweep with its workers ended."""
     network = load_network(settings)
     with ExitStack() as stack:
         sweep = Sweep(settings, network, device, stack)

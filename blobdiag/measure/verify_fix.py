@@ -1,4 +1,4 @@
-"""`blobdiag check-gpu --verify-fix`: apply a remedy, measure again, keep both."""
+"""`blobdiag check-gpu --verify-fix`: apply a remedy, measure again, report both results."""
 
 from __future__ import annotations
 
@@ -17,42 +17,43 @@ PHASE = "self-play, remedied"
 
 
 def larger_batches(settings: Settings) -> Settings:
-    """As many workers and lanes as fill the batches; no rows kept out of them."""
+    """The settings with the engine's own workers and lanes, and full batches."""
     return replace(_without(settings, "tiny-batches"), workers=None, lanes=None)
 
 
 def own_cores(settings: Settings) -> Settings:
-    """One computing thread a core."""
+    """The settings with one computing thread per core."""
     return replace(_without(settings, "oversubscription"), workers=None, threads=None)
 
 
 REMEDIES: dict[str, tuple[str, Callable[[Settings], Settings]]] = {
     "tiny-batches": ("the engine's own workers and lanes, full batches", larger_batches),
-    "cpu-oversubscription": ("one computing thread a core", own_cores),
+    "cpu-oversubscription": ("one computing thread per core", own_cores),
 }
-"""By finding: the remedy that can be applied here, in words and to the settings."""
+"""By finding: the remedy in words, and the function that applies it to the settings."""
 
 
 def _without(settings: Settings, fault: str) -> Settings:
-    """The settings without the injected fault, where it is that one."""
+    """The settings without the injected fault if it is `fault`."""
     injected = settings.inject is not None and parse(settings.inject)[0].name == fault
     return replace(settings, inject=None) if injected else settings
 
 
 def verify_fix(session: Session, arm: Arm, findings: list[Finding]) -> None:
-    """Measure the costliest finding's remedy beside `arm`'s windows; an event where there is none.
+    """Apply the costliest finding's remedy, measure it and compare it with `arm`'s windows.
 
-    The remedied engine is no arm of the session: nothing but the verification speaks of it.
+    Records an event if no finding has a remedy to apply. The remedied engine is not an arm of the
+    session: only the verification holds its figures.
     """
     finding = next((one for one in findings if one.name in REMEDIES), None)
     if finding is None:
         names = " and ".join(REMEDIES)
-        session.event("not-verified", f"nothing to verify: a fix is known for {names} only")
+        session.event("not-verified", f"no fix to verify: only {names} have one")
         return
     words, apply = REMEDIES[finding.name]
     remedied = apply(session.settings)
     if remedied == session.settings:
-        session.event("not-verified", f"{finding.name}: the settings are {words} already")
+        session.event("not-verified", f"{finding.name}: already applied: {words}")
         return
     fixed = session.engine.arm(remedied, arm.device)
     session.at_work.append(fixed)

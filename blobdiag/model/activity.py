@@ -1,7 +1,7 @@
-"""When a device was idle: the same reduction while samples arrive and when they are read back.
+"""Idle stretches of a device, computed while samples arrive or from a saved series.
 
-A stretch of idleness reaches from its first sample of 0 to its last. A sample that is not known
-ends it, and so does a hole: a longer time without a sample than the sampling explains.
+An idle stretch reaches from its first sample of 0 to its last. An unknown sample ends it, and so
+does a hole: a longer time without a sample than the sampling interval explains.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from blobdiag.model.base import Stretch
 from blobdiag.model.recorded import Activity
 
 CPU = "cpu"
-"""The device of a run whose network is on the CPU: its processes together."""
+"""Name of the device in a run on the CPU: all processes of the run together."""
 
 MAX_HOLE_S = 1.0
-"""Between two samples further apart than this nothing is known."""
+"""A longer time between two samples is a hole."""
 HOLE_IN_SAMPLES = 3.0
-"""Samples that were merged lie further apart: a hole is what is longer than so many of them."""
+"""In a series of merged samples, a time of more than this many sampling intervals is a hole."""
 
 LEAST_IDLE_S = 0.2
-"""Shorter idle stretches are not kept."""
+"""Shorter idle stretches are dropped."""
 MOST_STRETCHES = 100
-"""Of a device that is idle at times, the longest."""
+"""Maximum number of idle stretches per device; the longest are stored."""
 
-# All processes of a run together, in % of one core: listening and drawing while nothing is played
-# takes up to 5.
+# All processes of a run together, in % of one core; an idle run takes up to 5 % for its display and
+# communication.
 CPU_IDLE_PERCENT = 20.0
-# Readings of one tick are taken within milliseconds; ticks of the host are 0.4 s apart.
+# Readings of one tick are taken within milliseconds; ticks are 0.4 s apart.
 SAME_TICK_S = 0.15
 
 # NVML: "Each sample period may be between 1 second and 1/6 second, depending on the product"
-# (nvmlUtilization_t). Which one, the driver does not say.
+# (nvmlUtilization_t). The driver does not report which.
 LONGEST_AVERAGE_S = 1.0
 LOOK_BACK_S = LONGEST_AVERAGE_S
-"""The first second of a phase still shows the phase before."""
-# A finer metric counts where it was known for at least this part of the time.
+"""NVML's utilisation in the first second of a phase includes the phase before."""
+# A finer metric is used if it is known for at least this share of the time.
 LEAST_COVERAGE = 0.9
 FINER = ("utilization_samples", "sm_activity")
-"""Averages over exactly the time since the sample before."""
+"""Metrics that average over exactly the time since the previous sample."""
 COARSE = "utilization"
 
 Sample = tuple[float, float | None]
-"""(seconds, value); None: not known."""
+"""(seconds, value); None: unknown."""
 Span = tuple[float, float]
 
 
@@ -55,21 +55,21 @@ class Sampled(NamedTuple):
     times: list[float]
     values: list[float | None]
     stride: float = 1.0
-    """Readings that each value stands for."""
+    """Number of readings merged into each value."""
 
     @property
     def samples(self) -> Iterator[Sample]:
-        """In order of time."""
+        """(seconds, value) in order of time."""
         return zip(self.times, self.values, strict=False)
 
 
 def finest(metrics: Mapping[str, Sampled]) -> tuple[str, float] | None:
-    """The metric of a GPU that shows the shortest gaps, and their seconds; None: not sampled.
+    """(name, seconds of the shortest visible gap) of a GPU's best metric; None: not sampled.
 
-    A sample of 0 is certain where the average behind it lies wholly inside the gap, and it is taken
-    while the gap lasts: averaging time + sampling interval (the median, before any thinning).
-    `sm_activity` (GPM) and `utilization_samples` (the driver's buffer) are averages over one
-    interval; `utilization` one over 1/6 to 1 s, of which the longest is taken.
+    A gap surely gives a sample of 0 if an averaging time lies inside it and a sample is taken
+    before it ends: averaging time + sampling interval (the median, before thinning). `sm_activity`
+    (GPM) and `utilization_samples` (the driver's buffer) average over one interval, `utilization`
+    over 1/6 to 1 s; 1 s is assumed.
     """
     gaps: dict[str, float] = {}
     for name in (*FINER, COARSE):
@@ -87,10 +87,10 @@ def finest(metrics: Mapping[str, Sampled]) -> tuple[str, float] | None:
 
 
 class ActivityLog:
-    """When a device was busy, idle and unseen, by every sample of one metric."""
+    """Busy, idle and unsampled stretches of a device, updated with every sample of one metric."""
 
     def __init__(self, least_idle: float = LEAST_IDLE_S, hole: float = MAX_HOLE_S) -> None:
-        """Seconds: shorter idle stretches are dropped; a longer time without a sample is a hole."""
+        """Seconds: the shortest idle stretch to store, and the longest time that is no hole."""
         self.first_busy: float | None = None
         self.last_busy: float | None = None
         self._least, self._hole = least_idle, hole
@@ -101,7 +101,7 @@ class ActivityLog:
         self._first_known: float | None = None
 
     def add(self, time: float, value: float | None) -> None:
-        """Take a sample; they come in order of time."""
+        """Add a sample; samples must come in order of time."""
         if value is not None:
             self._see(time)
         if value:
@@ -121,19 +121,19 @@ class ActivityLog:
         self._last_known = time
 
     def idle(self) -> list[Span]:
-        """The idle stretches, in order of time; of very many the longest."""
+        """The idle stretches in order of time: the MOST_STRETCHES longest and an open one."""
         still = self._open
         return self._idle + ([still] if still and _seconds(still) >= self._least else [])
 
     def unseen(self, start: float, end: float) -> list[Span]:
-        """The holes between two moments, those before the first and after the last sample too."""
+        """The holes from `start` to `end`, also before the first and after the last sample."""
         if self._first_known is None or self._last_known is None:
             return [(start, end)] if end > start else []
         edges = [(start, self._first_known), (self._last_known, end)]
         return sorted([*self._unseen, *(edge for edge in edges if _seconds(edge) > self._hole)])
 
     def summary(self, device: str, metric: str, start: float, end: float) -> Activity:
-        """For the report; `start` and `end` of the run are on the samples' clock."""
+        """The activity for the report; `start` and `end` of the run are on the samples' clock."""
 
         def stretches(spans: Iterable[Span]) -> list[Stretch]:
             return [Stretch(start_s=first - start, end_s=last - start) for first, last in spans]
@@ -151,9 +151,9 @@ class ActivityLog:
 def gpu_activity(
     uuid: str, metrics: Mapping[str, Sampled], start: float, end: float, *, merged: bool = False
 ) -> Activity | None:
-    """Of a GPU, by the metric that shows the shortest gaps; None where none was sampled.
+    """Activity of a GPU from the metric that shows the shortest gaps; None if none was sampled.
 
-    `merged` says that neighbouring samples may have been merged, as in a saved series.
+    `merged`: whether neighbouring samples may have been merged, as in a saved series.
     """
     name = finest(metrics)
     metric = metrics.get(name[0] if name else COARSE)
@@ -166,11 +166,11 @@ def gpu_activity(
 
 
 def cpu_activity(processes: Iterable[Sampled], start: float, end: float) -> Activity:
-    """Of a run on the CPU: idle where its processes together do next to nothing.
+    """Activity of a run on the CPU; idle is at most CPU_IDLE_PERCENT of all processes together.
 
-    A reading of a process's CPU time (% of a core) speaks of all the time since the one before, so
-    a gap begins with the last reading of work. A process that is not known at a tick counts as idle
-    there only if another is known.
+    A reading of a process's CPU use (% of a core) is a mean since the reading before, so a gap
+    begins at the last busy reading. A process without a reading at a tick counts as idle if another
+    process has one.
     """
     log = ActivityLog()
     for before, now, percent in _ticks(processes):
@@ -181,7 +181,7 @@ def cpu_activity(processes: Iterable[Sampled], start: float, end: float) -> Acti
 
 
 def _hole(metric: Sampled) -> float:
-    """Seconds without a sample from which on nothing is known."""
+    """Seconds without a sample that make a hole in a series of merged samples."""
     if len(metric.times) < 2:
         return MAX_HOLE_S
     spacing = median(later - earlier for earlier, later in pairwise(metric.times))
@@ -189,7 +189,7 @@ def _hole(metric: Sampled) -> float:
 
 
 def _ticks(processes: Iterable[Sampled]) -> Iterator[tuple[float, float, float]]:
-    """(time of the reading before, time, % of a core of all processes), where both are known."""
+    """(time of the previous tick, time, % of a core of all processes), without holes."""
     readings = sorted(
         (time, value) for one in processes for time, value in one.samples if value is not None
     )

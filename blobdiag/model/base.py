@@ -1,4 +1,4 @@
-"""The parts that all others are made of: figures, intervals, statuses, stretches of time."""
+"""Basic parts of the models: figures, intervals, statuses, stretches of time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic_core import CoreSchema
 
 
 class Status(StrEnum):
-    """What a check, or a whole report, came to."""
+    """Result of a check or of a whole report."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -38,7 +38,7 @@ def _stop_at_the_first(schema: Any) -> None:
 
 
 class Model(BaseModel):
-    """Base of every part: unknown fields are an error, non-finite numbers too."""
+    """Base of all models: unknown fields and non-finite numbers are errors."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -51,7 +51,7 @@ class Model(BaseModel):
 
 
 class Interval(Model):
-    """A 95 % interval, same unit as the value it belongs to."""
+    """A 95 % interval in the unit of its value."""
 
     low: float
     high: float
@@ -64,7 +64,7 @@ class Interval(Model):
 
 
 class Metric(Model):
-    """One measured figure; where `value`, or only `interval`, is None, `reason` says why."""
+    """One measured figure; if `value` or `interval` is None, `reason` says why."""
 
     name: str
     value: float | None
@@ -76,12 +76,12 @@ class Metric(Model):
     @model_validator(mode="after")
     def _explained(self) -> Self:
         if self.value is None and not self.reason:
-            raise ValueError("a value that is not known needs a reason")
+            raise ValueError("an unknown value needs a reason")
         return self
 
 
 class Stretch(Model):
-    """From one moment of the run to another, the same or a later one."""
+    """A stretch of time, in seconds of the run; `end_s` is not before `start_s`."""
 
     start_s: float
     end_s: float

@@ -1,6 +1,6 @@
-"""What `blobdiag plan` answers: one entry a machine, as `--format json` prints it.
+"""The answer of `blobdiag plan`, one entry per machine, as `--format json` prints it.
 
-As in a report, `None` means "not known" and stands beside its reason.
+As in a report, `None` means unknown, and a field beside it holds the reason.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ SCHEMA_VERSION = 1
 
 
 class IterationMinutes(Model):
-    """The first and the last iteration of a plan whose games grow, minutes."""
+    """Minutes of the first and last iteration of a plan with a growing number of games."""
 
     first: float
     last: float
 
 
 class Needed(Model):
-    """What self-play must reach for the training to end within `days`, all else equal."""
+    """The self-play rate with which the training ends within `days`, all else equal."""
 
     days: float
     games_per_minute: float | None
-    factor: float | None = Field(default=None, description="÷ the measured rate")
+    factor: float | None = Field(default=None, description="needed rate ÷ measured rate")
     reason: str | None = Field(default=None, description="why no rate is enough")
 
 
 class MemoryTerm(Model):
-    """One summand of what a card, or the host, holds."""
+    """One term of the memory of a card or of the host."""
 
     name: str
     mib: float
@@ -47,32 +47,32 @@ class Fit(Model):
 
 
 class Memory(Model):
-    """A card's memory by the engine's own sizes; see blobdiag/diagnosis/memory.py."""
+    """Memory needed on a card and on the host; see blobdiag/diagnosis/memory.py."""
 
     terms: list[MemoryTerm]
     total_mib: float
-    rows_per_batch: int = Field(description="of each group of lanes, two a search thread")
+    rows_per_batch: int = Field(description="rows per group of lanes, two groups a search thread")
     host: MemoryTerm
-    host_lanes: int = Field(description="that the host's memory would hold, all workers together")
+    host_lanes: int = Field(description="lanes that fit in the host's memory, all workers together")
     assumptions: list[str]
     fit: Fit | None = None
 
 
 class MachinePlan(Model):
-    """The plan by one device of one report."""
+    """The plan from one device of one report."""
 
-    report: str = Field(description="the file's name")
+    report: str = Field(description="name of the report's file")
     machine: str
     device: str
     command: str
     started_utc: str
     verdict: Status
     broken_rules: list[str] = Field(
-        description="rules of validity that the report broke; it was accepted all the same"
+        description="broken rules of validity; the report was used anyway"
     )
     plan: Plan
-    growth: IterationMinutes | None = Field(default=None, description="None: games do not grow")
-    notes: list[str] = Field(description="what is assumed, or not in the plan")
+    growth: IterationMinutes | None = Field(default=None, description="None: the games do not grow")
+    notes: list[str] = Field(description="assumptions, and what the plan leaves out")
     needed: Needed | None = None
     energy: Metric = Field(description="kWh of the GPUs over the whole plan")
     costs: list[Metric] = Field(description="in the currency of the prices given")
@@ -81,7 +81,7 @@ class MachinePlan(Model):
 
 
 class CapacityPlan(Model):
-    """Everything `blobdiag plan` says."""
+    """The whole answer of `blobdiag plan`."""
 
     schema_version: int = SCHEMA_VERSION
     iterations: int
@@ -89,4 +89,4 @@ class CapacityPlan(Model):
     last_games: int
     reuse: float
     machines: list[MachinePlan]
-    scenarios: list[PlanScenario] = Field(description="for comparison: at assumed rates")
+    scenarios: list[PlanScenario] = Field(description="days at assumed rates, for comparison")

@@ -1,4 +1,4 @@
-"""How a figure is written for people."""
+"""Formatting of figures for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ UNKNOWN = "–"
 
 
 def figure(value: float) -> str:
-    """Whole, or with three digits and more, thousands apart; never rounded to a false 0."""
+    """A number with about three significant digits and thousands separators, never rounded to 0."""
     size = abs(value)
     if size >= 1_000 or value == round(value):
         return f"{value:,.0f}"
@@ -18,10 +18,11 @@ def figure(value: float) -> str:
 
 
 def figure_range(interval: Interval) -> str:
+    """An interval as text: '2,396 to 2,507'."""
     low, high = figure(interval.low), figure(interval.high)
     return low if low == high else f"{low} to {high}"
 
 
 def signed(metric: Metric) -> str:
-    """'+0.52'."""
+    """A figure with its sign: '+0.52'; '–' if it is unknown."""
     return UNKNOWN if metric.value is None else f"{metric.value:+.2f}"

@@ -1,4 +1,4 @@
-"""What diagnosis adds: checks with their validity, findings with their gain, idle gaps."""
+"""What diagnosis adds to a report: checks with validity, findings with gains, idle gaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Validity(Model):
 
 
 class Check(Model):
-    """One expectation held against what was seen."""
+    """One expectation compared with what was observed."""
 
     name: str
     role: Role
@@ -34,43 +34,45 @@ class Check(Model):
 
 
 class Gain(Model):
-    """What a remedy is predicted to bring, and how that was predicted or why it cannot be."""
+    """The predicted gain of a remedy; `basis` says how it was predicted or why it cannot be."""
 
     minutes_per_iteration: float | None = Field(
-        default=None, description="saved in each iteration of the plan"
+        default=None, description="minutes saved per iteration of the plan"
     )
     self_play_factor: float | None = Field(
-        default=None, description="self-play's rate with the remedy ÷ without"
+        default=None, description="rate of self-play with the remedy ÷ without"
     )
     basis: str
 
 
 class Finding(Model):
-    """A named cause, how it was seen, and what to do about it."""
+    """A diagnosed cause, with evidence and remedy."""
 
     name: str
     title: str
     cause: str
     evidence: list[str]
     remedy: str
-    gain: Gain | None = Field(default=None, description="None: by a blobdiag that did not predict")
+    gain: Gain | None = Field(default=None, description="None: an old version made no prediction")
 
 
 class Verification(Model):
-    """A finding's remedy, applied and measured: what was predicted of it, and what it brought."""
+    """A finding's remedy, applied and measured, with the predicted and the realised gain."""
 
     finding: str
-    remedy: str = Field(description="what was applied")
-    predicted: float | None = Field(description="self-play's rate with it ÷ without; None: not")
+    remedy: str = Field(description="the remedy that was applied")
+    predicted: float | None = Field(
+        description="predicted rate of self-play with the remedy ÷ without; None: no prediction"
+    )
     before: Metric
     after: Metric
     realised: Metric = Field(description="after ÷ before")
 
 
 class IdleGap(Stretch):
-    """A stretch in which a device that should have worked did not."""
+    """A stretch in which a device was idle that should have worked."""
 
     device: str = Field(
-        description="the GPU's UUID, or 'cpu' where self-play and training run on it"
+        description="the GPU's UUID, or 'cpu' if self-play and training run on the CPU"
     )
-    phase: str | None = Field(description="the phase it lies in, or 'before → after'")
+    phase: str | None = Field(description="the phase that contains it, or 'before → after'")

@@ -1,4 +1,4 @@
-"""What keeps the size of a report bounded, however long its run was."""
+"""Limits on the size of a report, independent of the length of its run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MOST_EVENTS = 400
 MOST_GAPS = 400
 
 
-def kept_events(events: Sequence[Event]) -> list[Event]:
-    """All of them, or the first and the last half of MOST_EVENTS and a line between them."""
+def first_and_last_events(events: Sequence[Event]) -> list[Event]:
+    """The first and last MOST_EVENTS ÷ 2 events, with one between that counts those left out."""
     half = MOST_EVENTS // 2
     left_out = len(events) - 2 * half
     if left_out <= 0:
@@ -23,7 +23,7 @@ def kept_events(events: Sequence[Event]) -> list[Event]:
     return [*events[:half], note, *events[-half:]]
 
 
-def kept_gaps(gaps: Sequence[IdleGap]) -> list[IdleGap]:
-    """The longest MOST_GAPS of them, in order of their start."""
+def longest_gaps(gaps: Sequence[IdleGap]) -> list[IdleGap]:
+    """The MOST_GAPS longest gaps, in order of their start."""
     longest = sorted(gaps, key=lambda gap: -gap.seconds)[:MOST_GAPS]
     return sorted(longest, key=lambda gap: gap.start_s)

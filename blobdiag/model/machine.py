@@ -1,4 +1,4 @@
-"""What a run was measured on: the machine, its GPUs, the software."""
+"""The machine, GPUs and software of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from blobdiag.model.base import Model
 
 
 class Machine(Model):
-    """What the run was measured on; no host name, user or path unless `label` was given."""
+    """The machine of a run; holds no host name, user or path except in `label`."""
 
     label: str | None = None
     platform: str
@@ -21,7 +21,7 @@ class Machine(Model):
 
 
 class MigInstance(Model):
-    """Which part of which GPU a MIG instance is."""
+    """The position of a MIG instance on its GPU."""
 
     parent_uuid: str
     gpu_instance: int | None = None
@@ -29,28 +29,28 @@ class MigInstance(Model):
 
 
 class Gpu(Model):
-    """One GPU, or one MIG instance of it, as the driver and torch name it."""
+    """One GPU or MIG instance, as the driver and torch report it."""
 
     uuid: str
     name: str
     nvml_index: int | None = None
     cuda_index: int | None = None
     pci_bus_id: str | None = None
-    mig_enabled: bool | None = Field(default=None, description="split by MIG; None: not told")
-    mig: MigInstance | None = Field(default=None, description="None: it is a whole GPU")
+    mig_enabled: bool | None = Field(default=None, description="split by MIG; None: unknown")
+    mig: MigInstance | None = Field(default=None, description="None: a whole GPU")
     memory_mib: float | None = None
     compute_capability: str | None = None
 
 
 class Software(Model):
-    """Versions that decide how fast a run is."""
+    """Software versions that affect the speed of a run."""
 
     blobdiag: str
     python: str
     torch: str
-    torch_cuda: str | None = Field(description="CUDA version torch was built for, None: CPU build")
+    torch_cuda: str | None = Field(description="CUDA version torch was built for; None: CPU build")
     cuda_reason: str | None = Field(
-        default=None, description="why torch computes on no GPU, where it does not"
+        default=None, description="why torch cannot use a GPU; None: it can"
     )
     numpy: str
     numba: str

@@ -1,7 +1,7 @@
-"""Names that a report is read by: of phases, of sampled series and their units.
+"""Names of phases, metrics and sampled series in a report, with the units of the series.
 
-A series is named by what it speaks of: `gpu/<uuid>/utilization`, `gpu/<uuid>/process/<pid>/memory`,
-`process/<pid>/cpu`, `program/cpu`, `host/cpu`. Nothing else in the tree spells such a name.
+A series is named by its subject: `gpu/<uuid>/utilization`, `gpu/<uuid>/process/<pid>/memory`,
+`process/<pid>/cpu`, `program/cpu`, `host/cpu`. No other module spells out such a name.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ START_UP = "start-up"
 SHUT_DOWN = "shut-down"
 SET_UP = "set-up"
 BARE_NETWORK = "bare network"
-"""The phase in which the network is measured alone, and the metric that comes of it."""
+"""The phase in which the network is measured alone, and its metric."""
 REPLAY_BUFFER, SAVING = "replay buffer", "saving games"
 WEIGHT_REFRESH, CHECKPOINT = "weight refresh", "checkpoint"
 EVALUATION = "evaluation"
 
-# Metrics of an iteration, or of several.
+# Metrics of one or several iterations.
 EXAMPLES_PER_SECOND = "examples per second"
 GAMES_PLAYED = "games played"
 EXAMPLES_MADE = "examples made"
 EXAMPLES_TRAINED = "examples trained on"
-"""By an engine that chooses itself how often: with repeats."""
+"""Includes repeats: for an engine that chooses itself how often it trains on an example."""
 EXAMPLE_USES = "each example trained on"
 ITERATIONS = "iterations measured"
 EVALUATE_EVERY = "iterations between matches"
@@ -45,12 +45,12 @@ PROGRAM_CPU = "program/cpu"
 PROGRAM_RSS = "program/rss"
 PROGRAM_PROCESSES = "program/processes"
 
-# Units that decide how values are merged or judged.
+# Units that determine how values are merged or judged.
 PERCENT = "%"
 BIT_MASK = "bit mask"
 MIB = "MiB"
 
-# Metrics of a GPU; `blobdiag.sampling.nvidia.nvml_calls` says by which NVML call each is read.
+# Metrics of a GPU; `blobdiag.sampling.nvidia.nvml_calls` lists the NVML call of each.
 GPU_UNITS = {
     "utilization": PERCENT,
     "memory_utilization": PERCENT,
@@ -109,22 +109,22 @@ def process(pid: int, metric: str) -> str:
 
 
 def gpu_process(uuid: str, pid: int, metric: str) -> str:
-    """What the driver says of a process on a GPU: `memory` in MiB, `sm_utilization` in %."""
+    """A driver's metric of a process on a GPU: `memory` in MiB, `sm_utilization` in %."""
     return gpu(uuid, f"process/{pid}/{metric}")
 
 
 def progress(counter: str) -> str:
-    """The running total, over all processes, of a counter that a program names itself."""
+    """The total, over all processes, of a counter that the watched program defines."""
     return _PROGRESS + counter
 
 
 def progress_counter(name: str) -> str | None:
-    """The counter whose total a series is; None: it is another series."""
+    """The counter's name if the series `name` is a counter's total, else None."""
     return name.removeprefix(_PROGRESS) if name.startswith(_PROGRESS) else None
 
 
 class SeriesName(NamedTuple):
-    """The parts of a series' name; None: it speaks of no GPU, of no process."""
+    """The parts of a series' name; `gpu` or `pid` is None if the name has none."""
 
     gpu: str | None
     pid: int | None
@@ -132,7 +132,7 @@ class SeriesName(NamedTuple):
 
 
 def parse(name: str) -> SeriesName:
-    """The parts of any series' name; a UUID may hold slashes (`MIG-…/1/0`)."""
+    """Split a series' name into its parts; a UUID may contain slashes (`MIG-…/1/0`)."""
     uuid, rest = None, name
     if name.startswith("gpu/"):
         head, found, tail = name.removeprefix("gpu/").partition("/process/")
@@ -148,7 +148,7 @@ def parse(name: str) -> SeriesName:
 
 
 def unit(name: str) -> str:
-    """The unit of a series, by its full name. Raises KeyError where the metric is unknown."""
+    """The unit of a series, by its full name. Raises KeyError for an unknown metric."""
     if progress_counter(name) is not None:
         return "count"
     series = parse(name)

@@ -1,4 +1,4 @@
-"""A plan: minutes an iteration, term by term, and days."""
+"""A plan of a training: minutes per iteration, term by term, and days."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from blobdiag.model.base import Interval, Model
 
 
 class PlanTerm(Model):
-    """One summand of an iteration's minutes, with what a free one would gain (Amdahl)."""
+    """One term of an iteration's minutes, and the days saved if it cost nothing (Amdahl)."""
 
     name: str
     minutes: float
@@ -18,7 +18,7 @@ class PlanTerm(Model):
 
 
 class PlanScenario(Model):
-    """An iteration plan at an assumed self-play rate, for comparison with the measured one."""
+    """The days of a plan at an assumed self-play rate, for comparison."""
 
     name: str
     games_per_minute: Interval
@@ -27,10 +27,10 @@ class PlanScenario(Model):
 
 
 class Plan(Model):
-    """Capacity: iterations × games on this machine."""
+    """Duration of `iterations` × `games_per_iteration` games on one machine."""
 
     iterations: int
-    games_per_iteration: int = Field(description="where they grow: the mean, rounded")
+    games_per_iteration: int = Field(description="the rounded mean if the number grows")
     reuse: float
     terms: list[PlanTerm]
     minutes_per_iteration: float

@@ -1,4 +1,4 @@
-"""What was recorded over time: phases, sampled series, what a device did, events."""
+"""What was recorded over time: phases, sampled series, device activity, events."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from blobdiag.model.base import Metric, Model, Stretch
 
 MOST_POINTS = 2_000
-"""Of one series."""
+"""Maximum number of points of one series."""
 
 
 class Phase(Stretch):
@@ -30,7 +30,7 @@ class Series(Model):
     counts: list[int] = Field(
         default_factory=list,
         max_length=MOST_POINTS,
-        description="known readings that each value was merged from; empty: one each",
+        description="number of known readings merged into each value; empty: one each",
     )
 
     @model_validator(mode="after")
@@ -43,18 +43,20 @@ class Series(Model):
 
 
 class Activity(Model):
-    """When a device was idle, by every sample of one metric, before series are thinned."""
+    """When a device was busy and idle, from every sample of one metric before thinning."""
 
-    device: str = Field(description="a GPU's UUID, or 'cpu': the run's processes together")
-    metric: str = Field(description="the one in which the shortest idleness shows")
-    first_busy_s: float | None = Field(description="None: it never was")
+    device: str = Field(description="a GPU's UUID, or 'cpu' for all processes of the run together")
+    metric: str = Field(description="the metric that shows the shortest idle gaps")
+    first_busy_s: float | None = Field(description="None: the device was never busy")
     last_busy_s: float | None
-    idle: list[Stretch] = Field(description="from a first sample of 0 to the last; the longest")
-    unseen: list[Stretch] = Field(description="longer than a second without a known sample")
+    idle: list[Stretch] = Field(
+        description="the longest idle stretches, each from its first sample of 0 to its last"
+    )
+    unseen: list[Stretch] = Field(description="stretches of more than 1 s without a known sample")
 
 
 class EndedEarly(Model):
-    """What ended a run before its end."""
+    """What ended a run before it was complete."""
 
     kind: Literal["interrupted", "timed-out"]
     by: str = Field(description="a signal's name, or the option of the time limit")
@@ -62,7 +64,7 @@ class EndedEarly(Model):
 
 
 class Event(Model):
-    """Something that happened: a lost worker, an interrupt, a warning."""
+    """An event of the run: a lost worker, an interrupt, a warning, …"""
 
     at_s: float
     kind: str

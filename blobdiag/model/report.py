@@ -1,7 +1,7 @@
-"""The report: one versioned pydantic model, the truth from which everything else is drawn.
+"""The report: one versioned pydantic model, from which all output is rendered.
 
-Seconds are on the run's own clock: 0 is the moment the command started measuring.
-`None` means "not known" and always stands beside a reason; 0 always means a measured zero.
+Seconds are on the run's clock, which starts at 0 when the command starts measuring. `None` means
+unknown, and a field beside it holds the reason; 0 always means a measured zero.
 """
 
 from __future__ import annotations
@@ -83,67 +83,78 @@ class Report(Model):
 
     schema_version: Literal[5] = SCHEMA_VERSION
     command: str
-    device: str = Field(description="the device asked for, resolved")
+    device: str = Field(description="device asked for, resolved")
     started_utc: str
     seconds: float
     interrupted: bool = False
-    ended_early: EndedEarly | None = Field(default=None, description="None: it came to its end")
-    running: bool = Field(default=False, description="whether it was going on when it was written")
-    failure: str | None = Field(default=None, description="why it could not be measured to its end")
+    ended_early: EndedEarly | None = Field(default=None, description="None: the run was complete")
+    running: bool = Field(
+        default=False, description="whether the run was in progress when the report was written"
+    )
+    failure: str | None = Field(default=None, description="why the measurement failed")
     verdict: Status = Status.INCONCLUSIVE
     verdict_text: str = "not judged"
     exit_code: int = 3
     configuration: dict[str, str | int | float | bool | None]
     machine: Machine
     gpus: list[Gpu]
-    gpu_reason: str | None = Field(default=None, description="why `gpus` is empty, if it is")
+    gpu_reason: str | None = Field(default=None, description="why `gpus` is empty; None: it is not")
     software: Software
     phases: list[Phase] = Field(default_factory=list)
     series: list[Series] = Field(default_factory=list)
     activity: list[Activity] = Field(
-        default_factory=list, description="of the devices in use; empty: by the series"
+        default_factory=list,
+        description="activity of the devices in use; empty: computed from the series",
     )
-    sampler_death: str | None = Field(default=None, description="None: it sampled to the end")
-    unsupported: dict[str, str] = Field(default_factory=dict, description="metric: why it is null")
+    sampler_death: str | None = Field(
+        default=None, description="why the sampler died; None: it sampled to the end"
+    )
+    unsupported: dict[str, str] = Field(
+        default_factory=dict, description="why a metric is null, by metric"
+    )
     pid: int | None = Field(
-        default=None, description="of the measuring process, the workers' parent"
+        default=None, description="PID of the measuring process, the workers' parent"
     )
     gpu_memory_mib: float | None = Field(
-        default=None, description="the most that torch reserved on a GPU in the measuring process"
+        default=None,
+        description="peak memory that torch reserved on a GPU in the measuring process",
     )
     other_pids: list[int] = Field(
-        default_factory=list, description="processes of the measured engine that are no workers"
+        default_factory=list, description="PIDs of the measured engine that are not workers"
     )
     workers: list[WorkerRecord] = Field(default_factory=list)
     weights_hash: str | None = Field(
-        default=None, description="of the weights the workers should play with at the end"
+        default=None, description="hash of the weights that the workers should use at the end"
     )
     weights_version: int | None = Field(
-        default=None, description="how often those weights were replaced"
+        default=None, description="number of times those weights were replaced"
     )
-    holds: list[Hold] = Field(default_factory=list, description="of the measuring process")
+    holds: list[Hold] = Field(
+        default_factory=list, description="where the measuring process kept the device waiting"
+    )
     answers: AnswersDifference | None = Field(
-        default=None, description="of the GPU's network and the CPU's; None: not compared"
+        default=None,
+        description="difference of the GPU's and the CPU's answers; None: not compared",
     )
     throughput: list[Throughput] = Field(default_factory=list)
     metrics: list[Metric] = Field(default_factory=list)
     idle_gaps: list[IdleGap] = Field(default_factory=list)
     validity: list[Validity] = Field(
-        default_factory=list, description="rules of the whole run, kept or not"
+        default_factory=list, description="rules of the whole run, satisfied or broken"
     )
     checks: list[Check] = Field(default_factory=list)
     findings: list[Finding] = Field(default_factory=list)
-    program: Program | None = Field(default=None, description="where another program was watched")
+    program: Program | None = Field(default=None, description="the watched program of `run`")
     verification: Verification | None = Field(
-        default=None, description="of the costliest finding's remedy, where that was asked for"
+        default=None, description="verification of the costliest finding's remedy, if asked for"
     )
     training: TrainingRun | None = Field(
-        default=None, description="where several iterations were run, or one kept"
+        default=None, description="a training of several iterations, or one stored in a folder"
     )
-    matches: list[Match] = Field(default_factory=list, description="that the command itself played")
+    matches: list[Match] = Field(default_factory=list, description="matches of `evaluate`")
     plan: Plan | None = None
     memory: MemoryFigures | None = Field(
-        default=None, description="of the built-in engine; older reports do not have it"
+        default=None, description="sizes of the built-in engine; None in old reports"
     )
     events: list[Event] = Field(default_factory=list)
     seconds_shortest_visible_gap: float | None = None

@@ -1,4 +1,4 @@
-"""What self-play came to: workers, throughput, search health."""
+"""Results of self-play: workers, throughput, search health."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from blobdiag.model.base import Metric, Model, Stretch
 
 
 class Hold(Model):
-    """A line of Python that a process's threads stood at while its device waited for them."""
+    """A line of Python at which a process's threads were while its device waited for them."""
 
     phase: str
     where: str = Field(description="file.py:LINE function")
     seconds: float
-    share: float = Field(description="of the process's waiting seconds, 0 to 1")
+    share: float = Field(description="share of the process's waiting seconds, 0 to 1")
 
 
 class WorkerRecord(Model):
-    """What one worker process said of itself, at its handshake and at the end.
+    """What one worker process reported of itself, at its handshake and at the end.
 
-    Of a worker of another project's engine less is known: what it did not say is None.
+    A field that the worker did not report is None, as for another project's engine.
     """
 
     worker: int
@@ -41,10 +41,10 @@ class WorkerRecord(Model):
     stage_seconds: dict[str, float] = Field(default_factory=dict)
     batch_histogram: dict[int, int] = Field(
         default_factory=dict,
-        description="rows of a batch, rounded up to a power of two: how many batches",
+        description="number of batches by rows per batch, rounded up to a power of two",
     )
     serves: bool = Field(
-        default=False, description="whether it only evaluates what other workers queue up"
+        default=False, description="whether it only evaluates positions of other workers"
     )
     grad_enabled: bool | None = Field(
         default=None, description="torch.is_grad_enabled() inside a network call of self-play"
@@ -57,12 +57,12 @@ class WorkerRecord(Model):
         description="hashes of the first cards dealt (at most 32 deals); equal cards, equal hash",
     )
     weights_version: int | None = Field(
-        default=None, description="how often this worker's weights were replaced"
+        default=None, description="number of times this worker's weights were replaced"
     )
     holds: list[Hold] = Field(default_factory=list)
     stacks: str | None = Field(default=None, description="stacks of a stalled worker")
     gpu_memory_mib: float | None = Field(
-        default=None, description="torch's own figure: most memory reserved on the worker's device"
+        default=None, description="peak memory that torch reserved on the worker's device"
     )
 
     @property
@@ -71,13 +71,13 @@ class WorkerRecord(Model):
 
 
 class SearchHealth(Model):
-    """Speed alone proves nothing: what the search did with its evaluations (see docs)."""
+    """Quality of the search: how it used its evaluations."""
 
     distinct_share: float | None = Field(description="(a) distinct (tree, node) ÷ evaluations")
     deep_share: float | None = Field(description="(b) simulations whose leaf is deeper than 1 move")
     mean_kl_nats: float | None = Field(description="(c) mean KL(visits ‖ uniform)")
-    evaluations_per_game: float | None = Field(description="(d)")
-    evaluations_per_decision: float | None = Field(description="(d)")
+    evaluations_per_game: float | None = Field(description="(d) mean over finished games")
+    evaluations_per_decision: float | None = Field(description="(d) mean over searched decisions")
     trained_weights: bool = False
     reason: str | None = Field(default=None, description="why any of these is null")
 
@@ -91,27 +91,29 @@ class Block(Model):
 
 
 class NetworkRate(Model):
-    """The network alone, without a search: all workers of a run at once."""
+    """Rate of the network alone, without a search, in all workers of a run at once."""
 
     rows: int = Field(gt=0, description="rows of each batch")
     evaluations_per_second: float = Field(gt=0)
 
 
 class PrecisionProbe(Model):
-    """What bfloat16 would do on this device: measured, whatever was played with."""
+    """bfloat16 compared with float32 on this device, whatever dtype was played with."""
 
-    bfloat16_speedup: float = Field(gt=0, description="float32's seconds a batch ÷ bfloat16's")
-    policy_difference: float = Field(description="largest, of a move's probability")
+    bfloat16_speedup: float = Field(
+        gt=0, description="seconds per batch in float32 ÷ seconds per batch in bfloat16"
+    )
+    policy_difference: float = Field(description="largest difference of a move's probability")
     value_difference: float
-    agrees: bool = Field(description="whether both differences are within the stated tolerance")
+    agrees: bool = Field(description="whether both differences are within the tolerance")
 
 
 class AnswersDifference(Model):
     """Largest differences between two devices' answers to the same positions."""
 
-    policy: float = Field(description="of a move's probability")
+    policy: float = Field(description="largest difference of a move's probability")
     value: float
-    dtype: str = Field(description="of the device's own answers; the CPU's are float32")
+    dtype: str = Field(description="dtype of the device's answers; the CPU's are float32")
 
 
 class Throughput(Model):
@@ -130,14 +132,15 @@ class Throughput(Model):
     warm_up_seconds: float
     blocks: list[Block]
     windows: list[Stretch] = Field(
-        default_factory=list, description="what was measured; empty: the phases of self-play"
+        default_factory=list, description="measuring windows; empty: the phases of self-play"
     )
     games_by_evaluations: dict[int, int] = Field(
-        default_factory=dict, description="how many finished games took how many evaluations"
+        default_factory=dict, description="number of finished games by evaluations per game"
     )
     games_counted: bool = Field(
         default=False,
-        description="games/min counts finished games: what each took in evaluations is not known",
+        description="whether games/min counts finished games because the evaluations per game "
+        "are unknown",
     )
     search_health: SearchHealth
     bare_network: list[NetworkRate] = Field(default_factory=list)

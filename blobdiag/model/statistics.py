@@ -1,14 +1,14 @@
-"""How fast, and how surely: rates of blocks with a 95 % bootstrap interval.
+"""Rates of blocks with 95 % bootstrap intervals.
 
-An interval speaks of the run it was taken from and of nothing else: blocks of one run share its
-machine state, so identical runs differ by more than any of their intervals shows. To compare two
-runs, take several of each.
+An interval is valid within its run only: blocks of one run share its machine state, so runs of the
+same code differ by more than their intervals show. To compare two configurations, take several
+runs of each.
 
-Items are drawn with replacement `RESAMPLES` times, by multinomial weights rather than by index, so
-that ten thousand games cost no more than their distinct lengths. The quantiles are the *expanded*
-percentiles of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section 4): plain
-ones are too narrow for few items: of five blocks they hold the truth in 85 % of cases, these in
-91 %, of ten in 92 and 95 %.
+Items are drawn with replacement RESAMPLES times, by multinomial weights rather than by index, so
+that the cost depends on the number of distinct game lengths, not of games. The quantiles are the
+*expanded* percentiles of Hesterberg (2015, "What Teachers Should Know About the Bootstrap", section
+4), since plain ones are too narrow for few items: with 5 blocks plain ones cover the true value in
+85 % of cases and expanded ones in 91 %, with 10 blocks in 92 % and 95 %.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ MIN_ITEMS = 5
 SEED = 0
 
 _Z = 1.959964  # 97.5 % point of the standard normal
-_FEW_FREEDOMS = {1: 12.7062, 2: 4.3027, 3: 3.1824}  # the expansion below does not hold there
-_EXACT = 10**9  # items of an estimate that has no sampling error of its own
+_FEW_FREEDOMS = {1: 12.7062, 2: 4.3027, 3: 3.1824}  # where the expansion below is inaccurate
+_EXACT = 10**9  # items of an estimate without sampling error
 
 
 class _Estimate(NamedTuple):
-    """A value, its `[RESAMPLES]` resampled twins, and why either is missing."""
+    """A value, its resampled values `draws` [RESAMPLES], and why either is missing."""
 
     value: float | None
     draws: NDArray[np.float64] | None
@@ -61,16 +61,16 @@ def games_per_minute(
 ) -> Metric:
     """Evals/s × 60 ÷ mean evaluations of a finished game, in games/min.
 
-    `evaluations_of_games` says how many finished games took how many evaluations (a `Counter` of
-    them); the uncertainty of their mean is then part of the interval. A single number is taken as
-    the exact mean. Where it is None, not known, the games that finished in the blocks are counted.
+    `evaluations_of_games` is the number of finished games by evaluations per game (a `Counter`);
+    the uncertainty of their mean is then part of the interval. A single number is the exact mean.
+    If it is None (unknown), the games that finished in the blocks are counted.
     """
     estimate = _games_per_minute(blocks, evaluations_of_games, np.random.default_rng(seed))
     return _metric("games per minute", "games/min", estimate, len(blocks))
 
 
 def speed_ratio(fast: Throughput, slow: Throughput, seed: int = SEED) -> Metric:
-    """Games/min of one throughput ÷ that of another, both resampled; dimensionless (×)."""
+    """Games/min of `fast` ÷ games/min of `slow`, both resampled; dimensionless (×)."""
     rng = np.random.default_rng(seed)
     numerator = _games_per_minute(fast.blocks, _lengths(fast), rng)
     denominator = _games_per_minute(slow.blocks, _lengths(slow), rng)
@@ -79,7 +79,7 @@ def speed_ratio(fast: Throughput, slow: Throughput, seed: int = SEED) -> Metric:
 
 
 def evaluations_ratio(after: Sequence[Block], before: Sequence[Block], seed: int = SEED) -> Metric:
-    """Evals/s of some blocks ÷ those of others, both resampled; dimensionless (×)."""
+    """Evals/s of the blocks `after` ÷ evals/s of `before`, both resampled; dimensionless (×)."""
     rng = np.random.default_rng(seed)
     numerator, denominator = (_evaluations(blocks, rng) for blocks in (after, before))
     samples = min(len(after), len(before))
@@ -87,7 +87,7 @@ def evaluations_ratio(after: Sequence[Block], before: Sequence[Block], seed: int
 
 
 def _lengths(throughput: Throughput) -> Mapping[int, int] | float | None:
-    """Evaluations of its games; None where games are counted instead."""
+    """Number of games by evaluations per game, or their mean; None if games are counted instead."""
     if throughput.games_counted:
         return None
     mean = throughput.search_health.evaluations_per_game
@@ -142,7 +142,7 @@ def _quotient(a: _Estimate, b: _Estimate, scale: float = 1.0) -> _Estimate:
     if a.value is None or b.value is None:
         return _Estimate(None, None, items, a.reason if a.value is None else b.reason)
     if b.value == 0:
-        return _Estimate(None, None, items, "the divisor was measured as 0")
+        return _Estimate(None, None, items, "the divisor is 0")
     value = scale * a.value / b.value
     if a.draws is None or b.draws is None:
         return _Estimate(value, None, items, a.reason if a.draws is None else b.reason)
@@ -172,7 +172,7 @@ def _too_few(items: int, what: str) -> str:
 
 
 def _weights(counts: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """[RESAMPLES, len(counts)] how often each kind is drawn, where kind i stands for counts[i]."""
+    """Multinomial draws [RESAMPLES, len(counts)]; kind i has weight counts[i]."""
     total = counts.sum()
     return rng.multinomial(total, counts / total, size=RESAMPLES)
 

@@ -1,4 +1,4 @@
-"""A trace of hours in a few megabytes: thinned while it grows, its idle stretches kept exactly."""
+"""A trace of bounded size for runs of hours: thinned as it grows, with exact idle stretches."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from blobdiag.model.recorded import MOST_POINTS, Series
 from blobdiag.sampling.trace import Samples, Thinned, Trace, series
 
 MOST_SERIES = 400
-"""More are not begun: machines of many GPUs have about twenty each."""
+"""Maximum number of series; a GPU has about twenty."""
 
 MOST_POINTS_TOGETHER = 100_000
-"""In a report, of all series: 3 MB of JSON."""
+"""Maximum number of points of all series in a report, about 3 MB of JSON."""
 
-# A process's series outlives its last sample by so long, unless it is asked to be kept.
-KEPT_SECONDS = 30.0
+# Seconds (× stride) after its last sample for which an ended process's series is stored.
+STALE_SECONDS = 30.0
 
 
 @dataclass
 class ThinnedSamples(Samples):
-    """Samples of which neighbours are merged whenever there are MOST_POINTS of them.
+    """Samples that are merged in pairs whenever their number reaches MOST_POINTS.
 
-    Each value stands for the same number of readings at all times, so that means stay right.
+    All values are merged from the same number of readings, so that means stay exact.
     """
 
     _pending: list[tuple[float, float | None]] = field(default_factory=list)
@@ -50,25 +50,25 @@ class ThinnedSamples(Samples):
 
 
 class LongTrace(Trace):
-    """A trace that another thread may add to for hours.
+    """A trace of bounded size that another thread may add to.
 
-    What it adds waits until `absorb` takes it in, so that whoever calls that may read the rest
+    Samples are queued until `absorb` is called, so that the calling thread can read the trace
     without a lock.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.activity: dict[str, ActivityLog] = {}
-        """By the name of a metric in which a GPU's idleness shows."""
+        """By series name, for the metrics that show a GPU's idleness."""
         self.not_begun = 0
-        """Readings of series that were one too many."""
+        """Number of readings dropped because there were MOST_SERIES series."""
         self._arrived: deque[tuple[str, str, float, float | None]] = deque()
 
     def add(self, name: str, unit: str, time: float, value: float | None) -> None:
         self._arrived.append((name, unit, time, value))
 
     def absorb(self) -> None:
-        """Take in what was added since the last call."""
+        """Process the samples added since the last call."""
         while self._arrived:
             name, unit, time, value = self._arrived.popleft()
             if name not in self.samples and len(self.samples) >= MOST_SERIES:
@@ -79,16 +79,16 @@ class LongTrace(Trace):
             if parsed.gpu and parsed.pid is None and parsed.metric in (*FINER, COARSE):
                 self.activity.setdefault(name, ActivityLog()).add(time, value)
 
-    def forget_processes(self, now: float, kept: set[int]) -> None:
-        """Drop the series of processes that ended, but for those in `kept`."""
+    def forget_processes(self, now: float, followed: set[int]) -> None:
+        """Drop the stale series of processes whose PIDs are not in `followed`."""
         for name, samples in list(self.samples.items()):
             pid = names.parse(name).pid
-            stale = not samples.times or now - samples.times[-1] > KEPT_SECONDS * samples.stride
-            if pid is not None and pid not in kept and stale:
+            stale = not samples.times or now - samples.times[-1] > STALE_SECONDS * samples.stride
+            if pid is not None and pid not in followed and stale:
                 del self.samples[name]
 
     def to_series(self, cuts: Sequence[float] = ()) -> list[Series]:
-        """Every metric, with as many points as a report of many can bear, their digits cut."""
+        """All metrics for the report, rounded, with at most MOST_POINTS_TOGETHER points."""
         points = min(MOST_POINTS, max(1, MOST_POINTS_TOGETHER // max(1, len(self.samples))))
         return [
             series(name, samples.unit, _rounded(samples.thinned(self.start, points, cuts)))

@@ -1,4 +1,4 @@
-"""What is reduced from every sample, before a trace's series are thinned for the report."""
+"""Figures computed from all samples, before the series are thinned for the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from blobdiag.sampling.trace import Trace
 
 
 def gpu_metrics(trace: Trace, uuid: str) -> dict[str, Sampled]:
-    """Those of a GPU in which idleness shows, by name."""
+    """The metrics of a GPU that show idleness, by name."""
     found = {}
     for metric in (*FINER, COARSE):
         samples = trace.samples.get(names.gpu(uuid, metric))
@@ -31,12 +31,12 @@ def gpu_metrics(trace: Trace, uuid: str) -> dict[str, Sampled]:
 
 
 def finest_metric(trace: Trace, uuid: str) -> tuple[str, float] | None:
-    """See `blobdiag.model.activity.finest`."""
+    """(name, seconds of the shortest visible gap) of a GPU's best metric; None: not sampled."""
     return finest(gpu_metrics(trace, uuid))
 
 
 def shortest_visible_gap(trace: Trace, uuids: Sequence[str]) -> float | None:
-    """Seconds that each of these GPUs must be idle to be seen for certain; None: not sampled."""
+    """Seconds of the shortest gap that is surely seen on all these GPUs; None: not sampled."""
     gaps = [found[1] for uuid in uuids if (found := finest_metric(trace, uuid))]
     return max(gaps, default=None)
 
@@ -44,7 +44,7 @@ def shortest_visible_gap(trace: Trace, uuids: Sequence[str]) -> float | None:
 def activities(
     trace: Trace, uuids: Sequence[str], cpu_pids: Collection[int] | None, end: float
 ) -> list[Activity]:
-    """Of each of these GPUs that was sampled; with `cpu_pids` of these processes on the CPU too."""
+    """Activity of each sampled GPU, and of the processes `cpu_pids` together unless it is None."""
     found = [_of_gpu(trace, uuid, end) for uuid in uuids]
     if cpu_pids is not None:
         processes = [trace.samples.get(names.process(pid, "cpu")) for pid in cpu_pids]
@@ -62,7 +62,7 @@ def _of_gpu(trace: Trace, uuid: str, end: float) -> Activity | None:
 
 
 def cuts(trace: Trace, stretches: Sequence[Stretch]) -> list[float]:
-    """Moments (monotonic seconds) that no merged value may reach across: means end there."""
+    """Times (monotonic seconds) that no merged value may cross: bounds of stretches for means."""
     moments = {
         moment
         for one in stretches

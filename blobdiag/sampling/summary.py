@@ -1,4 +1,4 @@
-"""What a report says of the sampling itself, and of what a machine used while it was sampled."""
+"""Figures of the report about the sampler, the energy used, and the numbering of GPUs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blobdiag.sampling.trace import Trace
 
 
 def sampler_cost(recorder: Recorder) -> Metric:
-    """The sampler's own CPU time, in % of a core."""
+    """CPU use of the sampler, in % of a core."""
     share = recorder.cost.share
     return Metric(
         name="sampler's own CPU",
@@ -25,7 +25,7 @@ def sampler_cost(recorder: Recorder) -> Metric:
 
 
 def energies(trace: Trace, gpus: Sequence[Gpu], uuids: Sequence[str]) -> list[Metric]:
-    """The energy of each of these GPUs (UUIDs); a MIG instance has no power of its own."""
+    """The energy of each of these GPUs (UUIDs); NVML gives none for MIG instances."""
     by_uuid = {gpu.uuid: gpu for gpu in gpus}
     return [
         energy(trace, uuid, f"energy of GPU {by_uuid[uuid].nvml_index}")
@@ -35,19 +35,19 @@ def energies(trace: Trace, gpus: Sequence[Gpu], uuids: Sequence[str]) -> list[Me
 
 
 def ordinals(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> dict[str, int]:
-    """UUID: the number that CUDA gives the GPU in this environment, where it defines one."""
+    """CUDA's ordinals of the GPUs in this environment by UUID; empty if they are unknown."""
     return {uuid: index for index, uuid in enumerate(visible(environment, gpus).uuids or [])}
 
 
 def why_unordered(gpus: Sequence[Gpu], environment: Mapping[str, str]) -> dict[str, str]:
-    """Why those GPUs that have no CUDA ordinal (`cuda_index`) have none, by metric."""
+    """Why a GPU has no CUDA ordinal (`cuda_index`), by series name."""
     seen = visible(environment, gpus)
     reason = seen.reason or seen.fault or "CUDA does not show it to this process"
     return {names.gpu(gpu.uuid, "cuda_index"): reason for gpu in gpus if gpu.cuda_index is None}
 
 
 def gpus_listing(trace: Trace, gpus: Sequence[Gpu], pids: Collection[int]) -> list[str]:
-    """UUIDs of the GPUs on which the driver has listed one of these processes."""
+    """UUIDs of the GPUs on which the driver listed one of these processes."""
     seen = (names.parse(name) for name in list(trace.samples))
     on = {one.gpu for one in seen if one.gpu is not None and one.pid in pids}
     return [gpu.uuid for gpu in gpus if gpu.uuid in on]

@@ -1,7 +1,7 @@
-"""What a run left behind: time series of samples and the phases they fell into.
+"""Time series of samples, and the phases of a run.
 
-Times are seconds of `time.monotonic()`, which on Linux all processes of a machine share, so
-the sampler's stamps and the workload's events can be laid side by side.
+Times are seconds of `time.monotonic()`, which all processes of a Linux machine share, so the
+sampler's times and the workload's events are comparable.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from blobdiag.model.recorded import MOST_POINTS, Phase, Series
 
 @dataclass
 class Samples:
-    """One metric over time: `times` in monotonic seconds, `values` in `unit`, None = not known."""
+    """One metric over time: `times` in monotonic seconds, `values` in `unit`; None: unknown."""
 
     unit: str
     times: list[float] = field(default_factory=list)
     values: list[float | None] = field(default_factory=list)
     stride: int = 1
-    """How many readings each value stands for."""
+    """Number of readings merged into each value."""
 
     def append(self, time: float, value: float | None) -> None:
-        # Value first: a reader in another thread never meets a time that has no value yet.
+        # Value first: a reader in another thread never finds a time without a value.
         self.values.append(value)
         self.times.append(time)
 
     def between(self, start: float, end: float) -> list[float]:
-        """The known values stamped within [start, end]."""
+        """The known values with times in [start, end]."""
         return [
             v
             for t, v in zip(self.times, self.values, strict=False)
@@ -44,7 +44,7 @@ class Samples:
         ]
 
     def forget(self, start: float, end: float) -> None:
-        """Drop what is stamped within [start, end)."""
+        """Drop the samples with times in [start, end)."""
         first, last = bisect_left(self.times, start), bisect_left(self.times, end)
         del self.times[first:last]
         del self.values[first:last]
@@ -52,9 +52,9 @@ class Samples:
     def thinned(self, start: float, points: int, cuts: Sequence[float] = ()) -> Thinned:
         """At most `points` values, times in seconds after `start`.
 
-        Neighbours share a bucket: its mean time and the mean of its known values (for a bit mask:
-        every bit that was set), None only where all are None. No bucket reaches across one of
-        `cuts` (monotonic seconds), so that means between these stay exact.
+        Neighbouring samples are merged into their mean time and the mean of their known values (of
+        bit masks: the union); None only if all are None. No merge crosses one of `cuts` (monotonic
+        seconds), so that means between cuts stay exact.
         """
         times = self.times[:]
         buckets = list(_buckets(times, points, cuts))
@@ -66,19 +66,19 @@ class Samples:
         )
 
     def merged(self, values: Sequence[float | None]) -> float | None:
-        """One value for several: the mean of the known ones, or every bit that was set."""
+        """The mean of the known values, or the union of bit masks; None if none is known."""
         known = [value for value in values if value is not None]
         merge = _union if self.unit == BIT_MASK else fmean
         return merge(known) if known else None
 
 
 class Thinned(NamedTuple):
-    """A series for the report."""
+    """A thinned series for the report; times in seconds of the run."""
 
     times: list[float]
     values: list[float | None]
     counts: list[int]
-    """Known readings behind each value."""
+    """Number of known readings merged into each value."""
 
 
 @dataclass
@@ -104,19 +104,19 @@ class Trace:
         self.samples.setdefault(name, Samples(unit)).append(time, value)
 
     def forget(self, start: float, end: float) -> None:
-        """Drop the samples within [start, end) and the phases that lie in it."""
+        """Drop the samples within [start, end) and the phases that lie in that time."""
         for samples in list(self.samples.values()):
             samples.forget(start, end)
         self.spans = [s for s in self.spans if s.end is None or s.start < start or s.end > end]
 
     def between(self, name: str, start: float, end: float) -> list[float]:
-        """Known values of one metric within [start, end]; empty when it was never sampled."""
+        """Known values of one metric within [start, end]; empty if it was never sampled."""
         samples = self.samples.get(name)
         return [] if samples is None else samples.between(start, end)
 
     @contextmanager
     def phase(self, name: str, device: str | None = None) -> Iterator[Span]:
-        """Record the enclosed code as a phase, also when it is left by an exception."""
+        """Record the enclosed code as a phase, also if it raises an exception."""
         span = Span(name, monotonic(), device=device)
         self.spans.append(span)
         try:
@@ -125,14 +125,14 @@ class Trace:
             span.end = monotonic()
 
     def to_series(self, cuts: Sequence[float] = ()) -> list[Series]:
-        """Every metric for the report, on the run's clock, thinned to at most MOST_POINTS."""
+        """All metrics for the report, on the run's clock, thinned to at most MOST_POINTS each."""
         return [
             series(name, samples.unit, samples.thinned(self.start, MOST_POINTS, cuts))
             for name, samples in sorted(self.samples.items())
         ]
 
     def to_phases(self) -> list[Phase]:
-        """The phases for the report, on the run's clock; one that still runs ends now."""
+        """The phases for the report, on the run's clock; an open phase ends now."""
         return [
             Phase(
                 name=span.name,
@@ -145,14 +145,14 @@ class Trace:
 
 
 def series(name: str, unit: str, thinned: Thinned) -> Series:
-    """As the report has it: counts only where values were merged."""
+    """A series of the report; `counts` stays empty if no values were merged."""
     merged = any(count > 1 for count in thinned.counts)
     counts = thinned.counts if merged else []
     return Series(name=name, unit=unit, times_s=thinned.times, values=thinned.values, counts=counts)
 
 
 def _buckets(times: Sequence[float], points: int, cuts: Sequence[float]) -> Iterator[slice]:
-    """At most `points` runs of neighbours, of one size, that end at every cut."""
+    """At most `points` slices of neighbouring samples; none crosses a cut, unless cuts are many."""
     edges = sorted({0, len(times), *(bisect_left(times, cut) for cut in cuts)})
     if len(times) <= points or len(edges) > points // 2:
         edges = [0, len(times)]

@@ -1,4 +1,4 @@
-"""Cumulative counters with their times, from which the work of any stretch is read."""
+"""Cumulative counters with times, from which the work in any stretch is interpolated."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from bisect import bisect_left
 import numpy as np
 
 BLOCK_SECONDS = 1.0
-"""Length of the blocks a window is cut into; the last one takes the rest."""
+"""Minimum length of the blocks that a window is cut into."""
 
 
 class ThreadLog:
-    """Cumulative counters of one search thread, as it stamped them."""
+    """Cumulative evaluations of one search thread, with their times in monotonic seconds."""
 
     def __init__(self) -> None:
         self.times: list[float] = []
         self.evaluations: list[int] = []
 
     def forget(self, before: float) -> None:
-        """Drop what was stamped before a moment."""
+        """Drop the entries before `before` (monotonic seconds)."""
         gone = bisect_left(self.times, before)
         del self.times[:gone]
         del self.evaluations[:gone]
 
     def at(self, times: np.ndarray) -> np.ndarray:
-        """Evaluations at monotonic `times`, interpolated between stamps."""
+        """Cumulative evaluations [n] at `times` [n] (monotonic seconds), interpolated."""
         return np.interp(times, self.times, self.evaluations)

@@ -1,4 +1,4 @@
-"""What a measurement asks of an engine, the built-in one or another project's."""
+"""The interface of a measured engine, the built-in one or another project's."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.run_folder import TrainingJob
 
 PhaseMarker = Callable[..., AbstractContextManager[object]]
-"""`Session.phase`: called with a phase's name and its device, if it is of one device."""
+"""`Session.phase`: called with a phase's name and, if it concerns one device, the device."""
 OnStep = Callable[[int, int | None], None]
-"""Called with the training steps done, and how many there will be; None: not known."""
+"""Called with the training steps done and their total; None: unknown."""
 OnEvent = Callable[[str, str], None]
 """Called with an event's kind and its text."""
 Watch = Callable[[Iterable[int]], None]
-"""Has these processes sampled, by their PIDs."""
+"""Called with PIDs of processes to sample."""
 
 
 class PlayProgress(Protocol):
-    """How far a turn of play has come."""
+    """Progress of one call that plays games."""
 
     @property
     def games(self) -> int:
-        """Games finished in it."""
+        """Games finished in this call."""
 
     @property
     def wanted(self) -> int | None:
@@ -46,8 +46,8 @@ class PlayProgress(Protocol):
 OnProgress = Callable[[PlayProgress], None]
 
 
-class Happened(Protocol):
-    """Something that happened to an engine."""
+class TimedEvent(Protocol):
+    """An event of an engine."""
 
     @property
     def time(self) -> float:
@@ -61,15 +61,15 @@ class Happened(Protocol):
 
 
 class Working(Protocol):
-    """Workers, or a trainer."""
+    """Something that uses the device at times: workers, or a trainer."""
 
     @property
     def at_work(self) -> bool:
-        """Whether they may have the device busy at this moment."""
+        """Whether it may be using the device at this moment."""
 
 
 class Probes(NamedTuple):
-    """What an arm's network does without a search; the names are those of `Throughput`."""
+    """Measurements of an arm's network alone; the fields are named as in `Throughput`."""
 
     bare_network: list[NetworkRate]
     precision: PrecisionProbe | None
@@ -88,53 +88,53 @@ class Arm(Working, Protocol):
     def windows(self) -> Sequence[tuple[float, float]]: ...
 
     @property
-    def events(self) -> Sequence[Happened]: ...
+    def events(self) -> Sequence[TimedEvent]: ...
 
     @property
     def states(self) -> Counter[str]:
-        """How many workers there are of each state; empty where that is not known."""
+        """Number of workers by state; empty if unknown."""
 
     @property
     def other_pids(self) -> set[int]:
-        """Its processes that are none of its workers."""
+        """PIDs of its processes that are not workers."""
 
     @property
     def weights(self) -> tuple[str | None, int | None]:
-        """Hash of the weights all should play with, and how often they were replaced."""
+        """(hash of the weights that all workers should use, number of times they were replaced)."""
 
     def start(self, watch: Watch) -> None:
-        """Start its processes and have them sampled; those that come later too."""
+        """Start its processes, and pass their PIDs and those of later processes to `watch`."""
 
     def close(self) -> None:
-        """End all its processes; what is known of them stays."""
+        """End all its processes; their records remain available."""
 
     def warm_up(self, on_progress: OnProgress) -> None:
-        """Play until the rate is that of steady play."""
+        """Play until the rate is steady."""
 
     def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
-        """Add a window: play on until both are reached."""
+        """Add a window: play until `seconds` and `games` are both reached."""
 
     def throughput(self) -> Throughput:
         """Games per minute, with interval, over all windows so far."""
 
     def workers(self) -> list[WorkerRecord]:
-        """What each worker process there ever was said of itself."""
+        """The records of all workers, including replaced ones."""
 
     def watch_shares(self) -> list[float]:
-        """What watching its own stacks has cost each worker, as a share of its time."""
+        """CPU share of each worker's stack watch, 0 to 1."""
 
     def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
-        """Measure its network alone while its workers pause; None where that cannot be."""
+        """Measure its network alone while its workers pause; None if that is not possible."""
 
     def answers_differ(self) -> AnswersDifference | None:
-        """Its answers beside the CPU's in float32; None where they cannot be had."""
+        """Difference of its answers from the CPU's in float32; None if they are not accessible."""
 
 
 class IterationStage(Protocol):
-    """Where iterations show and record what they do: the command's session."""
+    """The interface through which iterations record and show their progress: the session."""
 
     within: str
-    """What a phase is shown to be part of."""
+    """Suffix of the phase's name on the screen: ', iteration 2 of 5'."""
 
     @property
     def trace(self) -> Trace: ...
@@ -147,13 +147,13 @@ class IterationStage(Protocol):
     def show_games(self, progress: PlayProgress) -> None: ...
 
     def show_steps(self, done: int, wanted: int | None) -> None:
-        """Training steps done, and how many there will be; None: not known."""
+        """Show the training steps done and their total; None: unknown."""
 
     def show_matches(self, opponent: str, games: int, wanted: int) -> None:
-        """Games of a match that have ended, and how many there are."""
+        """Show the finished games of a match and their total."""
 
     def show_end(self, seconds: float | None) -> None:
-        """How long all of it will still take; None: not known."""
+        """Show the estimated seconds until the end; None: unknown."""
 
 
 class IterationOutcome(Protocol):
@@ -173,7 +173,7 @@ class IterationRunner(IterationOutcome, Working, Protocol):
     def arm(self) -> Arm: ...
 
     def run(self, stage: IterationStage) -> None:
-        """Play, with windows of steady play in it, and train."""
+        """Play and train; the arm's windows are the stretches of steady play."""
 
 
 class MeasuredEngine(Protocol):
@@ -181,21 +181,21 @@ class MeasuredEngine(Protocol):
 
     @property
     def unseen(self) -> str | None:
-        """Why its search and its network's answers cannot be judged; None: they can."""
+        """Why its search and its network's answers cannot be judged; None if they can."""
 
     @property
     def proof_device(self) -> str | None:
-        """A device that is always there, for whether a device reaches the workers at all."""
+        """A device that always exists, to test whether a device reaches the workers; None: none."""
 
     @property
     def memory(self) -> MemoryFigures | None:
-        """Its sizes for the workload; None: not known."""
+        """Its memory sizes for the workload; None: unknown."""
 
     def prepare(self, phase: PhaseMarker) -> None:
-        """What is done once, before anything is measured."""
+        """One-time preparation before anything is measured."""
 
     def arm(self, settings: Settings, device: str) -> Arm:
-        """Self-play on a device, not started yet. Raises DeviceUnavailable."""
+        """Self-play on a device, not started. Raises DeviceUnavailable."""
 
     def iterations(self, job: TrainingJob, device: str) -> IterationRunner:
-        """Iterations on a device, not started yet. Raises DeviceUnavailable."""
+        """Iterations on a device, not started. Raises DeviceUnavailable."""

@@ -1,4 +1,4 @@
-"""How fast an engine trained, from the moments at which its steps ended."""
+"""The rate of training, from the times at which its steps ended."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MOST_BLOCKS = 200
 def training_rate(
     trainings: Sequence[Sequence[tuple[float, float]]], whole: float | None
 ) -> Metric:
-    """Examples per second over the steps, each training's first left out.
+    """Examples per second, without the first step of each training, which has one-time costs.
 
-    It pays for what is made once. A step is its end in monotonic seconds and its examples; `whole`
-    is the rate of all training, which stands where no training had a second step.
+    A step is (end in monotonic seconds, examples). `whole` is the rate over all steps in
+    examples/s; it is returned, without an interval, if no training has a second step.
     """
     seconds = np.concatenate([np.diff([end for end, _ in steps]) for steps in ([], *trainings)])
     counts = np.concatenate([[float(n) for _, n in steps[1:]] for steps in ([], *trainings)])
@@ -29,9 +29,9 @@ def training_rate(
             value=whole,
             unit="examples/s",
             samples=1,
-            reason="a single step: an interval needs more, so raise --games",
+            reason="no interval from a single step: raise --games",
         )
-    # A few hundred blocks say as much as ten thousand steps.
+    # More blocks would not make the interval more accurate.
     blocks = np.array_split(np.arange(len(seconds)), min(len(seconds), MOST_BLOCKS))
     return rate(
         EXAMPLES_PER_SECOND,

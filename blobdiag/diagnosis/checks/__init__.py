@@ -1,1 +1,1 @@
-"""Checks: each holds one expectation against what a report shows."""
+"""Checks: each compares one expectation with a report."""

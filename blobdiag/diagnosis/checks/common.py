@@ -1,6 +1,6 @@
-"""How a check is made up.
+"""Construction of checks, and rules of validity that several checks share.
 
-What is not known makes a check INCONCLUSIVE, never PASS. Where a check cannot apply the caller
+An unknown figure makes a check INCONCLUSIVE, never PASS. If a check does not apply, the caller
 passes the reason as `not_applicable` ("the device is cpu").
 """
 
@@ -13,7 +13,7 @@ from blobdiag.diagnosis.facts import MIN_SAMPLES
 from blobdiag.model.base import Status
 from blobdiag.model.judgement import Check, Validity
 
-# A phase shorter than this has too few of NVML's averaging windows (1/6 to 1 s) in it.
+# A shorter phase holds too few of NVML's averaging windows (1/6 to 1 s).
 MIN_PHASE_S = 5.0
 
 
@@ -25,7 +25,7 @@ def check(
     evidence: Sequence[str] = (),
     validity: Sequence[Validity] = (),
 ) -> Check:
-    """A check of an expectation."""
+    """A check with the role, range and source of `expectation`."""
     return Check(
         name=name,
         role=expectation.role,
@@ -39,19 +39,19 @@ def check(
 
 
 def unknown(name: str, expectation: Expectation, why: str) -> Check:
-    """A check that could not be made, and why: INCONCLUSIVE."""
+    """An INCONCLUSIVE check; `why` is its observation."""
     return check(name, expectation, Status.INCONCLUSIVE, why)
 
 
 def with_validity(one: Check, rules: Sequence[Validity]) -> Check:
-    """The same check, resting on these rules as well; one that does not apply rests on none."""
+    """The check with these rules added; unchanged if it is NOT APPLICABLE."""
     if one.status is Status.NOT_APPLICABLE:
         return one
     return one.model_copy(update={"validity": [*one.validity, *rules]})
 
 
 def long_enough(seconds: float) -> Validity:
-    """Whether a phase lasted long enough to be judged."""
+    """The rule that a phase is long enough to be judged."""
     return Validity(
         rule="phase long enough",
         observed=f"{seconds:.1f} s",
@@ -61,7 +61,7 @@ def long_enough(seconds: float) -> Validity:
 
 
 def enough_samples(samples: int) -> Validity:
-    """Whether a mean rests on enough of them."""
+    """The rule that a mean has enough samples."""
     return Validity(
         rule="enough samples",
         observed=f"{samples}",
@@ -71,7 +71,7 @@ def enough_samples(samples: int) -> Validity:
 
 
 def broken(rules: Sequence[Validity]) -> str | None:
-    """The first rule that does not hold, in words."""
+    """The first broken rule, in words; None if all hold."""
     rule = next((rule for rule in rules if not rule.ok), None)
     return None if rule is None else f"{rule.rule}: {rule.observed}, needed {rule.needed}"
 

@@ -17,7 +17,7 @@ SOURCE = "docs/expectations.md#workers-on-the-device"
 def device_reaches_workers(
     workers: Sequence[WorkerRecord], asked: str, on_meta: bool = False
 ) -> Check:
-    """Every parameter and the first output of every worker lie on the asked device (Test 1)."""
+    """Check that every parameter and the first output of every worker are on device `asked`."""
     expected = Device.of(asked)
     wrong = [w for w in workers if not all(expected.accepts(Device.of(d)) for d in _devices(w))]
     silent = [w for w in workers if not w.parameter_devices]
@@ -27,10 +27,10 @@ def device_reaches_workers(
     elif wrong:
         status, seen = Status.FAIL, f"{len(wrong)} of {len(workers)} workers are not on {asked}"
     elif silent:
-        status, seen = Status.INCONCLUSIVE, f"{len(silent)} workers named no parameter's device"
+        status, seen = Status.INCONCLUSIVE, f"{len(silent)} workers reported no parameter's device"
     else:
         status, seen = Status.PASS, f"all of {counted(len(workers), 'worker')} on {asked}"
-        seen += _own_word(workers)
+        seen += _uncounted(workers)
     return Check(
         name=DEVICE_CHECK,
         role=Role.DECIDING,
@@ -42,16 +42,16 @@ def device_reaches_workers(
     )
 
 
-def _own_word(workers: Sequence[WorkerRecord]) -> str:
-    """How many of another project's workers called no network that was counted."""
+def _uncounted(workers: Sequence[WorkerRecord]) -> str:
+    """How many workers are known only from the engine's report, without a counted forward call."""
     unseen = sum(worker.batches is None for worker in workers)
     if not unseen:
         return ""
-    return f" ({unseen} by the engine's own word alone: no forward call was counted there)"
+    return f" ({unseen} only as reported by the engine: no forward call was counted in them)"
 
 
 def _devices(worker: WorkerRecord) -> list[str]:
-    """All that it named."""
+    """The devices of the worker's parameters and of its output."""
     return [*worker.parameter_devices, *filter(None, [worker.output_device])]
 
 

@@ -1,4 +1,4 @@
-"""Whether a GPU stood idle where it should have worked."""
+"""Check for idle gaps of a GPU in phases in which it should work."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def no_idle_gaps(
     expectation: Expectation,
     not_applicable: str | None = None,
 ) -> Check:
-    """No GPU at 0 % for longer than the expectation's upper end, in s, within the windows.
+    """Check that no GPU was at 0 % for longer than the expectation's upper end, in seconds.
 
-    A gap that was seen counts however short the run; that none was seen counts only where the
-    samples leave no hole in which one could hide.
+    FAIL needs no minimum length of the run. PASS requires windows that are long enough and samples
+    without a hole that could hide a gap. Raises ValueError for an expectation without upper end.
     """
     if not_applicable:
         return check(IDLE_CHECK, expectation, Status.NOT_APPLICABLE, not_applicable)
@@ -52,7 +52,7 @@ def no_idle_gaps(
 def no_hole(
     report: Report, gpu_uuids: Sequence[str], within: Sequence[Window], allowed: float
 ) -> Validity:
-    """Whether every GPU was sampled throughout; `allowed` is in seconds."""
+    """The rule that every GPU was sampled without a hole longer than `allowed` seconds."""
     hole = longest_hole(report, gpu_uuids, within)
     return Validity(
         rule="samples without a hole",
@@ -63,13 +63,13 @@ def no_hole(
 
 
 def seen(gaps: Sequence[IdleGap]) -> str:
-    """How many, and the longest."""
+    """The number of gaps and the longest: '3 gaps, the longest 2.1 s (training)'."""
     longest = max(gaps, key=lambda gap: gap.seconds)
     return f"{counted(len(gaps), 'gap')}, the longest {longest.seconds:.1f} s ({longest.phase})"
 
 
 def lines(gaps: Sequence[IdleGap]) -> list[str]:
-    """A line each."""
+    """One line of evidence per gap."""
     return [
         f"{g.device}: {g.start_s:.1f} to {g.end_s:.1f} s, {g.seconds:.1f} s, {g.phase}"
         for g in gaps

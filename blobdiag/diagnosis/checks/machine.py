@@ -1,4 +1,4 @@
-"""Advisory ranges of the machine during self-play: CPU, GPU memory, games a minute."""
+"""Advisory checks of the machine during self-play: CPU, GPU memory, games per minute."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GB_IN_A_MIB = 1024**2 / 1000**3
 
 
 def machine_checks(report: Report, throughput: Throughput) -> list[Check]:
-    """CPU, VRAM and games/min during an arm's self-play; none of them decides."""
+    """Advisory checks of CPU, VRAM and games/min during an arm's self-play."""
     expected, on_gpu = expectations(report), Device.of(throughput.device).on_cuda
     device = throughput.device
     cpu = _mean(report, device, "CPU utilisation", [names.HOST_CPU], "%")

@@ -1,4 +1,4 @@
-"""Whether a watched program calls its networks on the device that was asked for."""
+"""Check that a watched program calls its networks on the expected device."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from blobdiag.model.report import Report
 
 DEVICE_CHECK = "forwards on the device"
 SOURCE = "docs/expectations.md#forwards-on-the-device"
-# Fewer calls may all be tries.
+# Fewer calls may all be trial calls.
 MIN_CALLS = 10
-# To import torch alone takes more CPU time: what used less called no network worth a word.
+# Importing torch takes more CPU time: a process that used less can be ignored.
 LEAST_CPU_SECONDS = 0.5
-ONLY = "no call could be counted: libraries, the driver's files and the GPU are all that was seen"
+ONLY = "no call could be counted; judged by libraries, the driver's files and the GPU"
 
 
 def forwards(report: Report, program: Program) -> Check:
-    """By the calls that its processes counted, else by what Linux and the driver show."""
+    """Judge by the calls that the processes counted, else by what Linux and the driver show."""
     device = expected(report)
     if device is None:
         return _without_expectation(report)
@@ -59,14 +59,14 @@ def forwards(report: Report, program: Program) -> Check:
     if not callers:
         return _from_outside(report, program, device)
     stray = calls - total([c for p in callers for c in on(device.kind, network_calls(p))])
-    but = f", but for {stray:,} tries" if stray else ""
+    but = f", except {stray:,} trial calls" if stray else ""
     seen = f"{calls:,} calls of {numbered(len(callers))} on {device.kind}{but}"
     return _device(device, Status.PASS, seen, _rest(program), calls)
 
 
 def _without_expectation(report: Report) -> Check:
     if report.gpus:
-        seen = "nothing says which device is meant: --expect-device cuda, or cpu"
+        seen = "the expected device is unknown: give --expect-device cuda, or cpu"
         return _device(None, Status.INCONCLUSIVE, seen)
     why = f": {report.gpu_reason}" if report.gpu_reason else ""
     seen = f"no device was asked for, and no GPU was seen{why}"
@@ -87,7 +87,7 @@ def _not_counted(program: Program) -> list[ProcessRecord]:
 
 def _left_out(process: ProcessRecord) -> str:
     if process.modules_left_out:
-        return f"{process.modules_left_out:,} calls of kinds that found no room"
+        return f"{process.modules_left_out:,} calls not counted: too many kinds of calls"
     return "reason unknown"
 
 
@@ -96,7 +96,7 @@ def _off(family: Family, off: Off) -> str:
 
 
 def _rest(program: Program) -> list[str]:
-    """What every process called, and what of it is not counted."""
+    """Lines of evidence: the calls of every process, and the ways of calling not counted."""
     family = Family(program)
     lines = [f"{family.label(p)}: {quoted(network_calls(p))}" for p in calling(program)]
     unseen = [
@@ -108,7 +108,7 @@ def _rest(program: Program) -> list[str]:
 
 
 def _from_outside(report: Report, program: Program, device: Expected) -> Check:
-    """By what Linux and the driver show, of a program that called no network that is counted."""
+    """Judge a program without counted network calls by what Linux and the driver show."""
     computing = [p for p in program.processes if computes(p) and not (p.instrumented and p.torch)]
     if not computing:
         loaded = any(computes(p) for p in program.processes)
@@ -129,16 +129,16 @@ def _from_outside(report: Report, program: Program, device: Expected) -> Check:
     if device.kind == CUDA and closed:
         status, seen = Status.FAIL, "no process opened NVIDIA's driver"
     elif device.kind == CUDA and works:
-        status, seen = Status.PASS, "every process computes on a GPU that worked"
+        status, seen = Status.PASS, "every process holds memory on a GPU that was busy"
     elif device.kind == CPU and closed:
         status, seen = Status.PASS, "no process opened NVIDIA's driver"
     else:
-        status, seen = Status.INCONCLUSIVE, "whether its networks are there cannot be told"
+        status, seen = Status.INCONCLUSIVE, f"whether its networks are on {device.kind} is unknown"
     return _device(device, status, f"{seen} ({names}; {ONLY})", evidence)
 
 
 def _seen_of(report: Report, family: Family, process: ProcessRecord) -> str:
-    opened = {True: "open", False: "not opened", None: "not known"}[process.driver_opened]
+    opened = {True: "open", False: "not opened", None: "unknown"}[process.driver_opened]
     mib = driver_listed(report, process)
     memory = "not listed on a GPU" if mib is None else f"{mib:,.0f} MiB of a GPU"
     libraries = ", ".join(process.libraries)
@@ -152,7 +152,7 @@ def _device(
     evidence: Sequence[str] = (),
     calls: int | None = None,
 ) -> Check:
-    """`calls` of networks were counted; None: the answer does not rest on them."""
+    """The check; `calls` is the number of counted calls, None if it does not rest on calls."""
     rules = []
     if calls is not None:
         needed = Validity(

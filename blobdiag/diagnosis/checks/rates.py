@@ -1,4 +1,4 @@
-"""Rates beside each other: the GPU and the CPU, self-play and the bare network."""
+"""Checks that compare rates: the GPU with the CPU, self-play with the bare network."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def speedup(
     expectation: Expectation,
     not_applicable: str | None = None,
 ) -> Check:
-    """Games/min of the GPU ÷ those of the CPU, judged by the ends of the 95 % interval (Test 2).
+    """Check games/min of the GPU ÷ games/min of the CPU by the ends of its 95 % interval.
 
-    PASS when the lower bound reaches the expectation, FAIL when the upper bound does not.
+    PASS if the lower end reaches the expectation, FAIL if the upper end does not.
     """
     if not_applicable:
         return check(SPEED_CHECK, expectation, Status.NOT_APPLICABLE, not_applicable)
@@ -36,7 +36,7 @@ def speedup(
     low, high = ratio.interval.low, ratio.interval.high
     observed = f"{ratio.value:.2f} × (95 % interval {low:.2f} to {high:.2f})"
     if expectation.above(ratio.value):
-        observed += ", above the upper end, which is advisory"
+        observed += ", above the advisory upper end"
     evidence = [_speed(throughput) for throughput in (cpu, gpu)]
     return check(SPEED_CHECK, expectation, expectation.judge(ratio.interval), observed, evidence)
 
@@ -48,14 +48,17 @@ def outputs_agree(
     tolerance: float,
     not_applicable: str | None = None,
 ) -> Check:
-    """Both devices give the same policy and value, up to `tolerance` (absolute) in `dtype`."""
+    """Check that both devices give the same policy and value, within an absolute `tolerance`.
+
+    `dtype` is that of the compared answers.
+    """
     if not_applicable:
         status, seen = Status.NOT_APPLICABLE, not_applicable
     elif max_policy_difference is None or max_value_difference is None:
         status, seen = Status.INCONCLUSIVE, "the outputs were not compared"
     else:
         differences = (max_policy_difference, max_value_difference)
-        # A NaN agrees with nothing, and max() would hide it.
+        # max() would hide a NaN.
         agree = all(difference <= tolerance for difference in differences)
         status = Status.PASS if agree else Status.FAIL
         seen = f"policy differs by {max_policy_difference:.1e}, value by {max_value_difference:.1e}"
@@ -76,9 +79,9 @@ def starved(
     expectation: Expectation,
     not_applicable: str | None = None,
 ) -> Check:
-    """Self-play's evals/s ÷ what the bare network attains on the device; advisory on a CPU.
+    """Check evals/s of self-play ÷ evals/s of the bare network on the device; advisory on a CPU.
 
-    Utilisation is a duty cycle: a GPU at 99 % that does a small part of what it could is starved.
+    Utilisation is a duty cycle: a GPU at 99 % may still reach a small part of its possible rate.
     """
     name = "GPU not starved" if Device.of(device).on_cuda else "CPU not starved"
     role = expectation.role if Device.of(device).on_cuda else Role.ADVISORY

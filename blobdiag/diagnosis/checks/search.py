@@ -1,4 +1,4 @@
-"""Whether a search is one: distinct nodes, depth, a policy that is not uniform."""
+"""Checks of the search: distinct evaluations, depth, a policy that is not uniform."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def search_health(
     expectations: dict[str, Expectation],
     not_applicable: str | None = None,
 ) -> list[Check]:
-    """Whether evaluations were spent on a search: distinct nodes, depth, a policy.
+    """Check that the search evaluates distinct nodes, goes deep and gives a non-uniform policy.
 
-    Of several throughputs the worst decides. The policy's divergence is judged only with trained
-    weights: random ones are nearly uniform.
+    The lowest of several throughputs decides. The policy is judged only with trained weights:
+    random weights give a nearly uniform one.
     """
     if not_applicable:
         names = (DISTINCT_CHECK, "distinct-share"), (DEEP_CHECK, "deep-share")

@@ -1,4 +1,4 @@
-"""How busy a GPU was in a phase."""
+"""Check of a GPU's mean utilisation in a phase."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def gpu_utilisation(
     expectation: Expectation,
     not_applicable: str | None = None,
 ) -> Check:
-    """Mean utilisation, in %, over the windows of a phase; of several GPUs the lowest decides.
+    """Check the mean utilisation, in %, over a phase's windows; the lowest of several GPUs decides.
 
-    The first second of a window is left out: NVML's reading still speaks of what was before it.
+    The first second of a window is left out: NVML still averages over the time before it.
     """
     name = f"{phase} GPU utilisation"
     if not_applicable:

@@ -1,1 +1,1 @@
-"""What each command's report must show, and the answer to its question in a sentence."""
+"""The judgement of each command's report: its checks, and its answer in one sentence."""

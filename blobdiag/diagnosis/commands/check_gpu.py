@@ -23,11 +23,11 @@ from blobdiag.model.names import SELF_PLAY
 from blobdiag.model.report import Report
 
 PROOF_DEVICE = "meta"
-"""Stands for an absent GPU: it proves that a device reaches the workers' networks at all."""
+"""Replaces an absent GPU, to test whether a device reaches the workers' networks at all."""
 
 
 def judge(report: Report) -> Judgement:
-    """The device in every worker, and a GPU that is busy with what it should do."""
+    """Judge whether the device reached every worker and whether the GPU was used well."""
     on_meta = any(worker.device_asked == PROOF_DEVICE for worker in report.workers)
     asked = PROOF_DEVICE if on_meta else report.device
     device = device_reaches_workers(report.workers, asked, on_meta=on_meta)
@@ -58,11 +58,11 @@ def judge(report: Report) -> Judgement:
 
 
 def _headline(report: Report, device: Check, on_meta: bool) -> str:
-    """Do the workers use the device? In a sentence."""
+    """One sentence that says whether the workers use the device; empty if unknown."""
     if device.status is Status.FAIL:
-        return f"The workers do not use {report.device}: their networks are elsewhere."
+        return f"The workers do not use {report.device}: their networks are on another device."
     if device.status is not Status.PASS:
         return ""
     if on_meta:
-        return "No GPU was measured. The device does reach the workers' networks."
+        return "No GPU was measured. The device setting does reach the workers' networks."
     return f"The workers' networks are on {report.device}."

@@ -15,11 +15,11 @@ from blobdiag.model.judgement import Check
 from blobdiag.model.report import Report
 
 FLOAT32_TOLERANCE, BFLOAT16_TOLERANCE = 1e-3, 0.03
-"""Largest difference of a probability or value between devices, by the GPU's own dtype."""
+"""Largest allowed difference of a probability or value between devices, by the GPU's dtype."""
 
 
 def judge(report: Report) -> Judgement:
-    """The speed-up's lower bound, and the same answers on both devices."""
+    """Judge the speed-up's lower bound, and whether both devices give the same answers."""
     throughputs = {throughput.device: throughput for throughput in report.throughput}
     untested = no_gpu(report)
     ratio = speedup(
@@ -42,7 +42,7 @@ def judge(report: Report) -> Judgement:
 
 
 def _headline(report: Report, ratio: Check) -> str:
-    """Each device's games per minute, and what the GPU makes of them, in a sentence."""
+    """One sentence with each device's games per minute and the speed-up."""
     speeds = [(t.device, said) for t in report.throughput if (said := reached(t))]
     if not speeds:
         return ""
@@ -52,14 +52,14 @@ def _headline(report: Report, ratio: Check) -> str:
 
 
 def _device(report: Report) -> Check:
-    """The device reaches the workers of the GPU's arm."""
+    """The check that the device reached the workers of the GPU's arm."""
     asked = Device.of(report.device)
     workers = [w for w in report.workers if asked.accepts(Device.of(w.device_asked))]
     return device_reaches_workers(workers, report.device)
 
 
 def _answers(report: Report) -> Check:
-    """Float32 answers must agree closely, bfloat16's within its stated tolerance."""
+    """The check that both devices give the same answers, within the tolerance of the dtype."""
     seen = report.answers
     arm = next((t for t in report.throughput if t.device == report.device), None)
     dtype = (seen.dtype if seen else None) or (arm.dtype if arm else None) or "float32"

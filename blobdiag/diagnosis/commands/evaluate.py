@@ -1,4 +1,4 @@
-"""`evaluate`: how strong is a network, against others and against players of rules?"""
+"""`evaluate`: how strong is a network against other networks and rule-based players?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from blobdiag.model.training import Match
 
 
 def judge(report: Report) -> Judgement:
-    """Each match by its finished deals, with whether it is won, lost or open: a remark."""
+    """Judge each match by its finished deals; all checks are advisory."""
     matches = report.matches
     if not matches:
         return Judgement()
@@ -23,14 +23,14 @@ def judge(report: Report) -> Judgement:
 
 
 def _result(match: Match) -> str:
-    """'+0.52 (+0.35 to +0.69)'."""
+    """The score difference as text: '+0.52 (+0.35 to +0.69)'."""
     interval = match.difference.interval
     between = f" ({interval.low:+.2f} to {interval.high:+.2f})" if interval else ""
     return signed(match.difference) + between
 
 
 def _stronger(match: Match) -> Check:
-    """Whether the interval excludes that both are level; it never decides the exit code."""
+    """An advisory check that the player is stronger: PASS if the whole interval is above 0."""
     interval = match.difference.interval
     status = Status.INCONCLUSIVE
     if interval is not None and interval.low > 0:
@@ -44,17 +44,16 @@ def _stronger(match: Match) -> Check:
         status=status,
         expectation="> 0 points a deal, with the whole interval",
         source="duplicate deals, 95 % interval clustered by deal",
-        observation=f"{_result(match)} by {match.deals:,} deals",
+        observation=f"{_result(match)} in {match.deals:,} deals",
         evidence=[_deals_for(match, half)] if half and status is Status.INCONCLUSIVE else [],
         validity=[],
     )
 
 
 def _deals_for(match: Match, half: float) -> str:
-    """How many deals would distinguish a difference as large as the one seen from none."""
+    """How many deals a difference as large as the observed one needs to be significant."""
     seen = abs(match.difference.value or 0.0)
     if seen < half / 10:
-        return "level, as far as these deals can tell"
-    return f"a difference of {figure(seen)} points would take about " + (
-        f"{round(match.deals * (half / seen) ** 2):,} deals to tell from none"
-    )
+        return "no difference in strength was found with these deals"
+    deals = round(match.deals * (half / seen) ** 2)
+    return f"a difference of {figure(seen)} points needs about {deals:,} deals to be significant"

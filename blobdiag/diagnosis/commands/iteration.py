@@ -1,4 +1,4 @@
-"""`iteration`: what does an iteration cost, where does the GPU idle, and when is it all done?"""
+"""`iteration`: what does an iteration cost, when is the GPU idle, how long does training take?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from blobdiag.model.report import Report
 
 
 def judge(report: Report) -> Judgement:
-    """A GPU that works in both phases and never idles between, and the days it takes."""
+    """Judge GPU utilisation in both phases and idle gaps, and plan the days of the training."""
     trainers = trainer_gpus(report)
     rules = [r for t in report.throughput for r in window_rules(report, t, 0.0, 1)]
     checks = [
@@ -61,7 +61,7 @@ def judge(report: Report) -> Judgement:
     figures = {metric.name: metric for metric in report.metrics}
     untested = no_gpu(report)
     if GAMES_PLAYED not in figures or not report.throughput:
-        steady = "self-play was never steady: raise --games, or lower --lanes"
+        steady = "no plan: self-play was never steady; raise --games or lower --lanes"
         remark = steady if GAMES_PLAYED in figures else None
         return Judgement(_speed(report), checks, rules, untested, remark=remark)
     rates = rates_of(report.throughput[0], report.metrics, report.phases)
@@ -82,19 +82,19 @@ def judge(report: Report) -> Judgement:
 
 
 def trainer_gpus(report: Report) -> list[str]:
-    """UUIDs of the GPU that trains, the first worker's: only it has work in both phases."""
+    """UUIDs of the training GPU, the first worker's: only it has work in both phases."""
     first = {worker.device_uuid for worker in report.workers[:1]} - {None}
     return [uuid for uuid in gpus_in_use(report) if uuid in first or (report.workers and not first)]
 
 
 def _speed(report: Report) -> str:
-    """What the CPU reached, where no GPU was measured."""
+    """One sentence with the CPU's games per minute; empty if a GPU was measured."""
     said = reached(report.throughput[0]) if report.throughput else ""
     return f"The CPU reached {said}." if said and no_gpu(report) is not None else ""
 
 
 def _days(plan: Plan) -> str:
-    """The days, in a sentence."""
+    """One sentence with the days of the plan."""
     days = plan.days_interval
     between = f" ({figure(days.low)} to {figure(days.high)})" if days else ""
     return (
@@ -104,7 +104,7 @@ def _days(plan: Plan) -> str:
 
 
 def _planned(report: Report, rates: Rates) -> Plan:
-    """The days for the planned iterations. Raises ValueError when a rate is not known."""
+    """The plan of the configured iterations. Raises ValueError if a rate is unknown."""
     return plan_with(
         rates,
         whole_number(report, "plan_iterations", 500),
@@ -114,18 +114,18 @@ def _planned(report: Report, rates: Rates) -> Plan:
 
 
 def _projected(figures: dict[str, Metric], rates: Rates) -> Metric | None:
-    """What the projection makes of the iterations that were run, beside what they took."""
+    """The seconds that the plan's rates predict for the measured iterations; None: unknown."""
     known = (_value(figures, name) for name in (ITERATIONS, GAMES_PLAYED, EXAMPLE_USES))
     iterations, games, reuse = known
     if MEASURED_SECONDS not in figures or not (iterations and games and reuse):
         return None
-    # How often there are matches is a setting, which a few iterations do not show.
+    # The measured seconds exclude the matches.
     once = {n: s for n, s in rates.iteration_seconds.items() if not n.startswith(EVALUATION)}
     rates = rates._replace(iteration_seconds=once)
     try:
         made = plan_with(rates, round(iterations), games / iterations, reuse)
     except ValueError:
-        return None  # the plan itself says why
+        return None  # `_planned` has raised the reason
     seconds = 60 * made.minutes_per_iteration * iterations
     return Metric(name=PROJECTED_SECONDS, value=seconds, unit="s", samples=1)
 

@@ -1,4 +1,4 @@
-"""`run`: where are a program's networks called, and what do its GPUs do?"""
+"""`run`: on which device does a program call its networks, and how busy are its GPUs?"""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ WHOLE_RUN = "whole run"
 
 
 def judge(report: Report) -> Judgement:
-    """The checks of a report's program; none where it has none."""
+    """Judge a report's program; no checks without a program."""
     return Judgement(checks=program_checks(report))
 
 
 def program_checks(report: Report) -> list[Check]:
-    """Where its networks are called, and what its GPUs do.
+    """The checks of the device, the GPU's utilisation and its idle gaps.
 
-    The device decides always. The GPU's utilisation and its gaps do so in the phases that the
-    program marked as self-play or training: elsewhere nothing says that a GPU should work.
+    The device check is always deciding. The others are deciding only in phases that the program
+    marked as self-play or training: outside of them a GPU may rightly be idle.
     """
     if report.program is None:
         return []
@@ -41,7 +41,7 @@ def program_checks(report: Report) -> list[Check]:
 
 
 def _of_the_gpu(report: Report, program: Program) -> list[Check]:
-    """Utilisation and gaps: of marked phases, which decide, else of the whole run."""
+    """Utilisation and idle gaps of the marked phases (deciding), else of the whole run."""
     expected_values = expectations(report)
     not_applicable = _no_gpu_wanted(report, program)
     phases = {name: spans(report, name) for name in (SELF_PLAY, TRAINING)}
@@ -87,7 +87,7 @@ def _no_gaps(
     expectation: Expectation,
     not_applicable: str | None,
 ) -> Check:
-    """By the report's idle gaps; that there are none counts only where they would show."""
+    """The check of the report's idle gaps; PASS requires samples that would show a gap."""
     assert expectation.high is not None
     used, gaps = gpus_used(report), report.idle_gaps
     if not_applicable:
@@ -106,7 +106,7 @@ def _no_gaps(
 def _visible(
     report: Report, used: Sequence[str], within: Sequence[Window], threshold: float
 ) -> list[Validity]:
-    """Whether a gap longer than `threshold` seconds would have been seen."""
+    """The rules under which a gap longer than `threshold` seconds would have been seen."""
     start, end = bounds(within)
     finest = report.seconds_shortest_visible_gap
     points = max((len(s.times_s) for s in report.series), default=0)
@@ -120,7 +120,7 @@ def _visible(
         ),
         Validity(
             rule="shortest gap that could be seen",
-            observed="not known" if finest is None else f"{finest:.1f} s",
+            observed="unknown" if finest is None else f"{finest:.1f} s",
             needed=f"≤ {threshold:g} s",
             ok=finest is not None and finest <= threshold,
         ),

@@ -1,4 +1,4 @@
-"""Checks that the commands share which measure self-play."""
+"""Checks and sentences that the commands which measure self-play share."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from blobdiag.model.selfplay import Throughput
 
 
 def health_checks(report: Report) -> list[Check]:
-    """Search health of every arm that was measured; the distinct share decides."""
+    """The checks of search health over all measured arms; only the distinct share decides."""
     return search_health(report.throughput, expectations(report), unseen(report))
 
 
 def utilisation(
     report: Report, phase: str, rules: Sequence[Validity], gpu_uuids: Sequence[str]
 ) -> Check:
-    """Mean utilisation of these GPUs over a phase, resting on the window's rules too.
+    """The check of these GPUs' mean utilisation over a phase, with the window's rules added.
 
-    Not on those of the rate: the phase has rules of its own for its length and its samples.
+    RATE_RULES are left out: they concern rates.
     """
     check = gpu_utilisation(
         report,
@@ -41,23 +41,23 @@ def utilisation(
 
 
 def not_on_gpu(report: Report) -> str | None:
-    """Why checks of the GPU do not apply; None when they do."""
+    """Why checks of the GPU do not apply; None if they do."""
     return None if Device.of(report.device).on_cuda else f"the device is {report.device}"
 
 
 def no_gpu(report: Report) -> str | None:
-    """Why only the CPU was measured; None: a GPU was asked for."""
+    """Why only the CPU was measured; None if a GPU was asked for."""
     if Device.of(report.device).on_cuda:
         return None
     if report.configuration.get("device") == "cpu":
-        return "--device cpu was asked for"
+        return "--device cpu was given"
     if report.software.torch_cuda is None:
         return "this torch is built without CUDA"
-    return report.software.cuda_reason or report.gpu_reason or "torch sees none"
+    return report.software.cuda_reason or report.gpu_reason or "torch sees no GPU"
 
 
 def reached(throughput: Throughput) -> str:
-    """'2,454 games/min (2,396 to 2,507)'; empty where it is not known."""
+    """Games per minute as text: '2,454 games/min (2,396 to 2,507)'; empty if unknown."""
     games: Metric = throughput.games_per_minute
     if games.value is None:
         return ""

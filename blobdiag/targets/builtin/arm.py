@@ -1,4 +1,4 @@
-"""The built-in engine on one device: what its workers report, cut into measuring windows."""
+"""Self-play of the built-in engine on one device, measured in windows."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from engine.selfplay.telemetry import (
 )
 
 PROBE_POSITIONS = 1024
-"""On which two devices' answers are compared."""
+"""Number of positions on which the answers of two devices are compared."""
 
 
 def injection_of(settings: Settings) -> Injection:
-    """The fault that `--inject` asks for, its dose filled in; HEALTHY without one."""
+    """The fault of `--inject`, with its default dose if none is given; HEALTHY without a fault."""
     if settings.inject is None:
         return HEALTHY
     fault, dose = parse(settings.inject)
@@ -49,11 +49,11 @@ def injection_of(settings: Settings) -> Injection:
 
 
 class BuiltInArm:
-    """Self-play on one device, measured in windows."""
+    """Self-play on one device; see `blobdiag.targets.protocol.Arm`."""
 
     def __init__(self, settings: Settings, network: BlobNet, device: str) -> None:
-        """Raises what SelfPlayEngine raises for the device."""
-        worker_devices(device, 1)  # an absent device is refused before anything is built for it
+        """Raises DeviceUnavailable if the device is absent."""
+        worker_devices(device, 1)  # raises before anything is built for an absent device
         self.settings, self.network, self.device = settings, network, device
         self.trained = settings.checkpoint is not None
         injection = injection_of(settings)
@@ -84,12 +84,12 @@ class BuiltInArm:
         self._finished: list[tuple[float, int]] = []
 
     def start(self, watch: Watch) -> None:
-        """Start the workers and have them sampled. Raises WorkerFailed."""
+        """Start the workers and pass their PIDs to `watch`. Raises WorkerFailed."""
         handshakes = self.engine.start(refuse_mismatch=False)
         watch(h.pid for h in handshakes)
 
     def close(self) -> None:
-        """End the workers; what is known of them stays."""
+        """End the workers; their records remain available."""
         self.engine.close()
 
     # -- measuring ----------------------------------------------------------------------------
@@ -101,13 +101,13 @@ class BuiltInArm:
         self.warm_up_seconds = monotonic() - start
 
     def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
-        """Add a window: play on until both are reached."""
+        """Add a window: play until `seconds` and `games` are both reached."""
         start = end = monotonic()
         gap_due = self.engine.injection.has_gap
 
         def enough(progress: Progress) -> bool:
             nonlocal end, gap_due
-            # Work between this moment and the last lane's pause is outside the window.
+            # Work after this time, until the last lane pauses, is outside the window.
             end = progress.time
             if gap_due and end - start >= seconds / 2:
                 gap_due = False
@@ -118,20 +118,20 @@ class BuiltInArm:
         try:
             self._play(enough, on_progress)
         finally:
-            # An interrupt ends the window, not what it held.
+            # Also after an interrupt: what was measured until then counts.
             if end > start:
                 self.add_window(start, end, subtract_tallies(self.engine.tally, before))
 
     def add_window(self, start: float, end: float, tally: np.ndarray) -> None:
-        """Count [start, end] (monotonic seconds) as measured; `tally` is what was done in it."""
+        """Add [start, end] (monotonic seconds) as a window; `tally` [] holds its work."""
         self.windows.append((start, end))
         self._tallies.append(tally)
 
     def forget(self, before: float) -> None:
-        """Drop the windows that ended before a moment (monotonic), and what lies in them."""
-        kept = [end > before for _, end in self.windows]
-        self.windows = list(compress(self.windows, kept))
-        self._tallies = list(compress(self._tallies, kept))
+        """Drop the windows and counters that ended before `before` (monotonic seconds)."""
+        recent = [end > before for _, end in self.windows]
+        self.windows = list(compress(self.windows, recent))
+        self._tallies = list(compress(self._tallies, recent))
         self._finished = [game for game in self._finished if game[0] >= before]
         for log in self._logs.values():
             log.forget(before)
@@ -147,14 +147,14 @@ class BuiltInArm:
         )
 
     def on_message(self, message: ThreadProgress) -> None:
-        """Keep a search thread's counters and the lengths of the games it finished."""
+        """Store a search thread's counters and the lengths of the games it finished."""
         log = self._logs[message.pid, message.thread]
         log.times.append(message.time)
         log.evaluations.append(int(message.tally["evaluations"]))
         self._finished += [(message.time, evaluations) for _, evaluations in message.finished]
 
     def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
-        """Measure the network alone while the workers pause; None, and an event, if one fails."""
+        """Measure the network alone while workers pause; None, and an event, if a worker fails."""
         with phase(BARE_NETWORK, self.device):
             try:
                 return probe(self)
@@ -184,22 +184,22 @@ class BuiltInArm:
 
     @property
     def states(self) -> Counter[str]:
-        """How many workers there are of each state."""
+        """Number of workers by state."""
         return Counter(status.state for status in self.engine.pool.statuses)
 
     @property
     def other_pids(self) -> set[int]:
-        """Processes beside the workers: none."""
+        """Empty: the engine has no processes but its workers."""
         return set()
 
     @property
     def weights(self) -> tuple[str | None, int | None]:
-        """Hash of the weights all should play with, and how often they were replaced."""
+        """(hash of the weights that all workers should use, number of times they were replaced)."""
         return self.engine.pool.weights_hash, self.engine.pool.weights_version
 
     @property
     def mean_batch(self) -> float | None:
-        """Positions a batch, over all windows; None: no batch."""
+        """Positions per batch over all windows; None: no batch."""
         tally = sum_tallies(self._tallies)
         return int(tally["evaluations"]) / int(tally["batches"]) if tally["batches"] else None
 
@@ -209,7 +209,7 @@ class BuiltInArm:
 
     @property
     def games_in_windows(self) -> list[int]:
-        """Evaluations of each game that finished inside a window."""
+        """Number of evaluations of each game that finished inside a window."""
         return [
             evaluations
             for time, evaluations in self._finished
@@ -221,7 +221,7 @@ class BuiltInArm:
         return [block for start, end in self.windows for block in self.blocks_of(start, end)]
 
     def blocks_of(self, start: float, end: float) -> list[Block]:
-        """[start, end] in monotonic seconds, cut into blocks of BLOCK_SECONDS or a little more."""
+        """[start, end] in monotonic seconds, cut into equal blocks of at least BLOCK_SECONDS."""
         cuts = np.linspace(start, end, max(1, int((end - start) / BLOCK_SECONDS)) + 1)
         done = np.zeros_like(cuts)
         for log in self._logs.values():
@@ -255,7 +255,7 @@ class BuiltInArm:
         )
 
     def watch_shares(self) -> list[float]:
-        """What watching its own stacks has cost each worker, as a share of its time."""
+        """CPU share of each worker's stack watch, 0 to 1."""
         return [
             status.watch_cpu_seconds * status.handshake.threads / seconds
             for status in self.engine.pool.statuses
@@ -263,5 +263,5 @@ class BuiltInArm:
         ]
 
     def workers(self) -> list[WorkerRecord]:
-        """What each worker process there ever was said of itself."""
+        """The records of all workers, including replaced ones."""
         return [worker_record(status) for status in self.engine.pool.statuses]

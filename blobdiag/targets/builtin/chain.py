@@ -1,4 +1,4 @@
-"""The chain from the machine's peak to games a minute, and where a search thread's second goes."""
+"""The chain of rates from peak FLOP/s to games per minute, and search threads' time by stage."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.search.compilation import compile_kernels
 from engine.selfplay.telemetry import subtract_tallies
 
 ROUNDS = 6
-"""Self-play and the bare network in turn: the machine's drift meets both."""
+"""Rounds in which self-play and the bare network alternate, so that drift affects both alike."""
 BARE_ROWS = (64, 128, 192, 256, 384, 512, 1024)
 CUDA_BARE_ROWS = (1024, 2048, 4096, 8192, 16384, 32768)
 MULTIPLY_SIZE = {"cpu": 512, "cuda": 8192}
@@ -27,20 +27,21 @@ TREES_SECONDS = 2.0
 
 
 class Chain(NamedTuple):
-    """Each link's rate, all workers together."""
+    """The rate of each link of the chain, all workers together."""
 
     peak: float
-    """Floating-point operations a second of square matrix products."""
+    """Floating-point operations per second of square matrix products."""
     operations: int
-    """Of one evaluation, in the network's linear layers."""
+    """Floating-point operations of one evaluation in the network's linear layers."""
     bare: list[float]
-    """Evaluations per second of the bare network at its best batch, a round each."""
+    """Evaluations per second of the bare network at its best batch size, by round."""
     bare_rows: int
+    """The bare network's best batch size."""
     trees: float
-    """Evaluations per second of the search alone, its network free."""
+    """Evaluations per second of the search alone, with a network that costs nothing."""
     on_cuda: bool
     played: list[float]
-    """Evaluations per second of self-play, a round each."""
+    """Evaluations per second of self-play, by round."""
     useful: float
     """Distinct evaluations ÷ rows computed, padding included."""
     evaluations_per_game: float
@@ -52,7 +53,7 @@ class Chain(NamedTuple):
 
 
 def prepared_arm(settings: Settings, network: BlobNet, device: str) -> BuiltInArm:
-    """Self-play on a device, its kernels compiled, its workers not started."""
+    """Self-play on a device with compiled kernels; the workers are not started."""
     compile_kernels()
     return BuiltInArm(settings, network, device)
 
@@ -60,7 +61,10 @@ def prepared_arm(settings: Settings, network: BlobNet, device: str) -> BuiltInAr
 def measure(
     arm: BuiltInArm, network: BlobNet, seconds: float
 ) -> tuple[Chain, dict[str, float], int]:
-    """The chain, the seconds by stage over all rounds, and the evaluations made in them."""
+    """(chain, seconds by stage over all rounds, evaluations in all rounds).
+
+    Measures for about `seconds`. Raises RuntimeError if no game finished.
+    """
     on_cuda = Device.of(arm.device).on_cuda
     peak = arm.engine.measure_multiply(MULTIPLY_SIZE["cuda" if on_cuda else "cpu"], 1.0)
     rows_tried = CUDA_BARE_ROWS if on_cuda else BARE_ROWS
@@ -80,7 +84,7 @@ def measure(
     done = subtract_tallies(arm.engine.tally, before)
     health = search_health(done, arm.trained)
     if health.evaluations_per_game is None or health.evaluations_per_decision is None:
-        raise RuntimeError(f"nothing to explain: {health.reason}; give it more --seconds")
+        raise RuntimeError(f"cannot explain: {health.reason}; raise --seconds")
     chain = Chain(
         peak=peak,
         operations=operations(network),
@@ -107,7 +111,7 @@ def stage_seconds(arm: BuiltInArm) -> dict[str, float]:
 
 
 def operations(network: BlobNet) -> int:
-    """Multiplications and additions of one evaluation in the inference form's linear layers."""
+    """Floating-point operations of one evaluation in the linear layers of the inference form."""
     matrices = (p for p in InferenceNet(network).parameters() if p.dim() == 2)
     return 2 * sum(p.numel() for p in matrices)
 

@@ -20,15 +20,15 @@ __all__ = [
 
 
 def cuda_reason() -> str | None:
-    """Why torch computes on no GPU, in one line; None: it can."""
+    """Why torch cannot use a GPU, in one line; None: it can."""
     return None if torch.cuda.is_available() else devices.cuda_reason()
 
 
 def first_gpu(device: str) -> str:
-    """One GPU, the first, where any would do."""
+    """'cuda:0' for 'cuda', else `device`."""
     return "cuda:0" if Device.of(device) == Device("cuda") else device
 
 
 def own_gpu_memory() -> float | None:
-    """The most MiB that torch reserved on a GPU in this process; None: it uses none."""
+    """Peak MiB that torch reserved on a GPU in this process; None: it uses no GPU."""
     return memory_reserved(torch.device("cuda")) if torch.cuda.is_initialized() else None

@@ -1,4 +1,4 @@
-"""The built-in engine, as the measuring commands see it."""
+"""The built-in engine as a `blobdiag.targets.protocol.MeasuredEngine`."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from engine.search.compilation import compile_kernels
 
 
 class BuiltIn:
-    """The engine that comes with blobdiag; all of it can be seen."""
+    """The engine that comes with blobdiag."""
 
     unseen = None
     proof_device = "meta"
 
     def __init__(self, settings: Settings) -> None:
-        """Raises UserError, in one line, for what could not be played."""
+        """Load the network. Raises UserError for settings that cannot be played."""
         check_workload(settings)
         self.network = load_network(settings)
         self.memory = memory_of_engine(settings)
         self._plays_matches = settings.plays_matches
 
     def prepare(self, phase: PhaseMarker) -> None:
-        """Compile the search, once for all workers."""
+        """Compile the kernels, once for all workers."""
         with phase("kernels" if is_warm() else "kernels, compiled on first use"):
             compile_kernels()
             if self._plays_matches:
                 compile_match_kernels()
 
     def arm(self, settings: Settings, device: str) -> BuiltInArm:
-        """Self-play on a device. Raises what SelfPlayEngine raises for it."""
+        """Self-play on a device. Raises DeviceUnavailable."""
         return BuiltInArm(settings, self.network, device)
 
     def iterations(self, job: TrainingJob, device: str) -> BuiltInIterations:
-        """Iterations on a device. Raises what BuiltInIterations raises."""
+        """Iterations on a device. Raises DeviceUnavailable and CheckpointError."""
         return BuiltInIterations(job, self.network, device)

@@ -1,4 +1,4 @@
-"""Iterations of the built-in engine: a single one that is measured, or a training run."""
+"""Iterations of the built-in engine: a single measured one, or a training run."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ from engine.training.schedules import Ramp
 from engine.training.trainer import NetworkTrainer, StepLoss, fastest_dtype
 
 WAVES = 4
-"""An iteration plays at least so many games a lane, or no stretch of it is steady."""
+"""Minimum number of games per lane in an iteration; with fewer, no stretch of it is steady."""
 MOST_MEASURED, LONGEST_MEASURED = 50, 7200.0
-"""Of a long training the newest iterations are reported as measured: so many, in so many seconds.
+"""Number, and total seconds, of the newest iterations whose measurement is stored.
 
-All of it stays in the run's metrics; samples of weeks would fill the memory.
+Samples of a training of weeks would fill the memory.
 """
 
 
 @dataclass
 class Timeline:
-    """When self-play was steady, and when each training step ended."""
+    """Records the steady stretches of self-play and the end of each training step."""
 
     stage: IterationStage
     arm: BuiltInArm
     begun: Progress | None = None
     trainings: list[list[float]] = field(default_factory=list)
-    """Of each training, the ends of its steps in monotonic seconds."""
+    """The ends of the steps in monotonic seconds, one list per training."""
 
     def on_progress(self, progress: Progress) -> None:
-        """A steady stretch: from every lane's first finished game until lanes run empty."""
+        """Add steady stretches as windows: from every lane's first finished game to last wave."""
         self.stage.show_games(progress)
         full = (progress.wanted or 0) - progress.games > self.arm.engine.lanes
         if full and progress.lanes_settled and self.begun is None:
@@ -75,13 +75,13 @@ class Timeline:
             self.begun = None
 
     def on_step(self, step: int, steps: int, loss: StepLoss) -> None:
-        """`steps` are all there will be."""
+        """Record the end of step `step` (from 0) of `steps`."""
         self.trainings[-1].append(monotonic())
         self.stage.show_steps(step + 1, steps)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Mark a phase."""
+        """Mark a phase; a training phase begins a list of steps."""
         if name == TRAINING:
             self.trainings.append([])
         with self.stage.phase(name):
@@ -89,21 +89,21 @@ class Timeline:
 
 
 class BuiltInIterations:
-    """Engine, trainer and buffer, as they were where a run is taken up again."""
+    """Self-play, trainer and replay buffer; a resumed run continues from its folder's state."""
 
     def __init__(self, job: TrainingJob, network: BlobNet, device: str) -> None:
-        """Raises what SelfPlayEngine raises for the device, and CheckpointError."""
+        """Raises DeviceUnavailable, and CheckpointError for a run that cannot be resumed."""
         settings, training = job.settings, training_settings(job.settings)
         self.arm = BuiltInArm(settings, network, device)
         engine = self.arm.engine
         if settings.lanes is None and (settings.several or device == "cpu"):
-            # What was asked for is played, so there are no more lanes than it keeps full.
+            # No more lanes than the wanted number of games fills for WAVES waves.
             most = min(training.games) // (WAVES * len(engine.specs))
             engine.lanes_each = max(1, min(engine.lanes_each, most))
         if not settings.several:
             least = WAVES * engine.lanes
             training = training._replace(games=Ramp.level(max(settings.games, least)))
-        # The trainer's network is the one whose weights go to the workers.
+        # `network` is trained in place, and its weights are sent to the workers.
         dtype, cores = job.training_dtype or settings.dtype, usable_cores()
         if dtype == "auto":
             dtype = fastest_dtype(network, first_gpu(device), cores)
@@ -130,9 +130,9 @@ class BuiltInIterations:
         self._trainings: list[list[float]] = []
         self._results: list[IterationResult] = []
         self._begun: list[float] = []
-        """When each of them began, and the one at hand, in monotonic seconds."""
+        """Starts of the measured iterations and of the current one, in monotonic seconds."""
         self._forgotten = 0
-        """Iterations whose measurement was dropped."""
+        """Number of iterations whose measurement was dropped."""
 
     def _chosen(self, settings: IterationSettings, device: str) -> IterationSettings:
         engine = self.arm.engine
@@ -147,11 +147,11 @@ class BuiltInIterations:
 
     @property
     def at_work(self) -> bool:
-        """Whether it trains, or plays matches."""
+        """Whether the trainer or a match may use the device."""
         return self.trainer.at_work or self.pipeline.evaluating
 
     def run(self, stage: IterationStage) -> None:
-        """Run the iterations that are missing. Raises what TrainingPipeline.run raises."""
+        """Run the remaining iterations. Raises what TrainingPipeline.run raises."""
         timeline = Timeline(stage, self.arm)
         self._trainings = timeline.trainings
         callbacks = Callbacks(
@@ -178,7 +178,7 @@ class BuiltInIterations:
             stage.show_end((wanted - at + 1) * each or None)
 
     def _forget(self, trace: Trace) -> None:
-        """Drop the measurement of iterations that are too many, or too old."""
+        """Drop the measurement of iterations beyond MOST_MEASURED or LONGEST_MEASURED."""
         first = self._begun[0]
         while len(self._results) > 1 and (
             len(self._results) > MOST_MEASURED
@@ -193,7 +193,7 @@ class BuiltInIterations:
     # -- results ------------------------------------------------------------------------------
 
     def figures(self, trace: Trace) -> list[Metric]:
-        """Rates and counts of the iterations that came to their end; none where none did."""
+        """Rates and counts of the finished iterations; empty if there are none."""
         if not self._results:
             return []
         batch = self.trainer.batch_size
@@ -210,10 +210,10 @@ class BuiltInIterations:
         return [rate, *facts(self._results), *matches, *taken]
 
     def _seconds_taken(self, trace: Trace) -> float | None:
-        """By the iterations that were run, from before the first to the end of the last.
+        """Seconds from set-up to the end of the last iteration, without matches.
 
-        None of a single one, of too many, or where a part of one was done by an earlier process:
-        beside these no projection can be held.
+        None if they are not comparable with a projection: a single iteration, iterations whose
+        measurement was dropped, or a part that was done by an earlier process.
         """
         results = self._results
         whole = all(sum(c.games for c in r.played) == r.record.games for r in results)
@@ -225,10 +225,10 @@ class BuiltInIterations:
         return refreshed[len(results) - 1] - begun[0] - matches
 
     def training_run(self) -> TrainingRun | None:
-        """The training so far, for the report; None where a single iteration was only measured."""
+        """The training so far, for the report; None for a single iteration without matches."""
         pipeline = self.pipeline
-        told = any(record.matches for record in pipeline.records)
-        if pipeline.folder is None and pipeline.settings.iterations == 1 and not told:
+        has_matches = any(record.matches for record in pipeline.records)
+        if pipeline.folder is None and pipeline.settings.iterations == 1 and not has_matches:
             return None
         search = pipeline.last_search()
         player = f"search {search.determinizations} × {search.simulations}"
@@ -259,7 +259,7 @@ class FinishedTraining:
 
 
 def facts(results: list[IterationResult]) -> list[Metric]:
-    """Figures of the iterations that stand in no other place, all together."""
+    """Counts and losses of all these iterations together."""
     chunks = [chunk for result in results for chunk in result.played]
     examples = sum(chunk.rows for chunk in chunks)
     trained = sum(result.training.examples for result in results)

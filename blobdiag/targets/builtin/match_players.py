@@ -1,4 +1,4 @@
-"""The players of `evaluate`: networks, with a search or without, and players that have none."""
+"""The players of `evaluate`: networks with or without a search, and players without a network."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from engine.network.blobnet import BlobNet, InferenceNet, weights_hash, weights_
 from engine.training.run_folder import NAME, SUFFIX
 
 SEARCH = "search"
-"""Without a network."""
+"""The player that searches without a network."""
 
 
 class OngoingMatch:
-    """A match, as far as it has come."""
+    """A match that may be in progress."""
 
     def __init__(self, player: str, opponent: str, evaluation: Evaluation) -> None:
         self.player, self.opponent = player, opponent
         self._evaluation = evaluation
         self._seconds: float | None = None
-        """None: it has not ended."""
+        """Duration of the match; None until it has ended."""
 
     @property
     def at_work(self) -> bool:
         return self._evaluation.at_work
 
     def play(self, on_progress: Callable[[int], None]) -> None:
-        """Play all deals; `on_progress` is called with the games that have ended."""
+        """Play all deals; `on_progress` is called with the number of finished games."""
         begun = monotonic()
         self._evaluation.play(on_progress)
         self._seconds = monotonic() - begun
 
     def record(self) -> Match | None:
-        """By the deals that have finished; None: none has."""
+        """The result of the finished deals; None if there are none."""
         result = self._evaluation.result()
         if result is None:
             return None
@@ -58,20 +58,20 @@ class OngoingMatch:
 
 
 class MatchPlayers:
-    """The player that is evaluated, and those it meets."""
+    """The evaluated player and its opponents."""
 
     def __init__(self, settings: EvaluationSettings, device: str) -> None:
-        """Reads the networks that are asked for. Raises UserError for what cannot be had."""
+        """Load the networks. Raises UserError for a player that cannot be loaded."""
         self._settings, self._device = settings, device
         self._networks = _networks(settings)
 
     @property
     def player(self) -> str:
-        """How the report calls the player that is evaluated."""
+        """The evaluated player's name in the report."""
         return self._name(self._settings.player)
 
     def match(self, against: str) -> OngoingMatch:
-        """Not begun yet. Raises what torch raises where the device is not there."""
+        """A match against `against`, not started. Raises torch's errors for an absent device."""
         settings = self._settings
         evaluation = Evaluation(
             self._player(settings.player),
@@ -86,7 +86,7 @@ class MatchPlayers:
         return OngoingMatch(self.player, self._name(against), evaluation)
 
     def _name(self, text: str) -> str:
-        """Weights by their hash too, since files are overwritten."""
+        """A player's name; for weights with their hash, since files may be overwritten."""
         depth = f"{self._settings.determinizations} × {self._settings.simulations}"
         if text == SEARCH:
             return f"search {depth} without a network"
@@ -116,7 +116,7 @@ class _Loaded(NamedTuple):
 
 
 def _networks(settings: EvaluationSettings) -> dict[str, _Loaded]:
-    """By what names them. Raises UserError."""
+    """The networks by the text that names them. Raises UserError if one cannot be loaded."""
     found = {}
     asked = [("CHECKPOINT", settings.player), *(("--against", text) for text in settings.against)]
     for option, text in asked:
@@ -125,18 +125,18 @@ def _networks(settings: EvaluationSettings) -> dict[str, _Loaded]:
             file = _file(Path(text), named)
             found[text] = _Loaded(file, network_of(file, named))
     if settings.player == RAW:
-        raise UserError("CHECKPOINT raw: name a network; --against raw is its own policy")
+        raise UserError("CHECKPOINT raw: raw is for --against only; give a network")
     if RAW in settings.against and settings.player not in found:
         raise UserError(f"--against raw: {settings.player} has no network of its own")
     return found
 
 
 def _file(path: Path, named: str) -> Path:
-    """The file itself; of the folder of a training run its newest network. Raises UserError."""
+    """The file, or the newest network of a training's folder. Raises UserError if it has none."""
     if not path.is_dir():
         return path
     found = (path / "networks").glob(f"*{SUFFIX}")
     networks = sorted(one for one in found if NAME.fullmatch(one.name))
     if not networks:
-        raise UserError(f"{named}: a folder, but none of a training run: no networks/*{SUFFIX}")
+        raise UserError(f"{named}: not the folder of a training run: no networks/*{SUFFIX}")
     return networks[-1]

@@ -1,4 +1,4 @@
-"""What an engine's match came to, as a report holds it."""
+"""The result of a match of the built-in engine, as a record of the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.training.iterations import IterationRecord
 def match_record(
     player: str, opponent: str, result: MatchResult, seconds: float | None = None
 ) -> Match:
-    """With the difference's 95 % interval: deals are independent, Student's t holds their mean."""
+    """A match with a 95 % interval of its score difference: Student's t of the mean over deals."""
     middle, error = result.difference, result.standard_error
     interval = None
     if error is not None:

@@ -19,9 +19,9 @@ PROCESS_BYTES = 100e6
 
 
 def memory_of_engine(settings: Settings) -> MemoryFigures:
-    """The sizes of the network and the search that `settings` ask for.
+    """The sizes of the network and search of `settings`.
 
-    Raises ValueError where `settings.network` is no network's shape.
+    Raises ValueError if `settings.network` is not a network's shape.
     """
     search = SearchConfig(
         players=settings.players,

@@ -1,6 +1,6 @@
-"""Refuses another package named `engine` that comes first on Python's path.
+"""Raises UserError on import if another package named `engine` comes first on Python's path.
 
-Imported before anything of `engine` is, by whatever needs it first.
+Import it before any module of `engine`.
 """
 
 from __future__ import annotations

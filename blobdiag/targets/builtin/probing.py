@@ -1,4 +1,4 @@
-"""What the built-in engine's network does without a search, beside which its play is judged."""
+"""Measurement of the built-in engine's network alone, as the reference for self-play."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from blobdiag.targets.builtin.arm import BuiltInArm
 
 SECONDS = 0.4
-"""Of one measurement of one batch size."""
+"""Duration of one measurement of one batch size."""
 NEAR = 0.1
-"""Sizes that differ by less than a tenth are one."""
+"""Batch sizes that differ by less than this share are measured once."""
 ROUNDS = 2
-"""The sizes take turns and the best counts, so that a disturbance of one turn does not."""
+"""Rounds over all batch sizes; the best result counts, so that one disturbance does not."""
 
 
 def probe(arm: BuiltInArm) -> Probes:
     """Measure an arm's network alone while its workers pause.
 
-    At the batch size that self-play had, at the full one, and at a large one: a batch too small
-    for the device shows as a rate that is lower than it could be. Raises WorkerFailed.
+    Batch sizes are self-play's mean, the full batch and a large one: if self-play's batch is too
+    small for the device, its rate is lower than the others. Raises WorkerFailed.
     """
     rates = _rates(arm)
     worth_a_trial = arm.dtype == "float32" and computes_bfloat16(arm.device)
@@ -48,7 +48,7 @@ def _rates(arm: BuiltInArm) -> list[NetworkRate]:
 
 
 def bfloat16(network: BlobNet, device: str) -> PrecisionProbe:
-    """What bfloat16 would change on a device, for the report."""
+    """bfloat16 compared with float32 on a device, for the report."""
     trial = try_bfloat16(network, device)
     return PrecisionProbe(
         bfloat16_speedup=trial.speedup,

@@ -1,4 +1,4 @@
-"""What workers say of themselves and of their search, as a report has it."""
+"""Records of workers and of search health for the report, from the engine's telemetry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.selfplay.telemetry import WorkerStatus
 
 
 def search_health(tally: np.ndarray, trained: bool) -> SearchHealth:
-    """What a search did with its evaluations; `tally` is [] of dtype engine.lanes.TALLY."""
+    """The search health of counters `tally` ([], structured dtype `engine.search.lanes.TALLY`)."""
     evaluations, decisions = int(tally["evaluations"]), int(tally["decisions"])
     games = int(tally["games"])
     with_room = int(tally["simulations"] - tally["shallow_ends"])

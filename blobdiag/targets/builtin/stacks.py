@@ -1,4 +1,4 @@
-"""Where processes stood while their device waited, as a report has it."""
+"""Records of the code that kept a device waiting, from the engine's stack watch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from engine.selfplay.stacks import Place, StackWatch
 __all__ = ["StackWatch", "hold_records"]
 
 MOST_HOLDS = 20
-"""Lines of a process that its report names."""
+"""Maximum number of lines of code per process in a report."""
 
 
 def hold_records(seconds: Mapping[Place, float]) -> list[Hold]:
-    """The MOST_HOLDS places where a process held its device up longest; shares are of all."""
+    """The MOST_HOLDS places that kept the device waiting longest; shares are of the total."""
     total = sum(seconds.values())
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:MOST_HOLDS]
     return [

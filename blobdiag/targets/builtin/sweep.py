@@ -1,4 +1,4 @@
-"""Self-play measured with many settings, one after another: workers, threads, lanes, dtype."""
+"""A sweep of self-play over workers, threads, lanes and dtype."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ NEAR_BEST = 0.97
 """The fewest lanes that reach this share of the best rate are recommended."""
 FINALISTS, FINAL_ROUNDS = 3, 3
 FINAL_SHARE = 0.4
-"""Of the time, for measuring the finalists again, in turn."""
+"""Share of the time for measuring the finalists again, in turn."""
 SHORTEST_SECONDS = 0.5
 SETTLE_SECONDS = 0.4
 CALIBRATION_LANES = 16
-"""Few lanes play whole games soonest: how many evaluations a game needs is the same in all."""
+"""Lanes for measuring the evaluations per game, which do not depend on the number of lanes."""
 
 
 class Candidate(NamedTuple):
@@ -41,7 +41,7 @@ class Candidate(NamedTuple):
     workers: int
     threads: int
     lanes: int
-    """A search thread."""
+    """Lanes per search thread."""
     dtype: str
 
     @property
@@ -56,24 +56,24 @@ class Candidate(NamedTuple):
 
 
 class SweepRow(NamedTuple):
-    """What one measurement of a candidate came to."""
+    """Result of one measurement of a candidate."""
 
     evaluations_per_second: float
     batches_per_second: float
     mean_batch: float
     gpu: float | None
-    """Mean utilisation, %."""
+    """Mean utilisation of all GPUs, %; None: not sampled."""
 
 
 class Sweep:
-    """Measures candidates one after another; arms of one layout are kept for the next."""
+    """Measures candidates one after another; candidates of one layout share a started arm."""
 
     def __init__(self, settings: Settings, network: BlobNet, device: str, stack: ExitStack) -> None:
         self.settings, self.network, self.device, self.stack = settings, network, device, stack
         self.arms: dict[tuple[int, int, str], BuiltInArm] = {}
         self.rows: dict[Candidate, list[SweepRow]] = {}
         self.evaluations_per_game = math.nan
-        """Known after `calibrate`."""
+        """NaN before `calibrate`."""
         self.trace = Trace()
         self.recorder = stack.enter_context(Recorder(self.trace))
 
@@ -95,12 +95,12 @@ class Sweep:
         return arm
 
     def drop(self, keep: set[tuple[int, int, str]]) -> None:
-        """End the workers of all other layouts."""
+        """End the workers of all layouts that are not in `keep`."""
         for layout in self.arms.keys() - keep:
             self.arms.pop(layout).engine.close()
 
     def calibrate(self, candidate: Candidate) -> None:
-        """Play whole games, to know how many evaluations one needs."""
+        """Play whole games to measure the evaluations per game."""
         arm = self.arm(candidate._replace(lanes=CALIBRATION_LANES))
         settings = self.settings
         games = 2 * arm.engine.lanes
@@ -108,7 +108,7 @@ class Sweep:
         self.evaluations_per_game = int(tally["game_evaluations"]) / int(tally["games"])
 
     def measure(self, candidate: Candidate, seconds: float) -> SweepRow:
-        """Add a row for the candidate: full lanes from the first step, after settling."""
+        """Measure the candidate for `seconds` after settling, and add a row."""
         arm = self.arm(candidate)
         arm.measure(SETTLE_SECONDS, 0, lambda progress: None)
         before = arm.engine.tally
@@ -143,11 +143,11 @@ class Sweep:
 
 
 OnRow = Callable[["Sweep", Candidate, SweepRow], None]
-"""Called with each measurement."""
+"""Called after each measurement."""
 
 
 def run(sweep: Sweep, seconds: float, on_row: OnRow) -> None:
-    """First the layouts, then lanes for the best of them, then the finalists in turn."""
+    """Measure all layouts, then the best layout with other lanes, then the finalists in turn."""
     compile_kernels()
     layouts, lanes = list(candidates(sweep)), lane_grid(sweep)
     spare = seconds * (1 - FINAL_SHARE)
@@ -169,10 +169,7 @@ def run(sweep: Sweep, seconds: float, on_row: OnRow) -> None:
 
 
 def candidates(sweep: Sweep) -> Iterator[Candidate]:
-    """Every layout and dtype worth a try, with the engine's usual lanes.
-
-    What the settings name is not varied.
-    """
+    """The layouts and dtypes to try, with the default lanes; fixed settings are not varied."""
     settings, cores = sweep.settings, usable_cores()
     on_cuda = Device.of(sweep.device).on_cuda
     gpus = torch.cuda.device_count() if Device.of(sweep.device) == Device("cuda") else 1
@@ -197,7 +194,7 @@ def candidates(sweep: Sweep) -> Iterator[Candidate]:
 
 
 def lane_grid(sweep: Sweep) -> list[int]:
-    """More lanes a thread to try, geometric, since rates have cliffs; none if one is asked for."""
+    """Lanes per thread to try, a geometric grid; empty if the settings fix the lanes."""
     if sweep.settings.lanes:
         return []
     usual = CUDA_LANES if Device.of(sweep.device).on_cuda else CPU_LANES
@@ -205,7 +202,7 @@ def lane_grid(sweep: Sweep) -> list[int]:
 
 
 def recommended(sweep: Sweep) -> Candidate:
-    """The fewest lanes among the finalists within NEAR_BEST of the best."""
+    """The finalist with the fewest lanes whose rate is at least NEAR_BEST of the best."""
     finalists = [c for c in sweep.best_first() if len(sweep.rows[c]) > 1]
     near = [c for c in finalists if sweep.rate(c) >= NEAR_BEST * sweep.rate(finalists[0])]
     return min(near, key=lambda c: (c.workers * c.threads * c.lanes, -sweep.rate(c)))

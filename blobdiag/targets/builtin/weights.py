@@ -1,4 +1,4 @@
-"""The network that is played with: a checkpoint's weights, else seeded random ones."""
+"""Loading of networks: a checkpoint's weights, else seeded random ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_LAYERS = 1_000
 
 
 def check_workload(settings: Settings) -> None:
-    """Raise UserError, in one line, for what the engine could not play."""
+    """Raise UserError for settings that the engine cannot play."""
     try:
         check_setting(settings.players, settings.cards)
         NetworkConfig.parse(settings.network)
@@ -36,9 +36,9 @@ def check_workload(settings: Settings) -> None:
 
 
 def load_network(settings: Settings) -> BlobNet:
-    """The network to play with, on the CPU: the checkpoint's weights, else seeded random ones.
+    """The network, on the CPU, with the checkpoint's weights or else seeded random ones.
 
-    Raises UserError for a checkpoint that is missing, is no state dict, or does not fit.
+    Raises UserError for a checkpoint that is missing, is not a state dict, or does not fit.
     """
     config = NetworkConfig.parse(settings.network)
     network = build_network(config, "cpu", settings.seed)
@@ -56,7 +56,7 @@ def load_network(settings: Settings) -> BlobNet:
 
 
 def read_weights(path: Path, named: str) -> dict[str, Any]:
-    """A state dict, from safetensors or torch's own format; nothing in the file is run.
+    """A state dict from a safetensors or torch file; code in the file is not executed.
 
     `named` is how the errors call it. Raises UserError for a file that is missing, damaged or of
     another kind, and for weights that are not finite numbers.
@@ -114,9 +114,9 @@ def _difference(network: torch.nn.Module, weights: Mapping[str, Any]) -> str | N
 
 
 def network_of(path: Path, named: str) -> BlobNet:
-    """The network of a file of weights, on the CPU; its shape is read off them.
+    """The network of a file of weights, on the CPU; its shape is derived from the weights.
 
-    Raises UserError for a file that is missing, or holds something else.
+    Raises UserError for a file that is missing or does not hold a network's weights.
     """
     weights = read_weights(path, named)
     try:
@@ -131,7 +131,7 @@ def network_of(path: Path, named: str) -> BlobNet:
         network = build_network(config, "cpu")
         network.load_state_dict(weights)
     except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{named}: no network's weights ({_first_line(error)})") from None
+        raise UserError(f"{named}: not a network's weights ({_first_line(error)})") from None
     return network
 
 

@@ -1,4 +1,4 @@
-"""Another project's engine, behind the Protocol that README describes, as the commands see it."""
+"""Another project's engine (docs/own-engine.md) as a `blobdiag.targets.protocol.MeasuredEngine`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from blobdiag.targets.protocol import (
 from blobdiag.targets.training_rate import training_rate
 
 WARM_UP_SECONDS = 2.0
-"""Of play, at least, before a window; longer where no game has finished by then."""
+"""Minimum seconds of play before a window; longer if no game has finished by then."""
 
 
 class ExternalEngine:
@@ -52,7 +52,7 @@ class ExternalEngine:
         self.unseen = f"the search of {settings.engine} is not seen from outside"
 
     def prepare(self, phase: PhaseMarker) -> None:
-        """Nothing: what the engine needs it does when it is made."""
+        """Nothing to do: the engine prepares itself when it is created."""
 
     def arm(self, settings: Settings, device: str) -> ExternalArm:
         """Self-play on a device. Raises DeviceUnavailable."""
@@ -64,25 +64,25 @@ class ExternalEngine:
 
 
 class ExternalEvent(NamedTuple):
-    """Something that happened to the engine."""
+    """An event of the engine; `time` in monotonic seconds."""
 
     time: float
     kind: str
     text: str
 
 
-class Played(NamedTuple):
-    """How far a turn of play has come."""
+class GamesFinished(NamedTuple):
+    """Progress of one call that plays games; see `blobdiag.targets.protocol.PlayProgress`."""
 
     games: int
     wanted: int | None = None
 
 
 class ExternalArm:
-    """The engine on one device. It plays in its turns only: between them its processes stand still.
+    """Self-play of the engine on one device; its processes are suspended between measurements.
 
-    Windows begin and end at moments at which games finish, and so do blocks: what is counted is
-    whole games in the time that they took, also of an engine that plays in waves.
+    Windows and blocks begin and end when games finish, so that they hold whole games and the time
+    these took, also for an engine that plays in waves.
     """
 
     dtype = None
@@ -99,28 +99,29 @@ class ExternalArm:
         """(monotonic seconds, examples) of each training step."""
         self._needed = needed
         self._finished: list[tuple[float, int]] = []
-        """(monotonic seconds, games) of each moment at which games finished."""
+        """(monotonic seconds, number of games) of each message about finished games."""
         self._evaluations = ThreadLog()
-        self._told: int | None = None
-        """Evaluations, as the engine last counted them itself."""
-        self._looked = 0.0
+        self._reported_evaluations: int | None = None
+        """The engine's own latest count of evaluations; None: it does not count them."""
+        self._counted_at = 0.0
+        """Monotonic seconds of the latest count of evaluations."""
         self._counts = ForwardCounts()
-        self._claims: dict[int, list[str]] = {}
-        """What the engine itself says: devices by PID."""
+        self._reported_devices: dict[int, list[str]] = {}
+        """Devices by PID, as the engine reports them."""
         self._process: EngineProcess | None = None
 
     def start(self, watch: Watch) -> None:
-        """Start its process and make the engine. Raises UserError where it cannot be made."""
+        """Start its process and create the engine. Raises UserError if it cannot be created."""
         self._watch, self._watched = watch, set[int]()
         assert self.settings.engine is not None
         self._process = EngineProcess(
             self.settings.engine, self._arguments(), self._needed, self._counts.environment()
         )
-        self._receive("was not made")
+        self._receive("was not created")
         self._process.suspend()
 
     def _arguments(self) -> dict[str, Any]:
-        """What the factory is offered; what an option gives it must take."""
+        """Arguments for the factory; "must": whether it has to accept the argument."""
         settings = self.settings
         offered = {"device": self.device, "seed": settings.seed}
         offered |= settings.for_factory
@@ -128,7 +129,7 @@ class ExternalArm:
         return {n: {"value": value, "must": n in needed} for n, value in offered.items()}
 
     def close(self) -> None:
-        """End the engine and all that it has started."""
+        """End the engine and all processes that it has started."""
         self.at_work = False
         if self._process is not None:
             self._process.close()
@@ -140,16 +141,15 @@ class ExternalArm:
     # -- measuring ----------------------------------------------------------------------------
 
     def warm_up(self, on_progress: OnProgress) -> None:
-        """Play until a game has finished, and for WARM_UP_SECONDS at least."""
+        """Play until a game has finished, and for at least WARM_UP_SECONDS."""
         with self._turn("play") as start:
             end = self._play(start, WARM_UP_SECONDS, 1, on_progress)
         self.warm_up_seconds = end - start
 
     def measure(self, seconds: float, games: int, on_progress: OnProgress) -> None:
-        """Add a window: play on until both are reached, and for as long as the first game took.
+        """Add a window: play until `seconds` and `games` are reached, and as long as a first game.
 
-        Games that began together finish together: a shorter window could count all of them, or
-        none.
+        Games that start together finish together: a shorter window could hold all of them or none.
         """
         with self._turn() as start:
             self._counts.begin()
@@ -157,7 +157,7 @@ class ExternalArm:
             try:
                 self._play(start, max(seconds, self.first_game_seconds), games, on_progress)
             finally:
-                # An interrupt ends the window, not what it held.
+                # Also after an interrupt: what was measured until then counts.
                 end = self._finished[-1][0] if self._finished else start
                 if end > start:
                     self.windows.append((start, end))
@@ -165,22 +165,22 @@ class ExternalArm:
                 self._counts.end()
 
     def train(self, on_step: OnStep) -> float:
-        """Have it train once; the seconds it took. Raises EngineFailed."""
+        """Run one training and return its seconds. Raises EngineFailed."""
         with self._turn("train") as start:
             while True:
-                kind, *told = self._receive("took no training step")
+                kind, *values = self._receive("took no training step")
                 if kind == "done":
                     break
                 if kind == "trained":
-                    self.steps.append((told[0], told[1]))
+                    self.steps.append((values[0], values[1]))
                     on_step(len(self.steps), None)
         if not sum(examples for _, examples in self.steps):
-            raise EngineFailed("the engine failed: train() told of no example that it trained on")
+            raise EngineFailed("the engine failed: train() reported no examples")
         return self.steps[-1][0] - start
 
     @contextmanager
     def _turn(self, order: str | None = None) -> Iterator[float]:
-        """Let the engine go on meanwhile; when that was, in monotonic seconds."""
+        """Send `order`, let the engine run inside; yields the start in monotonic seconds."""
         assert self._process is not None
         if order is not None:
             self._process.send(order)
@@ -193,36 +193,38 @@ class ExternalArm:
             self._process.suspend()
 
     def _play(self, start: float, seconds: float, games: int, on_progress: OnProgress) -> float:
-        """Take in what finishes, until both are reached; when that was."""
+        """Record finished games until `seconds` and `games` are reached; returns the end time."""
         done = 0
         while True:
-            kind, *told = self._receive("finished no game")
+            kind, *values = self._receive("finished no game")
             if kind == "workers":
-                self._claims = told[0] or {}
-            if kind != "finished" or told[0] <= start:
+                self._reported_devices = values[0] or {}
+            if kind != "finished" or values[0] <= start:
                 continue
-            time, finished, evaluations = told
+            time, finished, evaluations = values
             self._finished.append((time, finished))
             done += finished
-            # To look into its processes costs more than to be told.
-            if evaluations is not None or time - self._looked >= BLOCK_SECONDS / 2:
-                self._told, self._looked = evaluations, time
+            # Reading the counters of its processes is slow.
+            if evaluations is not None or time - self._counted_at >= BLOCK_SECONDS / 2:
+                self._reported_evaluations, self._counted_at = evaluations, time
                 self._log_evaluations(time)
             if done and not self.first_game_seconds:
                 self.first_game_seconds = time - start
-            on_progress(Played(done))
+            on_progress(GamesFinished(done))
             if done >= games and time - start >= seconds:
                 return float(time)
 
     def _log_evaluations(self, time: float) -> None:
-        """By the engine's own count, else by what its networks were given."""
-        count = self._told if self._told is not None else self._counts.rows_so_far()
+        """Log the evaluations by the engine's count, else by the rows its networks received."""
+        count = self._reported_evaluations
+        if count is None:
+            count = self._counts.rows_so_far()
         if count is not None:
             self._evaluations.times.append(time)
             self._evaluations.evaluations.append(count)
 
     def _receive(self, what: str) -> tuple[Any, ...]:
-        """The engine's next message. Raises EngineFailed, and leaves an event that says more."""
+        """The engine's next message. Raises EngineFailed, after recording an event with details."""
         assert self._process is not None
         self._process.scan()
         new = self._process.seen.keys() - self._watched
@@ -241,22 +243,22 @@ class ExternalArm:
 
     @property
     def states(self) -> Counter[str]:
-        """Which of its processes are workers is not known."""
+        """Empty: it is unknown which of its processes are workers."""
         return Counter()
 
     @property
     def other_pids(self) -> set[int]:
-        """All its processes: none says which GPU it is on."""
+        """PIDs of all its processes: none reports which GPU it uses."""
         return set() if self._process is None else set(self._process.seen)
 
     @property
     def weights(self) -> tuple[None, None]:
-        """Not known."""
+        """Unknown."""
         return None, None
 
     @property
     def games_in_all(self) -> int:
-        """Since it was started."""
+        """Number of games finished since the start."""
         return sum(games for _, games in self._finished)
 
     def blocks(self) -> list[Block]:
@@ -264,12 +266,12 @@ class ExternalArm:
         return [block for start, end in self.windows for block in self._blocks_of(start, end)]
 
     def _blocks_of(self, start: float, end: float) -> list[Block]:
-        """[start, end] cut at moments at which games finished, into BLOCK_SECONDS or more."""
+        """[start, end] (monotonic seconds), cut at finished games, at least BLOCK_SECONDS each."""
         cuts, games = [start], [0]
         for time, finished in self._finished:
             if start < time <= end:
                 games[-1] += finished
-                # What is left behind the last block would be too short.
+                # Do not cut if the rest of the window would be too short.
                 if time - cuts[-1] >= BLOCK_SECONDS and end - time >= BLOCK_SECONDS:
                     cuts.append(time)
                     games.append(0)
@@ -310,18 +312,18 @@ class ExternalArm:
         )
 
     def workers(self) -> list[WorkerRecord]:
-        """The processes that called a network, as counted there; else those the engine names."""
+        """Processes in which network calls were counted, then others that the engine reports."""
         counted = self._counts.workers(self.device)
-        named = sorted(self._claims.keys() - {record.pid for record in counted})
+        named = sorted(self._reported_devices.keys() - {record.pid for record in counted})
         return counted + [self._named(n, pid) for n, pid in enumerate(named, len(counted))]
 
     def _named(self, number: int, pid: int) -> WorkerRecord:
-        """A worker by what the engine says of it."""
+        """The record of a worker that only the engine reports."""
         return WorkerRecord(
             worker=number,
             pid=pid,
             device_asked=self.device,
-            parameter_devices=self._claims[pid],
+            parameter_devices=self._reported_devices[pid],
             output_device=None,
             dtype=None,
             threads=None,
@@ -333,34 +335,34 @@ class ExternalArm:
         )
 
     def watch_shares(self) -> list[float]:
-        """Its stacks are not watched."""
+        """Empty: its stacks are not watched."""
         return []
 
     def probe(self, phase: PhaseMarker, event: OnEvent) -> Probes | None:
-        """Its network cannot be had."""
+        """None: its network is not accessible."""
         return None
 
     def answers_differ(self) -> AnswersDifference | None:
-        """Its network cannot be asked."""
+        """None: its network is not accessible."""
         return None
 
 
 class ExternalIteration:
-    """A steady stretch of self-play, and one training on what was played."""
+    """A steady stretch of self-play, and one training on its games."""
 
     def __init__(self, settings: Settings, device: str) -> None:
         self.settings = settings
         self.arm = ExternalArm(settings, device, ["play", "train"])
         self._seconds: float | None = None
-        """All of the training took; None until it has ended."""
+        """Duration of the training; None until it has ended."""
 
     @property
     def at_work(self) -> bool:
-        """It plays and trains in the same process."""
+        """Whether the engine is running: it plays and trains in the same process."""
         return self.arm.at_work
 
     def run(self, stage: IterationStage) -> None:
-        """Raises EngineFailed."""
+        """Warm up, play a window and train. Raises EngineFailed."""
         with stage.phase(WARM_UP):
             self.arm.warm_up(stage.show_games)
         with stage.phase(SELF_PLAY):
@@ -369,7 +371,7 @@ class ExternalIteration:
             self._seconds = self.arm.train(stage.show_steps)
 
     def figures(self, trace: Trace) -> list[Metric]:
-        """Its rate of training, and counts; none where it did not come to its end."""
+        """The rate of training and counts; empty if the training did not end."""
         if self._seconds is None:
             return []
         examples = [count for _, count in self.arm.steps]
@@ -377,7 +379,7 @@ class ExternalIteration:
         return [rate, *self._facts(examples)]
 
     def training_run(self) -> None:
-        """It is only measured."""
+        """None: the iteration is only measured."""
 
     def _facts(self, examples: Sequence[int]) -> list[Metric]:
         counted = [

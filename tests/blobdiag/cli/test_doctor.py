@@ -198,7 +198,7 @@ def test_visible_devices_that_hide_a_part_are_told_beside_a_working_gpu() -> Non
     facts = replace(WORKING, visible_devices="0,7")
     text, code = verdict(facts)
     assert code == 0
-    assert text.startswith("CUDA works. Beside that, CUDA_VISIBLE_DEVICES: '0,7'")
+    assert text.startswith("CUDA works. Also CUDA_VISIBLE_DEVICES: '0,7'")
 
 
 def test_visible_devices_mean_nothing_without_a_gpu() -> None:
@@ -267,7 +267,7 @@ def test_mig_that_the_driver_does_not_tell() -> None:
 def test_an_amd_gpu_that_works_is_no_nvidia_gpu() -> None:
     text, code = verdict(ROCM)
     assert code == 0
-    assert text.startswith("ROCm 6.4 works. Beside that, NVIDIA driver: ")
+    assert text.startswith("ROCm 6.4 works. Also NVIDIA driver: ")
     assert line(ROCM, "torch build").seen == "2.13.0+rocm6.4, built for AMD's ROCm 6.4"
     assert line(ROCM, "NVIDIA hardware").seen == "no NVIDIA GPU on the PCI bus"
 
@@ -290,7 +290,7 @@ def test_cuda_without_nvml_works_but_cannot_be_sampled() -> None:
 def test_what_would_hide_a_gpu_is_told_beside_one_that_works() -> None:
     text, code = verdict(replace(WORKING, closed_nodes=("/dev/nvidia1",)))
     assert code == 0
-    assert text.startswith("CUDA works. Beside that, permissions: /dev/nvidia1")
+    assert text.startswith("CUDA works. Also permissions: /dev/nvidia1")
 
 
 def test_hidden_pci_bus_does_not_outweigh_a_working_gpu() -> None:
@@ -307,7 +307,7 @@ def test_nuisances_never_decide() -> None:
     assert "OMP_NUM_THREADS=2" in seen.remedy
     text, code = verdict(quota)
     assert code == 0
-    assert "Beside that, cores" in text
+    assert "Also cores" in text
     cache = replace(WORKING, kernel_cache=False)
     assert "NUMBA_CACHE_DIR" in line(cache, "kernel cache").remedy
     assert verdict(cache)[1] == 0

@@ -140,12 +140,12 @@ def test_reuse_is_the_trainings_alone() -> None:
 def test_a_run_without_training_says_so_or_takes_the_users_figure() -> None:
     alone = made(compared())
     assert list(terms(alone)) == ["self-play"]
-    assert "training is not in the plan" in alone.notes[0]
+    assert "the plan has no training" in alone.notes[0]
     assumed = made(compared(), examples_per_second=5_000.0)
     health = reports.health()
     examples = (health.evaluations_per_game or 0) / (health.evaluations_per_decision or 1)
     assert terms(assumed)["training"].minutes == pytest.approx(10_000 * examples * 4 / 5_000 / 60)
-    assert "5,000 examples/s is your assumption" in assumed.notes[0]
+    assert "5,000 examples/s is assumed" in assumed.notes[0]
     measured = made(iterated(), examples_per_second=5_000.0)
     assert measured.plan == made(iterated()).plan
 
@@ -215,7 +215,7 @@ def test_each_term_draws_its_phases_power() -> None:
     energy = made(report, price_per_kwh=0.25)
     assert energy.energy.value == pytest.approx(500 * expected / 1_000, rel=0.02)
     assert energy.costs[0].value == pytest.approx((energy.energy.value or 0) * 0.25)
-    assert "GPUs alone" in (energy.energy.reason or "")
+    assert "GPUs only" in (energy.energy.reason or "")
 
 
 def test_matches_draw_their_own_power() -> None:
@@ -273,7 +273,7 @@ def test_a_report_that_is_no_evidence_is_refused_by_its_rule(
 
 
 def test_what_says_nothing_of_self_play_or_of_its_rules() -> None:
-    with pytest.raises(UserError, match="measured no self-play"):
+    with pytest.raises(UserError, match="no self-play was measured"):
         made(iterated(throughput=[]))
     unknown = Metric(name="games per minute", value=None, unit="", reason="no game finished")
     with pytest.raises(UserError, match="no game finished"):
@@ -344,7 +344,7 @@ def test_the_table_says_what_the_model_says(
     assert "broken rule, steady rate: ± 14%" in drawn
     assert "(self-play only)" in drawn
     assert "growing evenly" in drawn
-    assert "30 min of training, an assumption" in drawn
+    assert "30 min of training assumed" in drawn
     assert "is assumed" in drawn
 
 

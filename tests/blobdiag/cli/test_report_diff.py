@@ -133,7 +133,7 @@ def test_a_kept_spread_is_of_its_machine_only(call: Call) -> None:
     old, new = saved("old", [run_of(40_000)]), saved("new", [run_of(30_000, 1, machine=machine)])
     code, shown, _ = call("diff", *old, *new, "--fail-on", "games_per_minute:5%")
     assert code == 3
-    assert "not the same experiment on both sides: cores_usable" in shown
+    assert "the sides are not the same experiment: cores_usable" in shown
     assert "different machines" in " ".join(shown.split())
 
 
@@ -294,10 +294,12 @@ def test_rules_of_one_runs_rate_do_not_count_beside_other_runs() -> None:
 def test_what_differs_is_said_first() -> None:
     other = {"games": 20, "simulations": 50, "seed": 0}
     comparison = compare(side(40_000), side(40_000, 1, configuration=other, command="check-gpu"))
-    assert comparison.unlike == ["not the same experiment on both sides: command, simulations"]
+    assert comparison.unlike == [
+        "the sides are not the same experiment: command, simulations differ"
+    ]
     assert [d.name for d in comparison.settings] == ["command", "simulations"]
     mixed = compare([*side(40_000), run_of(40_000, 7, configuration=other)], side(40_000, 1))
-    assert "the old reports are not of one configuration" in mixed.unlike
+    assert "the old reports differ in their configuration" in mixed.unlike
 
 
 def test_sides_that_do_not_alternate_are_named() -> None:

@@ -79,7 +79,7 @@ def test_without_a_gpu_the_first_words_are_that_none_was_tested() -> None:
         "The GPU was not tested: this torch is built without CUDA. The CPU reached "
     )
     asked = judge(cpu_run(configuration={"device": "cpu"}))
-    assert asked.verdict_text.startswith("The GPU was not tested: --device cpu was asked for. ")
+    assert asked.verdict_text.startswith("The GPU was not tested: --device cpu was given. ")
 
 
 def test_a_collapsed_search_fails_on_a_cpu_too() -> None:
@@ -91,7 +91,7 @@ def test_a_collapsed_search_fails_on_a_cpu_too() -> None:
 def test_a_broken_rule_stands_in_the_headline_also_where_it_decides_nothing() -> None:
     report = judge(cpu_run(sampler_death="killed by SIGKILL"))
     assert report.exit_code == 0
-    assert "Take care: " in report.verdict_text
+    assert "Warning: " in report.verdict_text
     assert "the sampler failed (killed by SIGKILL)" in report.verdict_text
 
 

@@ -99,7 +99,7 @@ def total(terms: Iterable[float]) -> float:
 def test_what_is_not_known_of_a_card_is_an_assumption_by_name() -> None:
     found = made(on_cpu())
     assert found.assumptions[0].startswith("measured on the CPU")
-    assert "CUDA context's size is not known" in found.assumptions[1]
+    assert "CUDA context's size is unknown" in found.assumptions[1]
     assert "cuBLAS" in found.assumptions[2]
     terms = mib(found)
     assert terms["CUDA context"] == 2 * MOST_CONTEXT_MIB
@@ -151,13 +151,14 @@ def test_nothing_fits_a_card_that_the_contexts_fill() -> None:
     assert fit is not None
     assert (fit.rows_per_batch, fit.lanes_per_worker) == (None, None)
     assert fit.reason is not None
-    assert "takes 2.50 GB alone" in fit.reason
+    assert "already take 2.50 GB" in fit.reason
 
 
 def test_no_model_without_the_configuration() -> None:
     report = on_cpu(configuration={"network": "256-6-8-1024"})
     assert (
-        memory_of(report, report.throughput[0]) == "the report does not say its network and search"
+        memory_of(report, report.throughput[0])
+        == "the report does not hold its network and search settings"
     )
     for text in ("256-6-8", "a-b-c-d", "256-6-8-0", None):
         changed = on_cpu(configuration=CONFIGURATION | {"network": text})

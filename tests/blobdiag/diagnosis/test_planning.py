@@ -36,7 +36,7 @@ def test_scenarios_of_the_bug_report() -> None:
         (150.0, 33.6, 27.8),
         (500.0, 17.4, 12.2),
     ]
-    assert all("assumption" in s.assumption for s in report_scenarios(500, 10_000))
+    assert all("assumed" in s.assumption for s in report_scenarios(500, 10_000))
 
 
 def test_terms_by_hand() -> None:

@@ -54,7 +54,7 @@ def test_all_forwards_on_the_device_pass() -> None:
 def test_tries_and_stray_evaluations_are_named() -> None:
     check = device(HEALTHY["an evaluation on the CPU in the parent"])
     assert check.status is Status.PASS
-    assert check.observation.endswith("on cuda, but for 40 tries")
+    assert check.observation.endswith("on cuda, except 40 trial calls")
     assert device(HEALTHY["a network tried out before it is moved"]).status is Status.PASS
 
 
@@ -139,7 +139,7 @@ def test_a_program_without_forwards_is_judged_from_outside_and_says_so(
     program = jax(opened).model_copy(update={"instrumented": False, "reason": None})
     check = device(watched([program], expect=expect, gpu=True, listed=listed))
     assert check.status is status
-    assert "the driver's files and the GPU are all that was seen" in check.observation
+    assert "judged by libraries, the driver's files and the GPU" in check.observation
     assert "jax" in check.evidence[0]
 
 

@@ -57,7 +57,7 @@ def test_a_sound_window_keeps_every_rule() -> None:
         (
             {"neighbours": Neighbours(0.9, 2, 99.0)},
             "no busy neighbour",
-            "others used 0.9 cores, the host was 99 % busy",
+            "other processes used 0.9 cores, the host was 99 % busy",
         ),
         (
             {"rate": RATE.model_copy(update={"interval": Interval(low=33_000, high=47_000)})},
@@ -83,7 +83,7 @@ def test_a_neighbour_that_leaves_cores_idle_does_no_harm() -> None:
 
 def test_what_a_short_window_would_need() -> None:
     few = _broken(window_seconds=5.0, games=10)["enough games finished"]
-    assert few.needed == "≥ 20; about 12 s would do"
+    assert few.needed == "≥ 20; measure about 12 s"
     none = _broken(games=0)["enough games finished"]
     assert "fewer simulations" in none.needed
 
@@ -106,7 +106,7 @@ def test_each_broken_rule_is_said_in_the_headline(rule: str) -> None:
     broken = Validity(rule=f"cuda:0: {rule}", observed="1.9 of it", needed="less", ok=False)
     kept = broken.model_copy(update={"ok": True})
     assert warning([kept]) == ""
-    assert warning([kept, broken]) == f"Take care: cuda:0: {CONSEQUENCES[rule]} (1.9 of it)."
+    assert warning([kept, broken]) == f"Warning: cuda:0: {CONSEQUENCES[rule]} (1.9 of it)."
 
 
 # From a report

@@ -175,4 +175,4 @@ def test_without_a_finding_there_is_nothing_to_verify(tmp_path: Path) -> None:
     report = measured(tmp_path, "check-gpu", "--verify-fix", *enough)
     assert report.verification is None
     [event] = [event for event in report.events if event.kind == "not-verified"]
-    assert "nothing to verify" in event.text
+    assert "no fix to verify" in event.text

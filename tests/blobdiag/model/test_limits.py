@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from blobdiag.model.judgement import IdleGap
-from blobdiag.model.limits import MOST_EVENTS, MOST_GAPS, kept_events, kept_gaps
+from blobdiag.model.limits import MOST_EVENTS, MOST_GAPS, first_and_last_events, longest_gaps
 from blobdiag.model.recorded import Event
 
 
@@ -10,11 +10,11 @@ def events(count: int) -> list[Event]:
 
 
 def test_few_events_stay_as_they_are() -> None:
-    assert kept_events(events(MOST_EVENTS)) == events(MOST_EVENTS)
+    assert first_and_last_events(events(MOST_EVENTS)) == events(MOST_EVENTS)
 
 
 def test_of_many_events_the_first_and_the_last_stay() -> None:
-    kept = kept_events(events(30_000))
+    kept = first_and_last_events(events(30_000))
     assert len(kept) == MOST_EVENTS + 1
     assert kept[0].text == "event 0"
     assert kept[-1].text == "event 29999"
@@ -24,5 +24,5 @@ def test_of_many_events_the_first_and_the_last_stay() -> None:
 
 def test_the_longest_gaps_stay_in_order() -> None:
     gaps = [IdleGap(device="cpu", start_s=k, end_s=k + 1 + k % 7, phase=None) for k in range(2_800)]
-    kept = kept_gaps(gaps)
+    kept = longest_gaps(gaps)
     assert kept == [gap for gap in gaps if gap.seconds == 7][:MOST_GAPS]

@@ -91,7 +91,7 @@ def test_uncertain_game_lengths_widen_the_interval() -> None:
     ("lengths", "reason"),
     [
         ({}, "no game finished within the window"),
-        ({0: 20}, "the divisor was measured as 0"),
+        ({0: 20}, "the divisor is 0"),
     ],
 )
 def test_games_per_minute_unknown_without_a_length(lengths: dict[int, int], reason: str) -> None:

@@ -75,7 +75,7 @@ def test_the_figures_are_those_of_the_terminal() -> None:
         "3.20 min per iteration, self-play 1.90 × as fast: measured in this run",
         "1.70 days for 500 iterations of 10,000 games",
         "27.8 to 33.6",
-        "30 min of training, an assumption",
+        "30 min of training assumed",
         "another process uses the GPU [pid 7]",
         "✕ broken no busy neighbour: others: 1.9 cores (needed ≤ 0.2)",
     ):

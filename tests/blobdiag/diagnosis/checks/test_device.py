@@ -44,8 +44,8 @@ def test_an_engine_s_own_word_is_said_to_be_that() -> None:
     check = device_reaches_workers([seen, named], "cuda")
     assert check.status is Status.PASS
     assert check.observation == (
-        "all of 2 workers on cuda (1 by the engine's own word alone: no forward call was counted "
-        "there)"
+        "all of 2 workers on cuda (1 only as reported by the engine: no forward call was counted "
+        "in them)"
     )
 
 
