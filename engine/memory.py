@@ -21,7 +21,7 @@ from engine.network.evaluator import PAD
 from engine.search.batches import FULL_SHARE, new_batch
 from engine.search.lanes import SearchConfig, new_lanes
 from engine.search.trees import new_trees
-from engine.selfplay.layout import groups_on
+from engine.selfplay.worker_layout import groups_on
 from engine.training.replay import ReplayBuffer
 
 

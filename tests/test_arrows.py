@@ -37,7 +37,7 @@ class Import(NamedTuple):
 
     @property
     def part(self) -> str:
-        """`cli` of `blobdiag.cli.options`, `engine` of any module of the engine."""
+        """`cli` of `blobdiag.cli.settings_command`, `engine` of any module of the engine."""
         names = self.module.split(".")
         if names[0] == "engine":
             return "engine"

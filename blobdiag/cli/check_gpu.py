@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import measuring
+from blobdiag.cli.settings_command import measuring
 from blobdiag.model.errors import UserError
 from blobdiag.model.settings import Settings
 
@@ -37,7 +37,7 @@ def check_gpu(
     """
     if verify_fix and settings.engine is not None:
         raise UserError("--verify-fix is for the built-in engine: it cannot change another one")
-    from blobdiag.cli.measuring import run_measurement
+    from blobdiag.cli.measured_run import run_measurement
     from blobdiag.diagnosis.judge import judge
     from blobdiag.measure.check_gpu import check_gpu
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import measuring
+from blobdiag.cli.settings_command import measuring
 from blobdiag.model.settings import Settings
 
 
@@ -19,7 +19,7 @@ def compare(settings: Settings) -> int:
     Judges the lower bound of the speed-up, and that both devices give the same answers. Where
     there is only a CPU, that is measured.
     """
-    from blobdiag.cli.measuring import run_measurement
+    from blobdiag.cli.measured_run import run_measurement
     from blobdiag.measure.compare import compare
 
     return run_measurement(compare(settings))

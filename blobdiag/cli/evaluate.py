@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import measuring
+from blobdiag.cli.settings_command import measuring
 from blobdiag.model.evaluation_settings import GROUPS, EvaluationSettings
 
 
@@ -20,7 +20,7 @@ def evaluate(settings: EvaluationSettings) -> int:
     Duplicate deals: the same cards are played with the player in every seat, against copies of the
     opponent, so that luck cancels. Networks play with their search, in float32.
     """
-    from blobdiag.cli.measuring import run_measurement
+    from blobdiag.cli.measured_run import run_measurement
     from blobdiag.measure.evaluate import evaluate
 
     return run_measurement(evaluate(settings))

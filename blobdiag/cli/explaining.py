@@ -8,8 +8,8 @@ import numpy as np
 from rich.table import Table
 
 from blobdiag.measure.explain import Chain, check_workload, explain, resolve_auto
-from blobdiag.measure.hardware import hardware
 from blobdiag.measure.interrupts import exit_code_of
+from blobdiag.measure.tuned_for import hardware
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
 from blobdiag.render.console import new_console

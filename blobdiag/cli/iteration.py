@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import measuring
+from blobdiag.cli.settings_command import measuring
 from blobdiag.model.iteration_settings import IterationSettings
 
 
@@ -22,7 +22,7 @@ def iteration(settings: IterationSettings) -> int:
     each phase with its utilisation, then the days for the planned iterations, every term of them.
     With --run-dir it is a training run: killed at any moment, it loses a minute at most.
     """
-    from blobdiag.cli.measuring import run_measurement
+    from blobdiag.cli.measured_run import run_measurement
     from blobdiag.measure.iteration import iteration
 
     with iteration(settings) as measurement:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import with_options
+from blobdiag.cli.settings_command import with_options
 from blobdiag.model.errors import UserError
 from blobdiag.model.plan_request import PlanRequest
 

@@ -10,12 +10,12 @@ from typing import Annotated
 import typer
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import check_expectations, with_options
+from blobdiag.cli.settings_command import check_expectations, with_options
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import above_zero, at_least, check_values, option
-from blobdiag.model.option_groups import MAX_TIMEOUT, Expectations, Output
 from blobdiag.model.output_format import Format
 from blobdiag.model.program_settings import ProgramSettings, RecordArguments
+from blobdiag.model.shared_options import MAX_TIMEOUT, Expectations, Output
 
 MOST_CALLS = 1_000_000_000
 """Of --count-every."""
@@ -91,7 +91,7 @@ def run(
         raise UserError("run watches programs on Linux only: elsewhere there is no /proc")
     check_values(options)
     check_expectations(options.expect)
-    from blobdiag.cli.watching import watch
+    from blobdiag.cli.watched_run import watch
 
     settings = ProgramSettings(
         expect_device=options.expect_device,

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from blobdiag.cli.commands import command
-from blobdiag.cli.options import measuring
+from blobdiag.cli.settings_command import measuring
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import above_zero
-from blobdiag.model.option_groups import MAX_TIMEOUT, Placement, Search, Weights, Workers
 from blobdiag.model.settings import Settings
+from blobdiag.model.shared_options import MAX_TIMEOUT, Placement, Search, Weights, Workers
 
 SECONDS, EXPLAIN_SECONDS = 120.0, 24.0
 QUICK_SHARE = 1 / 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from blobdiag.measure.hardware import hardware
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.measure.tune import (
     Candidate,
@@ -15,6 +14,7 @@ from blobdiag.measure.tune import (
     resolve_auto,
     tune,
 )
+from blobdiag.measure.tuned_for import hardware
 from blobdiag.model.figures import figure
 from blobdiag.model.settings import Settings
 from blobdiag.render.console import new_console

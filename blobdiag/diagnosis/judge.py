@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from blobdiag.diagnosis.causes import find_all
+from blobdiag.diagnosis.command_judgement import Judgement
 from blobdiag.diagnosis.commands import check_gpu, compare, evaluate, iteration, run
 from blobdiag.diagnosis.facts import gpus_in_use, with_means
 from blobdiag.diagnosis.idle import idle_gaps
-from blobdiag.diagnosis.judgement import Judgement
 from blobdiag.diagnosis.program_idle import program_gaps
 from blobdiag.diagnosis.validity import warning
 from blobdiag.diagnosis.verdict import verdict
@@ -22,7 +22,7 @@ from blobdiag.model.limits import longest_gaps
 from blobdiag.model.names import PROJECTED_SECONDS
 from blobdiag.model.recorded import EndedEarly, Event
 from blobdiag.model.report import Report
-from blobdiag.model.signals import signal_name
+from blobdiag.model.signal_names import signal_name
 
 JUDGES: dict[str, Callable[[Report], Judgement]] = {
     "check-gpu": check_gpu.judge,

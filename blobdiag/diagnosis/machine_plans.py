@@ -17,11 +17,11 @@ from blobdiag.model.device import Device
 from blobdiag.model.errors import UserError
 from blobdiag.model.figures import figure
 from blobdiag.model.names import EXAMPLES_PER_SECOND
-from blobdiag.model.option_groups import MOST_GAMES, MOST_ITERATIONS, MOST_REUSE
 from blobdiag.model.plan import Plan
 from blobdiag.model.plan_request import Games, PlanRequest
 from blobdiag.model.report import Report
 from blobdiag.model.selfplay import Throughput
+from blobdiag.model.shared_options import MOST_GAMES, MOST_ITERATIONS, MOST_REUSE
 
 LEAST_REUSE = 1e-6
 """In a report: less is no training."""

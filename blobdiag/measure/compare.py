@@ -10,7 +10,7 @@ from blobdiag.model.device import Device
 from blobdiag.model.names import SELF_PLAY, SET_UP, WARM_UP
 from blobdiag.model.settings import Settings
 from blobdiag.targets.builtin.devices import resolve_auto
-from blobdiag.targets.protocol import Arm
+from blobdiag.targets.measured_engine import Arm
 
 ROUNDS = 4
 """Windows per arm. The arms alternate, so that a slow drift of the machine affects both alike."""

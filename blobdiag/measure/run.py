@@ -17,7 +17,7 @@ from blobdiag.model.program_settings import ProgramSettings
 from blobdiag.model.recorded import EndedEarly
 from blobdiag.model.report import Report
 from blobdiag.model.report_files import ReportError
-from blobdiag.model.signals import signal_name
+from blobdiag.model.signal_names import signal_name
 from blobdiag.sampling.paced import Paced
 from blobdiag.targets.program.command import RunningCommand, in_our_place
 from blobdiag.targets.program.environment import INJECTED, environment

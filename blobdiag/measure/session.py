@@ -21,7 +21,7 @@ from blobdiag.model.training import Match
 from blobdiag.sampling.recorder import Recorder
 from blobdiag.sampling.trace import Span, Trace
 from blobdiag.targets.builtin.stacks import StackWatch
-from blobdiag.targets.protocol import (
+from blobdiag.targets.measured_engine import (
     Arm,
     IterationOutcome,
     MeasuredEngine,

@@ -17,7 +17,7 @@ from blobdiag.model.selfplay import Throughput, WorkerRecord
 from blobdiag.sampling.summary import gpus_listing, ordinals
 from blobdiag.targets.builtin.devices import cuda_reason, own_gpu_memory
 from blobdiag.targets.builtin.stacks import hold_records
-from blobdiag.targets.protocol import Arm, Probes
+from blobdiag.targets.measured_engine import Arm, Probes
 
 
 def session_report(session: Session, ended_early: EndedEarly | None = None) -> Report:

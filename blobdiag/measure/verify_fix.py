@@ -11,7 +11,7 @@ from blobdiag.model.faults import parse
 from blobdiag.model.judgement import Finding, Verification
 from blobdiag.model.settings import Settings
 from blobdiag.model.statistics import evaluations_ratio
-from blobdiag.targets.protocol import Arm
+from blobdiag.targets.measured_engine import Arm
 
 PHASE = "self-play, remedied"
 

@@ -1,1 +1,1 @@
-"""The report: its parts, their versions, and the files it is kept in."""
+"""The report and its files, settings and options, and the names that all parts share."""

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import at_least, option, options_of
-from blobdiag.model.option_groups import (
+from blobdiag.model.settings import Settings
+from blobdiag.model.shared_options import (
     MOST_DEALS,
     MOST_LANES,
     MOST_THREADS,
@@ -16,7 +17,6 @@ from blobdiag.model.option_groups import (
     TimeLimit,
     check_seed,
 )
-from blobdiag.model.settings import Settings
 
 GROUPS = (TimeLimit, Search, Placement, Output)
 """The shared options that matches have a use for."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from blobdiag.model.errors import UserError
-from blobdiag.model.option_groups import MAX_SIMULATIONS, Training
-from blobdiag.model.schedule import parse_schedule
+from blobdiag.model.schedule_option import parse_schedule
 from blobdiag.model.settings import Settings
+from blobdiag.model.shared_options import MAX_SIMULATIONS, Training
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from blobdiag.model.errors import UserError
 from blobdiag.model.option import above_zero, at_least, check_values, option
-from blobdiag.model.option_groups import MOST_GAMES, MOST_ITERATIONS, MOST_REUSE
+from blobdiag.model.shared_options import MOST_GAMES, MOST_ITERATIONS, MOST_REUSE
 
 MOST_DAYS = 1_000_000
 MOST_CARD_GB = 1_000_000

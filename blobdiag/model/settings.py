@@ -8,7 +8,7 @@ from pathlib import Path
 from blobdiag.model.errors import UserError
 from blobdiag.model.faults import parse
 from blobdiag.model.option import Use, check_values, flag, options_of
-from blobdiag.model.option_groups import (
+from blobdiag.model.shared_options import (
     Expectations,
     FaultOption,
     OtherEngine,

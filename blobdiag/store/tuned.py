@@ -11,8 +11,8 @@ from typing import Annotated, Final, NamedTuple, TypeVar
 from pydantic import Field, TypeAdapter, ValidationError
 
 from blobdiag.model.errors import UserError
-from blobdiag.model.hardware import Hardware
 from blobdiag.model.settings import Settings
+from blobdiag.model.tuned_for import Hardware
 from blobdiag.store.files import first_problem, read_entries, store_file, write_entry
 
 FILE = "tuned.json"

@@ -26,18 +26,12 @@ from engine.search.trees import MAX_SIMULATIONS
 from engine.selfplay.faults import HEALTHY, NAMES, Injection
 from engine.selfplay.game_queue import GameQueue
 from engine.selfplay.game_slots import GameSlots
-from engine.selfplay.layout import groups_on, lay_out
 from engine.selfplay.pool import WorkerPool
 from engine.selfplay.results import Call, MessageCallback, ProgressCallback, SelfPlayResult
-from engine.selfplay.telemetry import (
-    Handshake,
-    Progress,
-    ThreadProgress,
-    subtract_tallies,
-    sum_tallies,
-)
+from engine.selfplay.telemetry import Progress, subtract_tallies, sum_tallies
 from engine.selfplay.worker import PlayOrder, WorkerSpec
-from engine.selfplay.worker_process import Measure
+from engine.selfplay.worker_layout import groups_on, lay_out
+from engine.selfplay.worker_messages import Handshake, Measure, ThreadProgress
 
 
 class SelfPlayEngine:

@@ -19,7 +19,7 @@ from torch import Tensor
 from engine.network.blobnet import BlobNet, InferenceNet, Weights
 from engine.network.evaluator import padded
 from engine.search.lanes import Batch
-from engine.selfplay.telemetry import ThreadProgress
+from engine.selfplay.worker_messages import ThreadProgress
 
 DEVICE = "device-not-propagated"
 TINY_BATCHES = "tiny-batches"

@@ -13,25 +13,21 @@ from typing import Literal
 
 from engine.network.blobnet import Weights, weights_hash
 from engine.selfplay.spawning import without_interrupts
-from engine.selfplay.telemetry import (
-    EngineEvent,
-    Handshake,
-    ThreadProgress,
-    WorkerError,
-    WorkerStatus,
-)
+from engine.selfplay.telemetry import EngineEvent, WorkerStatus
 from engine.selfplay.worker import PlayOrder, WorkerSpec
-from engine.selfplay.worker_process import (
-    Inbox,
+from engine.selfplay.worker_messages import (
+    Handshake,
     Measure,
     Measured,
     Pause,
     Paused,
     Play,
     Stop,
+    ThreadProgress,
     UpdateWeights,
-    WorkerProcess,
+    WorkerError,
 )
+from engine.selfplay.worker_process import Inbox, WorkerProcess
 
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from engine.search.examples import Examples
 from engine.selfplay.game_slots import GameSlots
-from engine.selfplay.telemetry import EngineEvent, Progress, ThreadProgress
+from engine.selfplay.telemetry import EngineEvent, Progress
+from engine.selfplay.worker_messages import ThreadProgress
 
 ProgressCallback = Callable[[Progress], None]
 MessageCallback = Callable[[ThreadProgress], None]

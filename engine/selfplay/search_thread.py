@@ -22,14 +22,9 @@ from engine.search.examples import Examples, join_examples
 from engine.search.gather import gather
 from engine.search.lanes import Group, grant, new_group, open_midway, take_output
 from engine.search.scatter import scatter
-from engine.selfplay.layout import groups_on
-from engine.selfplay.telemetry import (
-    CallModes,
-    ThreadProgress,
-    deal_hash,
-    modes_of_calls,
-    sum_tallies,
-)
+from engine.selfplay.telemetry import deal_hash, modes_of_calls, sum_tallies
+from engine.selfplay.worker_layout import groups_on
+from engine.selfplay.worker_messages import CallModes, ThreadProgress
 
 if TYPE_CHECKING:
     from engine.selfplay.worker import PlayOrder, SelfPlayWorker

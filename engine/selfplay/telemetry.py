@@ -1,4 +1,4 @@
-"""What workers report: at the handshake, while they play, and when they end."""
+"""What the engine knows of its workers, from the messages that they send."""
 
 from __future__ import annotations
 
@@ -9,59 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from engine.game.rules import Game
-from engine.search.examples import Examples
 from engine.search.lanes import FIRST_DEALS, TALLY
 from engine.selfplay.stacks import Place
-
-
-class Handshake(NamedTuple):
-    """Sent by a worker before any game: the device, dtype and weights its network has."""
-
-    worker: int
-    pid: int
-    device_asked: str
-    parameter_devices: tuple[str, ...]
-    """Every device with a parameter on it, index included, sorted."""
-    output_device: str
-    """Device of the answers to a dummy batch."""
-    device_uuid: str | None
-    """UUID of its GPU; None on the CPU."""
-    dtype: str
-    threads: int
-    """Search threads."""
-    intra_op_threads: int
-    """torch.get_num_threads() in the worker."""
-    weights_hash: str
-    """Hash of the weights read back from the network; on `meta`, of the weights received."""
-    weights_version: int = 0
-    """How often the engine had replaced its weights before it sent these."""
-
-    @property
-    def on_its_device(self) -> bool:
-        """Whether all parameters and the output are on the device asked for."""
-        return self.parameter_devices == (self.device_asked,) == (self.output_device,)
-
-
-@dataclass
-class CallModes:
-    """Modes of a network call in self-play: whether any module in it had either of them."""
-
-    grad_enabled: bool = False
-    train_mode: bool = False
-    seen: bool = False
-    """Whether there was a call."""
-
-    def note(self, module: nn.Module, arguments: object) -> None:
-        """A forward pre-hook, called for the network and each of its modules."""
-        self.seen = True
-        self.grad_enabled |= torch.is_grad_enabled()
-        self.train_mode |= module.training
+from engine.selfplay.worker_messages import CallModes, Handshake, ThreadProgress
 
 
 @contextmanager
@@ -79,45 +33,6 @@ def deal_hash(game: Game) -> str:
     """12 hex digits of a hash of a deal's hands, trump and dealer; `game` is as dealt."""
     trump_and_dealer = bytes((int(game["trump"]), int(game["dealer"])))
     return hashlib.sha256(game["hands"].tobytes() + trump_and_dealer).hexdigest()[:12]
-
-
-class ThreadProgress(NamedTuple):
-    """A search thread's counters since its lanes were made, and news since its last message."""
-
-    worker: int
-    pid: int
-    thread: int
-    time: float
-    """time.monotonic() at which the counters were read, seconds."""
-    tally: NDArray[np.void]
-    """[] of dtype TALLY, summed over the thread's groups of lanes."""
-    stage_seconds: dict[str, float]
-    """Seconds of the thread by stage: select (games, trees and encoding up to the leaves), expand
-    (priors, expansion, backup), copy and network (on CUDA: their launches), wait (for the device),
-    idle (no game to play) and python (everything else)."""
-    finished: tuple[tuple[int, int], ...]
-    """(game, its evaluations) of the games finished since the last message."""
-    examples: Examples | None
-    batches: Mapping[int, int] = {}
-    """Number of batches by rows, rounded up to a power of two; since the lanes were made."""
-    deals: tuple[str, ...] = ()
-    """`deal_hash` of those of the thread's first FIRST_DEALS deals that are new."""
-    modes: CallModes | None = None
-    """Modes of the first network call since the lanes were made; None: there was none."""
-    holds: Mapping[Place, float] = {}
-    """Seconds, by place, that the device waited for the worker's threads; since it started."""
-    watch_cpu_seconds: float = 0.0
-    """CPU time the worker spent on sampling these places."""
-    gpu_memory_mib: float | None = None
-    """Peak memory that torch reserved on the worker's GPU; None on the CPU."""
-
-
-class WorkerError(NamedTuple):
-    """An error that ended a worker, with its traceback."""
-
-    worker: int
-    pid: int
-    error: str
 
 
 @dataclass

@@ -26,7 +26,7 @@ from engine.search.lanes import SearchConfig
 from engine.selfplay.faults import HEALTHY, Injection
 from engine.selfplay.search_thread import SearchThread
 from engine.selfplay.stacks import StackWatch
-from engine.selfplay.telemetry import Handshake, ThreadProgress
+from engine.selfplay.worker_messages import Handshake, ThreadProgress
 
 
 class WorkerSpec(NamedTuple):

@@ -15,11 +15,10 @@ import traceback
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from time import monotonic
-from typing import Literal, NamedTuple
 
 from engine.network.blobnet import Weights
 from engine.search.compilation import compile_kernels
-from engine.selfplay.measuring import measure_multiply, measure_network, measure_trees
+from engine.selfplay.part_rates import measure_multiply, measure_network, measure_trees
 from engine.selfplay.spawning import (
     SPAWN,
     dying_with_parent,
@@ -27,8 +26,20 @@ from engine.selfplay.spawning import (
     ignore_interrupts,
     without_main_module,
 )
-from engine.selfplay.telemetry import ThreadProgress, WorkerError, WorkerStatus
-from engine.selfplay.worker import PlayOrder, SelfPlayWorker, WorkerSpec
+from engine.selfplay.telemetry import WorkerStatus
+from engine.selfplay.worker import SelfPlayWorker, WorkerSpec
+from engine.selfplay.worker_messages import (
+    Grant,
+    Measure,
+    Measured,
+    Pause,
+    Paused,
+    Play,
+    Stop,
+    ThreadProgress,
+    UpdateWeights,
+    WorkerError,
+)
 
 CHECK_SECONDS = 0.1
 """Longest time between two looks for a search thread's error."""
@@ -38,64 +49,11 @@ RELEASE_SECONDS = 10.0
 """Longest wait for a killed process, and for the threads that read and write its pipe."""
 
 
-class Play(NamedTuple):
-    """Play: a new order with empty lanes; None: go on with the lanes as they are."""
-
-    order: PlayOrder | None
-
-
-class Grant(NamedTuple):
-    """Games to play, after those granted before."""
-
-    games: tuple[int, ...]
-
-
-class Pause(NamedTuple):
-    """Stop after the current step; answered by Paused once all counters are sent."""
-
-
-class Paused(NamedTuple):
-    """A worker's search threads stand still, and all their counters were sent."""
-
-    pid: int
-
-
-class Measure(NamedTuple):
-    """Measure the bare network, the search alone, or matrix products; only while paused.
-
-    Answered by Measured.
-    """
-
-    what: Literal["network", "trees", "multiply"]
-    size: int
-    """Rows of a batch, lanes of a thread, or rows of a square matrix."""
-    seconds: float
-
-
 MEASUREMENTS = {
     "network": measure_network,
     "trees": measure_trees,
     "multiply": measure_multiply,
 }
-
-
-class Measured(NamedTuple):
-    """Evaluations, or floating-point operations, per second in one worker."""
-
-    pid: int
-    rate: float
-
-
-class Stop(NamedTuple):
-    """End the process."""
-
-
-class UpdateWeights(NamedTuple):
-    """Load these weights in place; answered by a new Handshake."""
-
-    weights: Weights
-    version: int
-    """How often the engine has replaced its weights."""
 
 
 def worker_main(connection: Connection, spec: WorkerSpec, stacks: Connection) -> None:

@@ -6,6 +6,7 @@ from blobdiag.diagnosis.checks.common import unknown, with_validity
 from blobdiag.diagnosis.checks.device import device_reaches_workers
 from blobdiag.diagnosis.checks.machine import machine_checks
 from blobdiag.diagnosis.checks.rates import starved
+from blobdiag.diagnosis.command_judgement import Judgement
 from blobdiag.diagnosis.commands.selfplay import health_checks, utilisation
 from blobdiag.diagnosis.facts import (
     bare_rate,
@@ -15,7 +16,6 @@ from blobdiag.diagnosis.facts import (
     unseen,
     whole_number,
 )
-from blobdiag.diagnosis.judgement import Judgement
 from blobdiag.diagnosis.validity import window_rules
 from blobdiag.model.base import Status
 from blobdiag.model.judgement import Check

@@ -6,9 +6,9 @@ from blobdiag.diagnosis.checks.common import with_validity
 from blobdiag.diagnosis.checks.device import device_reaches_workers
 from blobdiag.diagnosis.checks.machine import machine_checks
 from blobdiag.diagnosis.checks.rates import outputs_agree, speedup
+from blobdiag.diagnosis.command_judgement import Judgement
 from blobdiag.diagnosis.commands.selfplay import health_checks, no_gpu, reached
 from blobdiag.diagnosis.facts import expectations, number, unseen, whole_number
-from blobdiag.diagnosis.judgement import Judgement
 from blobdiag.diagnosis.validity import by_device, window_rules
 from blobdiag.model.device import Device
 from blobdiag.model.judgement import Check

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from blobdiag.diagnosis.judgement import Judgement
+from blobdiag.diagnosis.command_judgement import Judgement
 from blobdiag.model.base import Role, Status
 from blobdiag.model.figures import figure, signed
 from blobdiag.model.judgement import Check

@@ -5,6 +5,7 @@ from __future__ import annotations
 from blobdiag.diagnosis.checks.device import device_reaches_workers
 from blobdiag.diagnosis.checks.idle import no_idle_gaps
 from blobdiag.diagnosis.checks.machine import machine_checks
+from blobdiag.diagnosis.command_judgement import Judgement
 from blobdiag.diagnosis.commands.selfplay import (
     health_checks,
     no_gpu,
@@ -19,7 +20,6 @@ from blobdiag.diagnosis.facts import (
     spans,
     whole_number,
 )
-from blobdiag.diagnosis.judgement import Judgement
 from blobdiag.diagnosis.planning import plan_with
 from blobdiag.diagnosis.rates import Rates, rates_of
 from blobdiag.diagnosis.validity import training_rules, window_rules

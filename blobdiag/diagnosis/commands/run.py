@@ -9,10 +9,10 @@ from blobdiag.diagnosis.checks.common import MIN_PHASE_S, check
 from blobdiag.diagnosis.checks.idle import IDLE_CHECK, lines, no_hole, seen
 from blobdiag.diagnosis.checks.program import forwards
 from blobdiag.diagnosis.checks.utilisation import gpu_utilisation
+from blobdiag.diagnosis.command_judgement import Judgement
 from blobdiag.diagnosis.expectations import Expectation
 from blobdiag.diagnosis.facts import Window, expectations, spans
 from blobdiag.diagnosis.idle import bounds
-from blobdiag.diagnosis.judgement import Judgement
 from blobdiag.diagnosis.program import CUDA, MARKERS, expected, gpus_used, uses_gpu
 from blobdiag.model.activity import HOLE_IN_SAMPLES, MAX_HOLE_S
 from blobdiag.model.base import Role, Status

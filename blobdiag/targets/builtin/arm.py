@@ -19,8 +19,8 @@ from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.sampling.machine import usable_cores
 from blobdiag.targets.builtin.probing import probe
 from blobdiag.targets.builtin.records import search_health, worker_record
-from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
-from blobdiag.targets.protocol import OnEvent, OnProgress, PhaseMarker, Probes, Watch
+from blobdiag.targets.measured_engine import OnEvent, OnProgress, PhaseMarker, Probes, Watch
+from blobdiag.targets.thread_log import BLOCK_SECONDS, ThreadLog
 from engine.game.encoding import ActionMasker, StateEncoder
 from engine.network.blobnet import BlobNet, InferenceNet
 from engine.network.devices import worker_devices
@@ -28,13 +28,8 @@ from engine.network.precision import choose_dtype, difference, probe_states
 from engine.selfplay.engine import SelfPlayEngine
 from engine.selfplay.faults import HEALTHY, PRECISION, Injection
 from engine.selfplay.pool import WorkerFailed
-from engine.selfplay.telemetry import (
-    EngineEvent,
-    Progress,
-    ThreadProgress,
-    subtract_tallies,
-    sum_tallies,
-)
+from engine.selfplay.telemetry import EngineEvent, Progress, subtract_tallies, sum_tallies
+from engine.selfplay.worker_messages import ThreadProgress
 
 PROBE_POSITIONS = 1024
 """Number of positions on which the answers of two devices are compared."""
@@ -49,7 +44,7 @@ def injection_of(settings: Settings) -> Injection:
 
 
 class BuiltInArm:
-    """Self-play on one device; see `blobdiag.targets.protocol.Arm`."""
+    """Self-play on one device; see `blobdiag.targets.measured_engine.Arm`."""
 
     def __init__(self, settings: Settings, network: BlobNet, device: str) -> None:
         """Raises DeviceUnavailable if the device is absent."""

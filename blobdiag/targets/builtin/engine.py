@@ -1,4 +1,4 @@
-"""The built-in engine as a `blobdiag.targets.protocol.MeasuredEngine`."""
+"""The built-in engine as a `blobdiag.targets.measured_engine.MeasuredEngine`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from blobdiag.targets.builtin.iterations import BuiltInIterations
 from blobdiag.targets.builtin.memory import memory_of_engine
 from blobdiag.targets.builtin.run_folder import TrainingJob
 from blobdiag.targets.builtin.weights import check_workload, load_network
-from blobdiag.targets.protocol import PhaseMarker
+from blobdiag.targets.measured_engine import PhaseMarker
 from engine.game.jit import is_warm
 from engine.matches.evaluation import compile_match_kernels
 from engine.search.compilation import compile_kernels

@@ -33,7 +33,7 @@ from blobdiag.targets.builtin.run_configuration import (
     training_settings,
 )
 from blobdiag.targets.builtin.run_folder import TrainingJob
-from blobdiag.targets.protocol import IterationStage
+from blobdiag.targets.measured_engine import IterationStage
 from blobdiag.targets.training_rate import training_rate
 from engine.memory import example_bytes
 from engine.network.blobnet import BlobNet

@@ -11,7 +11,7 @@ from blobdiag.sampling.cgroup import usable_memory
 from engine.memory import memory_figures
 from engine.network.blobnet import NetworkConfig
 from engine.search.lanes import SearchConfig
-from engine.selfplay.layout import CPU_LANES
+from engine.selfplay.worker_layout import CPU_LANES
 
 GB = 1e9
 PROCESS_BYTES = 100e6

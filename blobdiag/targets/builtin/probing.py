@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from blobdiag.model.selfplay import NetworkRate, PrecisionProbe
-from blobdiag.targets.protocol import Probes
+from blobdiag.targets.measured_engine import Probes
 from engine.network.blobnet import BlobNet
 from engine.network.precision import PROBE_ROWS, computes_bfloat16, try_bfloat16
 

@@ -13,7 +13,7 @@ import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.model.errors import UserError
 from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.option import flag
-from blobdiag.model.schedule import parse_schedule
+from blobdiag.model.schedule_option import parse_schedule
 from engine.training.checkpoint import CheckpointError, read_text
 from engine.training.iterations import TrainingSettings
 from engine.training.schedules import Ramp

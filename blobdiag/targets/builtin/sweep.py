@@ -22,7 +22,7 @@ from blobdiag.targets.builtin.arm import BuiltInArm
 from engine.network.blobnet import BlobNet
 from engine.network.precision import choose_dtype
 from engine.search.compilation import compile_kernels
-from engine.selfplay.layout import CPU_LANES, CUDA_LANES
+from engine.selfplay.worker_layout import CPU_LANES, CUDA_LANES
 
 NEAR_BEST = 0.97
 """The fewest lanes that reach this share of the best rate are recommended."""

@@ -1,4 +1,4 @@
-"""Another project's engine (docs/own-engine.md) as a `blobdiag.targets.protocol.MeasuredEngine`."""
+"""Another project's engine (docs/own-engine.md) as a `MeasuredEngine`."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ from blobdiag.model.statistics import evaluations_per_second, games_per_minute
 from blobdiag.sampling.trace import Trace
 from blobdiag.targets.builtin.devices import worker_devices
 from blobdiag.targets.builtin.run_folder import TrainingJob
-from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
 from blobdiag.targets.external.engine_process import EngineFailed, EngineProcess
 from blobdiag.targets.external.forward_counts import ForwardCounts
-from blobdiag.targets.protocol import (
+from blobdiag.targets.measured_engine import (
     IterationStage,
     OnEvent,
     OnProgress,
@@ -36,6 +35,7 @@ from blobdiag.targets.protocol import (
     Probes,
     Watch,
 )
+from blobdiag.targets.thread_log import BLOCK_SECONDS, ThreadLog
 from blobdiag.targets.training_rate import training_rate
 
 WARM_UP_SECONDS = 2.0
@@ -72,7 +72,7 @@ class ExternalEvent(NamedTuple):
 
 
 class GamesFinished(NamedTuple):
-    """Progress of one call that plays games; see `blobdiag.targets.protocol.PlayProgress`."""
+    """Progress of one call that plays games; see `PlayProgress`."""
 
     games: int
     wanted: int | None = None

@@ -28,14 +28,6 @@ ECHO_SECONDS = 0.3
 """A signal and its echo arrive at most so far apart."""
 
 
-def name_of(number: int) -> str:
-    """'SIGKILL' of 9; 'signal 35' of a real-time one."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def echo_signals() -> None:
     """Let this process, a child of blobdiag's, survive these signals and echo them to blobdiag."""
 

@@ -12,14 +12,14 @@ import typer
 from command_line import in_process
 from typer.testing import CliRunner
 
-from blobdiag.cli.options import with_options
+from blobdiag.cli.settings_command import with_options
 from blobdiag.model.errors import UserError
 from blobdiag.model.evaluation_settings import EvaluationSettings
 from blobdiag.model.iteration_settings import IterationSettings
 from blobdiag.model.option import at_least, check_values, option
-from blobdiag.model.option_groups import DTYPES, MAX_SIMULATIONS
 from blobdiag.model.output_format import Format
 from blobdiag.model.settings import Settings
+from blobdiag.model.shared_options import DTYPES, MAX_SIMULATIONS
 from engine.network.blobnet import NetworkConfig
 from engine.search import trees
 from engine.training.iterations import TrainingSettings

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "tests" / "proof"))
 
 from attacks import programs  # noqa: E402
 
-from blobdiag.cli import watching  # noqa: E402
+from blobdiag.cli import watched_run as watching  # noqa: E402
 from blobdiag.model.program_settings import ProgramSettings  # noqa: E402
 from blobdiag.model.report import Report  # noqa: E402
 from blobdiag.model.report_files import read_report  # noqa: E402
@@ -65,9 +65,9 @@ def fails(*_: object, **__: object) -> None:
 
 
 PARTS = {
-    "judging": "blobdiag.cli.watching.judge",
+    "judging": "blobdiag.cli.watched_run.judge",
     "building": "blobdiag.measure.run.program_report",
-    "showing": "blobdiag.cli.watching.closing_lines",
+    "showing": "blobdiag.cli.watched_run.closing_lines",
     "the page": "blobdiag.render.html.page",
     "looking": "blobdiag.targets.program.watch.Watch.look",
     "following": "blobdiag.targets.program.watch.Watch.follow",

@@ -12,8 +12,8 @@ from command_line import in_process
 
 from blobdiag.cli.explaining import chain_table, stage_table
 from blobdiag.measure.explain import Chain
-from blobdiag.measure.hardware import hardware
 from blobdiag.measure.tune import Candidate, Sweep
+from blobdiag.measure.tuned_for import hardware
 from blobdiag.model.errors import UserError
 from blobdiag.model.report_files import read_report
 from blobdiag.model.settings import Settings

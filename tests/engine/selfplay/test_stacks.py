@@ -19,8 +19,8 @@ from engine.network.blobnet import NetworkConfig, build_network, weights_of
 from engine.search.compilation import compile_kernels
 from engine.search.lanes import SearchConfig, temperature_table
 from engine.selfplay.stacks import PERIOD_SECONDS, Place, StackWatch
-from engine.selfplay.telemetry import ThreadProgress
 from engine.selfplay.worker import PlayOrder, SelfPlayWorker, WorkerSpec
+from engine.selfplay.worker_messages import ThreadProgress
 
 HERE = Path(__file__).name
 

@@ -18,9 +18,10 @@ from blobdiag.targets.builtin.arm import BuiltInArm
 from blobdiag.targets.builtin.iterations import Timeline
 from blobdiag.targets.builtin.records import search_health
 from blobdiag.targets.builtin.weights import check_workload, load_network
-from blobdiag.targets.counters import BLOCK_SECONDS, ThreadLog
+from blobdiag.targets.thread_log import BLOCK_SECONDS, ThreadLog
 from engine.search.lanes import TALLY
-from engine.selfplay.telemetry import Progress, ThreadProgress
+from engine.selfplay.telemetry import Progress
+from engine.selfplay.worker_messages import ThreadProgress
 
 START = 5_000.0
 """Monotonic clocks do not begin at 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from blobdiag.model.device import Device
-from blobdiag.model.hardware import Hardware
+from blobdiag.model.tuned_for import Hardware
 from blobdiag.sampling.machine import machine
 
 

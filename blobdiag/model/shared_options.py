@@ -17,7 +17,7 @@ from blobdiag.model import faults
 from blobdiag.model.device import Device
 from blobdiag.model.option import Use, above_zero, at_least, each, one_of, option, within
 from blobdiag.model.output_format import Format
-from blobdiag.model.schedule import SCHEDULED, parse_range
+from blobdiag.model.schedule_option import SCHEDULED, parse_range
 
 MAX_SIMULATIONS = 32_000
 """The engine's own limit, known here without importing it; a test holds the two together."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from blobdiag.model.settings import Settings
 from blobdiag.targets.builtin.engine import BuiltIn
 from blobdiag.targets.external.engine import ExternalEngine
-from blobdiag.targets.protocol import MeasuredEngine
+from blobdiag.targets.measured_engine import MeasuredEngine
 
 
 def engine_of(settings: Settings) -> MeasuredEngine:

@@ -8,11 +8,11 @@ from collections import Counter
 from blobdiag.cli.output_path import report_file
 from blobdiag.cli.publish import ReportFile, on_stderr, publish
 from blobdiag.diagnosis.judge import judge
-from blobdiag.measure.choice import engine_of
-from blobdiag.measure.hardware import hardware
+from blobdiag.measure.engine_choice import engine_of
 from blobdiag.measure.measurement import Measurement
-from blobdiag.measure.measuring import measured
 from blobdiag.measure.session import Session
+from blobdiag.measure.session_run import measured
+from blobdiag.measure.tuned_for import hardware
 from blobdiag.model import names
 from blobdiag.model.report import Report
 from blobdiag.model.settings import Settings
