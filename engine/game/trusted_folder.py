@@ -78,7 +78,7 @@ def check_run_folder(folder: Path) -> None:
         return
     if about.st_uid not in (0, os.geteuid()):
         raise UntrustedFolder(f"it belongs to another account (uid {about.st_uid}): chown it")
-    if about.st_mode & stat.S_IWOTH:
+    if about.st_mode & stat.S_IWOTH and not about.st_mode & stat.S_ISVTX:
         raise UntrustedFolder(f"every account may write to {folder.name} (chmod o-w closes it)")
 
 
