@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -55,7 +56,6 @@ def attacks(folder: Path, count: int) -> Iterator[Attack]:
 
 def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: float) -> Attack:
     """End one command; Ctrl-C and a hang-up reach its whole group, as from a terminal."""
-    before = _semaphores()
     output = folder / f"{number}.json"
     arguments = list(COMMANDS[name])
     if name not in WITHOUT_REPORT:
@@ -66,7 +66,7 @@ def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: f
     ):
         process = subprocess.Popen(
             [sys.executable, "-m", "blobdiag", *arguments],
-            cwd=PROJECT,
+            cwd=PROJECT if "--engine" in name else folder,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": temporary},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -77,6 +77,7 @@ def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: f
         while monotonic() < begun + moment and process.poll() is None:
             sleep(0.005)
         left = _descendants(process.pid)
+        semaphores = _semaphores(left)
         group = end in (signal.SIGINT, signal.SIGHUP)
         with suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(process.pid, end)
@@ -90,7 +91,7 @@ def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: f
         errors.seek(0)
         text = errors.read()
     wrong = [f"{len(alive)} processes left"] if alive else []
-    wrong += ["semaphores left"] if _semaphores() - before else []
+    wrong += ["semaphores left"] if semaphores & set(os.listdir("/dev/shm")) else []
     wrong += ["a traceback"] if "Traceback" in text else []
     wanted = -end if end == signal.SIGKILL else 128 + end
     wrong += [] if code == wanted else [f"exit code {code}"]
@@ -143,5 +144,11 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
-def _semaphores() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith("sem.mp-")}
+def _semaphores(processes: list[psutil.Process]) -> set[str]:
+    """Names in /dev/shm of those that these processes use."""
+    found: set[str] = set()
+    for process in processes:
+        with suppress(OSError):
+            text = Path(f"/proc/{process.pid}/maps").read_text()
+            found |= set(re.findall(r"/dev/shm/(sem\.mp-\w+)", text))
+    return found

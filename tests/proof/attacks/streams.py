@@ -1,4 +1,4 @@
-"""Streams that are closed, full or without a reader, under commands that read, measure and watch."""
+"""Streams that are closed, full or without a reader, under commands of every kind."""
 
 from __future__ import annotations
 
