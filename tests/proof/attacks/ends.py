@@ -25,7 +25,11 @@ SMALL = (
 )
 PROJECT = Path(__file__).resolve().parents[2] / "programs" / "own_project"
 ENDLESS = ("--min-seconds", "600")
-SLEEPS = "import torch, time; time.sleep(600)"
+SLEEPS = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "import torch, time; time.sleep(600)"
+)
+"""It ends by Ctrl-C without a traceback of its own."""
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check-gpu": ("check-gpu", *SMALL, *ENDLESS),
     "compare": ("compare", *SMALL, *ENDLESS),
