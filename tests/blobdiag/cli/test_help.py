@@ -128,7 +128,8 @@ def test_help_imports_no_command_and_nothing_heavy(tmp_path: Path, arguments: li
     # Some versions of typer read a command's arguments, as of "report", by pydantic.
     assert "pydantic" not in imported or "report" in arguments
     ours = {name for name in imported if name.startswith("blobdiag.")}
-    expected = {"blobdiag.cli", "blobdiag.cli.commands", "blobdiag.model", "blobdiag.model.errors"}
+    expected = {"blobdiag.cli", "blobdiag.cli.commands", "blobdiag.cli.streams"}
+    expected |= {"blobdiag.model", "blobdiag.model.errors"}
     if "report" in arguments:
         expected |= {"blobdiag.cli.report"}
     assert {name for name in ours if not name.startswith("blobdiag.targets")} == expected

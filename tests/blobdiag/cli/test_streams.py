@@ -92,7 +92,7 @@ def test_a_training_goes_on_when_its_pipe_ends(tmp_path: Path) -> None:
         text=True,
         timeout=240,
     )
-    [path] = (tmp_path / "reports").glob("*.json")
+    [path] = (tmp_path / "rd" / "reports").glob("*.json")
     report = read_report(path)
     assert shell.returncode == report.exit_code
     assert not report.interrupted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,11 @@ SMALL = (
 )
 PROJECT = Path(__file__).resolve().parents[2] / "programs" / "own_project"
 ENDLESS = ("--min-seconds", "600")
-SLEEPS = "import torch, time; time.sleep(600)"
+SLEEPS = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL); "
+    "import torch, time; time.sleep(600)"
+)
+"""It ends by Ctrl-C without a traceback of its own."""
 COMMANDS: dict[str, tuple[str, ...]] = {
     "check-gpu": ("check-gpu", *SMALL, *ENDLESS),
     "compare": ("compare", *SMALL, *ENDLESS),
@@ -55,7 +60,6 @@ def attacks(folder: Path, count: int) -> Iterator[Attack]:
 
 def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: float) -> Attack:
     """End one command; Ctrl-C and a hang-up reach its whole group, as from a terminal."""
-    before = _semaphores()
     output = folder / f"{number}.json"
     arguments = list(COMMANDS[name])
     if name not in WITHOUT_REPORT:
@@ -66,7 +70,7 @@ def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: f
     ):
         process = subprocess.Popen(
             [sys.executable, "-m", "blobdiag", *arguments],
-            cwd=PROJECT,
+            cwd=PROJECT if "--engine" in name else folder,
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "TMPDIR": temporary},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -77,6 +81,7 @@ def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: f
         while monotonic() < begun + moment and process.poll() is None:
             sleep(0.005)
         left = _descendants(process.pid)
+        semaphores = _semaphores(left)
         group = end in (signal.SIGINT, signal.SIGHUP)
         with suppress(ProcessLookupError):
             (os.killpg if group else os.kill)(process.pid, end)
@@ -90,7 +95,7 @@ def _attack(folder: Path, number: int, name: str, end: signal.Signals, moment: f
         errors.seek(0)
         text = errors.read()
     wrong = [f"{len(alive)} processes left"] if alive else []
-    wrong += ["semaphores left"] if _semaphores() - before else []
+    wrong += ["semaphores left"] if semaphores & set(os.listdir("/dev/shm")) else []
     wrong += ["a traceback"] if "Traceback" in text else []
     wanted = -end if end == signal.SIGKILL else 128 + end
     wrong += [] if code == wanted else [f"exit code {code}"]
@@ -143,5 +148,11 @@ def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return found
 
 
-def _semaphores() -> set[str]:
-    return {name for name in os.listdir("/dev/shm") if name.startswith("sem.mp-")}
+def _semaphores(processes: list[psutil.Process]) -> set[str]:
+    """Names in /dev/shm of those that these processes use."""
+    found: set[str] = set()
+    for process in processes:
+        with suppress(OSError):
+            text = Path(f"/proc/{process.pid}/maps").read_text()
+            found |= set(re.findall(r"/dev/shm/(sem\.mp-\w+)", text))
+    return found

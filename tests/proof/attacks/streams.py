@@ -1,4 +1,4 @@
-"""Streams that are closed, full or without a reader, under every kind of command."""
+"""Streams that are closed, full or without a reader, under commands of every kind."""
 
 from __future__ import annotations
 

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -297,14 +298,17 @@ def test_ctrl_c_ends_the_engine_and_all_it_started(tmp_path: Path) -> None:
     assert alive == []
 
 
-def semaphores() -> set[str]:
-    """Named ones of Python's multiprocessing, of any process."""
-    return {name for name in os.listdir("/dev/shm") if name.startswith("sem.mp-")}
+def semaphores(processes: Iterable[psutil.Process]) -> list[Path]:
+    """Files of the named ones that these processes use."""
+    maps = ""
+    for process in processes:
+        with suppress(OSError):
+            maps += Path(f"/proc/{process.pid}/maps").read_text()
+    return [Path(path) for path in set(re.findall(r"/dev/shm/sem\.mp-\w+", maps))]
 
 
 @pytest.mark.slow
 def test_a_killed_comparison_leaves_neither_processes_nor_semaphores(tmp_path: Path) -> None:
-    before = semaphores()
     process = start(
         tmp_path, "compare", "--engine", "engine.random_play:Queues", "--min-seconds", "99"
     )
@@ -312,14 +316,15 @@ def test_a_killed_comparison_leaves_neither_processes_nor_semaphores(tmp_path: P
     while "self-play on cpu" not in process.stderr.readline():
         assert process.poll() is None
     left = psutil.Process(process.pid).children(recursive=True)
-    assert len(semaphores() - before) >= 3
+    named = semaphores(left)
+    assert len(named) >= 3
     process.kill()
     process.communicate(timeout=SECONDS)
     deadline = time.monotonic() + 5
     while [p for p in left if runs_on(p)]:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert not semaphores() - before
+    assert not [path for path in named if path.exists()]
 
 
 def runs_on(process: psutil.Process) -> bool:
@@ -352,14 +357,17 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., EngineProc
 def test_an_engine_that_does_not_exit_leaves_no_semaphores(
     engine: Callable[..., EngineProcess],
 ) -> None:
-    before = semaphores()
     process = engine("engine.random_play:Queues")
     assert process.receive(SECONDS, "was not made") == ("ready",)
-    process.scan()
-    assert len(semaphores() - before) >= 3
+    deadline = time.monotonic() + SECONDS
+    # Only a process that opens one by its name shows that name.
+    while len(named := semaphores(process.seen.values())) < 3:
+        assert time.monotonic() < deadline
+        process.scan()
+        time.sleep(0.05)
     process._answers = False  # as after a failure: it is killed
     process.close()
-    assert not semaphores() - before
+    assert not [path for path in named if path.exists()]
 
 
 REFUSALS = {
