@@ -208,5 +208,7 @@ def _filled(data: Any, at: tuple[str, ...], make: Any) -> bytes:
     room = MOST_BYTES - len(_json(data)) - 1_000
     each = len(_json(make(9_999))) + 2
     objects = _json(make(0)).count(b"{") + _json(make(0)).count(b"[")
-    inside[at[-1]] = [make(i) for i in range(min(9_900, room // each, 59_000 // objects))]
+    fields = _json(make(0)).count(b":")
+    most = min(9_900, room // each, 59_000 // objects, 395_000 // fields)
+    inside[at[-1]] = [make(i) for i in range(most)]
     return _json(data)
