@@ -14,11 +14,13 @@ from typing import Any, NoReturn
 
 MOST_CONTAINERS = 60_000
 """Objects and lists; of the longest runs a third."""
-MOST_FIELDS = 200_000
+MOST_FIELDS = 400_000
 """Names of objects, all together."""
 MOST_VALUES = 1_000_000
 MOST_ENTRIES = 10_000
 """Of one list or object."""
+MOST_OF = {"workers": 2_048, "processes": 2_048, "throughput": 64}
+"""Entries of these lists, each of which is compared with all others."""
 MOST_CHARACTERS = 100_000
 """Of one text; of a name 1,000."""
 DEEPEST = 16
@@ -83,8 +85,9 @@ def _check(value: Any) -> None:
         part, where = waiting.pop()
         if len(where) > DEEPEST:
             _refuse(where, f"nested more than {DEEPEST} deep")
-        if len(part) > MOST_ENTRIES:
-            _refuse(where, f"more than {MOST_ENTRIES:,} entries")
+        most = MOST_OF.get(where[-1], MOST_ENTRIES) if where else MOST_ENTRIES
+        if len(part) > most:
+            _refuse(where, f"more than {most:,} entries")
         named = isinstance(part, dict)
         items: Iterable[tuple[Any, Any]] = part.items() if named else enumerate(part)
         for name, one in items:

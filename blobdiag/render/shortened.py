@@ -20,7 +20,7 @@ class Limits(NamedTuple):
     characters: int
 
 
-LIMITS = (Limits(10_000, 20_000), Limits(1_000, 4_000), Limits(200, 1_000), Limits(40, 300))
+LIMITS = (Limits(10_000, 20_000), Limits(400, 4_000), Limits(100, 1_000), Limits(40, 300))
 """Tried in turn, until what is left weighs little enough."""
 MOST_WEIGHT = 1_500_000
 """Of what is drawn on a terminal; reports of real runs weigh a tenth."""

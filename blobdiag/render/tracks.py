@@ -21,6 +21,8 @@ MIB_PER_GIB = 1024.0
 # until there are more than about ten.
 MOST_POINTS = 12_000
 FEWEST_POINTS = 48
+MOST_GPUS = 32
+"""Of which panels are drawn: more than any machine has."""
 # As many phases, and figures of lines by phase.
 MOST_PHASES = 200
 MOST_FIGURES = 2_000
@@ -81,8 +83,10 @@ def tracks(report: Report) -> Tracks:
     """GPU utilisation, SM activity, VRAM and CPU of a report, as sampled."""
     missing: list[tuple[str, str]] = []
     panels: list[Panel] = []
-    for number, gpu in enumerate(report.gpus):
+    for number, gpu in enumerate(report.gpus[:MOST_GPUS]):
         panels += _gpu_panels(report, gpu, number, missing)
+    if len(report.gpus) > MOST_GPUS:
+        missing.append((f"{len(report.gpus) - MOST_GPUS:,} GPUs more", "see the JSON"))
     if not report.gpus:
         missing.append(("GPU", report.gpu_reason or "none was looked for"))
     cpu = _line(report, names.HOST_CPU, "CPU", missing)

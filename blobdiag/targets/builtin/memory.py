@@ -50,7 +50,8 @@ def check_memory(settings: Settings, available: float | None = None) -> None:
     weights = 4 * figures.parameters + workers * 4 * figures.inference_parameters
     check_fits(
         processes + weights + workers * lanes * figures.lane_bytes,
-        f"{workers:,} workers of {lanes:,} games in progress with network {settings.network}",
+        f"workers: {workers:,}, each with {lanes:,} games in progress and network "
+        f"{settings.network},",
         "choose smaller --lanes, --workers, --threads, --determinizations, --simulations or "
         "--network",
         available,

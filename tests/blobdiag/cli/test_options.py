@@ -158,7 +158,7 @@ def test_devices_that_can_be(device: str) -> None:
     ("changes", "words"),
     [
         ({"iterations": 0}, "--iterations must be at least 1, not 0"),
-        ({"learning_rate": 0.0}, "--learning-rate must be above 0, not 0"),
+        ({"learning_rate": 0.0}, "--learning-rate must be above 0 and below 100, not 0"),
         ({"root_noise": 1.5}, "--root-noise must be from 0 to 1, not 1.5"),
         ({"schedule": ("games=0..5",)}, "--schedule 'games=0..5' must be NAME=FIRST..LAST"),
         ({"schedule": ("simulations=9..40000",)}, "--schedule simulations: at most 32,000"),

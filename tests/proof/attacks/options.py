@@ -10,7 +10,7 @@ from time import perf_counter
 
 from attacks.common import Attack
 
-SECONDS = 60
+SECONDS = 300
 """Of a command; importing torch is most of it on a busy machine."""
 HUGE = "1" + "0" * 30
 OPTIONS = (

@@ -23,6 +23,7 @@ from mutated_reports import bases, mutated
 
 from attacks.common import Attack
 from blobdiag.diagnosis.judge import judge
+from blobdiag.model.bounded_json import MOST_OF
 from blobdiag.model.report_files import MOST_BYTES, ReportError, read_report
 
 PAGE_EVERY = 25
@@ -208,5 +209,7 @@ def _filled(data: Any, at: tuple[str, ...], make: Any) -> bytes:
     room = MOST_BYTES - len(_json(data)) - 1_000
     each = len(_json(make(9_999))) + 2
     objects = _json(make(0)).count(b"{") + _json(make(0)).count(b"[")
-    inside[at[-1]] = [make(i) for i in range(min(9_900, room // each, 59_000 // objects))]
+    fields = _json(make(0)).count(b":")
+    most = min(MOST_OF.get(at[-1], 9_900), room // each, 59_000 // objects, 395_000 // fields)
+    inside[at[-1]] = [make(i) for i in range(most)]
     return _json(data)
