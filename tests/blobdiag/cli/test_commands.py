@@ -295,7 +295,7 @@ REFUSED = {
     "missing checkpoint": (["--checkpoint", "missing.pt"], "no such file"),
     "a text as checkpoint": (["--checkpoint", "text.pt"], "not a file of weights"),
     "a folder as checkpoint": (["--checkpoint", "."], "not a file of weights"),
-    "a number as checkpoint": (["--checkpoint", "number.pt"], "it holds a float, not a dict"),
+    "a number as checkpoint": (["--checkpoint", "number.pt"], "it holds a Tensor, not a dict"),
     "checkpoint of another shape": (["--checkpoint", "other.pt"], "do not fit"),
     "a pickle bomb as checkpoint": (["--checkpoint", "bomb.pt"], "not a file of weights"),
     "no range expected": (["--expect", "speed-up"], "--expect"),
