@@ -11,8 +11,8 @@ import pytest
 
 from blobdiag.cli.report_html import check_replaceable
 from blobdiag.model.errors import UserError
-from blobdiag.model.hardware import Hardware
 from blobdiag.model.settings import Settings
+from blobdiag.model.tuned_for import Hardware
 from blobdiag.store.files import read_entries, store_file, write_entry
 from blobdiag.store.spread import load_spreads
 from blobdiag.store.tuned import FILE, Tuned, load_tuned, save_tuned
