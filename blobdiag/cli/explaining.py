@@ -7,7 +7,7 @@ from statistics import median
 import numpy as np
 from rich.table import Table
 
-from blobdiag.measure.explain import Chain, check_workload, explain, resolve_auto
+from blobdiag.measure.explain import Chain, check_workload, explain, present_device
 from blobdiag.measure.interrupts import exit_code_of
 from blobdiag.measure.tuned_for import hardware
 from blobdiag.model.figures import figure
@@ -19,7 +19,7 @@ from blobdiag.store.tuned import with_tuned
 def explain_and_draw(settings: Settings, seconds: float) -> int:
     """Measure for about so many seconds and print both tables; the exit code."""
     check_workload(settings)
-    device = resolve_auto(settings.device)
+    device = present_device(settings.device)
     settings = with_tuned(settings, device, hardware(device))
     return exit_code_of(lambda: _explain_and_draw(settings, device, seconds))
 

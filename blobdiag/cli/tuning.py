@@ -10,8 +10,8 @@ from blobdiag.measure.tune import (
     Sweep,
     SweepRow,
     check_workload,
+    present_device,
     recommended,
-    resolve_auto,
     tune,
 )
 from blobdiag.measure.tuned_for import hardware
@@ -25,7 +25,7 @@ def tune_and_keep(settings: Settings, seconds: float) -> int:
     """Sweep, recommend, and keep the result for `--tuned`; the exit code. Raises UserError."""
     check_workload(settings)
     check_tuned_file()
-    device = resolve_auto(settings.device)
+    device = present_device(settings.device)
     return exit_code_of(lambda: _tune_and_keep(settings, device, seconds))
 
 

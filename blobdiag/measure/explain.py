@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from blobdiag.model.settings import Settings
 from blobdiag.targets.builtin.chain import Chain, encoding_seconds, measure, prepared_arm
-from blobdiag.targets.builtin.devices import resolve_auto
+from blobdiag.targets.builtin.devices import present_device
 from blobdiag.targets.builtin.weights import check_workload, load_network
 
-__all__ = ["Chain", "Explained", "check_workload", "explain", "resolve_auto"]
+__all__ = ["Chain", "Explained", "check_workload", "explain", "present_device"]
 
 
 class Explained(NamedTuple):

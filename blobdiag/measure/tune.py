@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from blobdiag.model.settings import Settings
-from blobdiag.targets.builtin.devices import resolve_auto
+from blobdiag.targets.builtin.devices import present_device
 from blobdiag.targets.builtin.sweep import Candidate, OnRow, Sweep, SweepRow, recommended, run
 from blobdiag.targets.builtin.weights import check_workload, load_network
 
@@ -14,8 +14,8 @@ __all__ = [
     "Sweep",
     "SweepRow",
     "check_workload",
+    "present_device",
     "recommended",
-    "resolve_auto",
     "tune",
 ]
 

@@ -6,14 +6,22 @@ import torch
 
 import blobdiag.targets.builtin.own_engine  # noqa: F401
 from blobdiag.model.device import Device
+from blobdiag.model.errors import UserError
 from engine.network import devices
-from engine.network.devices import DeviceUnavailable, memory_reserved, resolve_auto, worker_devices
+from engine.network.devices import (
+    DeviceUnavailable,
+    devices_for,
+    memory_reserved,
+    resolve_auto,
+    worker_devices,
+)
 
 __all__ = [
     "DeviceUnavailable",
     "cuda_reason",
     "first_gpu",
     "own_gpu_memory",
+    "present_device",
     "resolve_auto",
     "worker_devices",
 ]
@@ -32,3 +40,13 @@ def first_gpu(device: str) -> str:
 def own_gpu_memory() -> float | None:
     """Peak MiB that torch reserved on a GPU in this process; None: it uses no GPU."""
     return memory_reserved(torch.device("cuda")) if torch.cuda.is_initialized() else None
+
+
+def present_device(device: str) -> str:
+    """`device` without `auto`; raises UserError for one that this machine does not have."""
+    name = resolve_auto(device)
+    try:
+        devices_for(name)
+    except DeviceUnavailable as error:
+        raise UserError(str(error)) from None
+    return name

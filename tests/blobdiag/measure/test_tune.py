@@ -143,3 +143,11 @@ def test_the_tables_add_up() -> None:
     table = stage_table({**stages, "idle": 0.0, "python": 0.3}, 100_000, 1e-6)
     shares = [float(str(cell).split()[0]) for cell in table.columns[1].cells]
     assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+@pytest.mark.parametrize("options", [[], ["--explain"]])
+def test_a_gpu_that_is_not_there_is_one_line(tmp_path: Path, options: list[str]) -> None:
+    ended = in_process(tmp_path, "tune", "--device", "cuda:99", *options)
+    assert ended.returncode == 2
+    assert "cuda:99 is not available" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
