@@ -94,7 +94,7 @@ def memory_of(report: Report, throughput: Throughput, card_gb: float | None = No
     """
     figures, pool = report.memory or old_memory_figures(report), pool_of(throughput)
     if figures is None or pool is None:
-        return "the report does not say its network and search"
+        return "the report does not hold its network and search settings"
     if pool.dtype not in figures.activation_row_bytes:
         return f"the engine's sizes are not known for {pool.dtype}"
     card = card_of(report, throughput, pool, figures)

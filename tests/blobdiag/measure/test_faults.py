@@ -61,8 +61,8 @@ def test_a_dose_is_read_or_has_its_default(text: str | None, name: str | None, d
     {
         "gremlins": "--inject must be one of device-not-propagated, tiny-batches",
         "": "not ''",
-        "tiny-batches:": "must be a whole number from 1, not ''",
-        "tiny-batches:0": "must be a whole number from 1, not '0'",
+        "tiny-batches:": "must be a whole number from 1, at most 1,000,000, not ''",
+        "tiny-batches:0": "must be a whole number from 1, at most 1,000,000, not '0'",
         "tiny-batches:2": "at least one decision's trees, --determinizations 3",
         "oversubscription:1.5": "must be a whole number",
         "oversubscription:inf": "must be a whole number",
