@@ -189,7 +189,10 @@ def test_an_interrupt_keeps_the_deals_that_have_ended(folder: Path) -> None:
 REFUSED = {
     "no such file": (["nothing.pt"], "CHECKPOINT nothing.pt: there is no such file"),
     "no weights": (["text.pt"], "CHECKPOINT text.pt: not a file of weights"),
-    "another network's": (["other.safetensors"], "not a network's weights (they are not those of a"),
+    "another network's": (
+        ["other.safetensors"],
+        "not a network's weights (they are not those of a",
+    ),
     "no numbers": (["nan.pt"], "CHECKPOINT nan.pt: 'value_head.2.bias' holds NaN or infinite"),
     "a bare tensor": (["tensor.pt"], "CHECKPOINT tensor.pt: not a file of weights (it holds a"),
     "another opponent's": (["rules", "--against", "text.pt"], "--against text.pt: not a file of"),
