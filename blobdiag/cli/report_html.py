@@ -58,6 +58,6 @@ def check_replaceable(path: Path) -> None:
     title = head.partition(b"<title>")[2].partition(b"</title>")[0]
     if not head.lstrip().startswith(b"<!doctype html>") or b"blobdiag" not in title:
         raise ReportError(
-            f"{path} exists and is no page of a report: it is not replaced; name another file: "
+            f"{path} exists and is not a page of a report: it is not replaced; name another file: "
             "--output PAGE"
         )

@@ -375,7 +375,7 @@ def test_a_report_is_left_when_blobdiag_is_killed(run: Callable[..., Run]) -> No
     one.process.wait()
     report = one.report
     assert report.interrupted
-    assert "still running when this was written" in report.verdict_text
+    assert "still running when this report was written" in report.verdict_text
     assert report.program is not None
     assert (report.program.exit_code, report.program.signal) == (None, None)
     # The command goes on; the sampler does not.

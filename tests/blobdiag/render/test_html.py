@@ -282,7 +282,7 @@ def test_the_page_lies_beside_its_report(
     path = tmp_path / "run.json"
     write_report(GAP, path)
     made = tmp_path / "run.html"
-    made.write_text("an older page")
+    made.write_text(page(GAP).replace("</html>", "of an older version</html>"), "utf-8")
     html(path, None)
     assert capsys.readouterr().out.splitlines() == [str(made)]
     assert made.read_text("utf-8") == page(GAP)
@@ -295,7 +295,7 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     refused = {
         tmp_path: "Is a directory",
         tmp_path / "none" / "page.html": "No such file",
-        path: "is the report itself",
+        path: "is not a page of a report",
     }
     for output, words in refused.items():
         with pytest.raises(ReportError, match=words):
