@@ -100,14 +100,16 @@ class Family:
     def ancestors(self, process: ProcessRecord) -> list[ProcessRecord]:
         """The process's parent, the parent's parent, …, as far as they belong to the program."""
         found: list[ProcessRecord] = []
+        seen: set[int] = set()
         # A PID may be reused: take the youngest process that started earlier.
         while parents := [
             p
             for p in self._by_pid.get(process.parent_pid, [])
-            if p.started_s <= process.started_s and p is not process and p not in found
+            if p.started_s <= process.started_s and p is not process and id(p) not in seen
         ]:
             process = max(parents, key=lambda p: p.started_s)
             found.append(process)
+            seen.add(id(process))
         return found
 
     def is_worker(self, process: ProcessRecord) -> bool:

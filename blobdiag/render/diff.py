@@ -21,6 +21,8 @@ from blobdiag.render.markdown import escaped, table
 from blobdiag.render.words import UNKNOWN, printable
 
 HEADLINES = ("games_per_minute", "plan_days")
+MOST_CHARACTERS = 500
+"""Of a setting's value."""
 CHANCE = 0.05
 """Share of unchanged figures that leave a 95 % interval."""
 _COLOUR = {
@@ -168,10 +170,12 @@ def _range(interval: Interval) -> str:
 
 
 def _values(seen: Mapping[str, int]) -> str:
-    """The values, with how often each was seen where there are several."""
+    """The values, with how often each was seen where there are several; cut where they are long."""
     if len(seen) == 1:
-        return next(iter(seen))
-    return ", ".join(f"{value} ×{count}" for value, count in seen.items())
+        text = next(iter(seen))
+    else:
+        text = ", ".join(f"{value} ×{count}" for value, count in seen.items())
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def _table(section: Section) -> Table:

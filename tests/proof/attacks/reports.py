@@ -191,7 +191,9 @@ def largest() -> dict[str, bytes]:
         "reasons": _json(
             base | {"unsupported": {f"gpu/{i}/x": f"{i} " * 120 for i in range(9_900)}}
         ),
-        "settings": _json(base | {"configuration": {f"k{i}": f"v{i} " * 80 for i in range(9_900)}}),
+        "settings": _json(
+            base | {"configuration": {f"k{i}": f"v{i} " * 3_000 for i in range(490)}}
+        ),
     }
 
 
