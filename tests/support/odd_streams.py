@@ -55,6 +55,7 @@ class Ended(NamedTuple):
     """How a command came out."""
 
     code: int
+    """As a shell says it: 128 + the number of the signal that killed it."""
     output: str
     errors: str
 
@@ -79,7 +80,7 @@ def run(command: Sequence[str], odd: str | None, folder: Path, seconds: float = 
                 process.kill()
                 process.wait()
                 raise
-        return Ended(code, output.read_text(), errors.read_text())
+        return Ended(code if code >= 0 else 128 - code, output.read_text(), errors.read_text())
 
 
 def run_forked(cases: Sequence[tuple[str | None, Sequence[str]]], folder: Path) -> list[Ended]:

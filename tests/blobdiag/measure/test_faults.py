@@ -148,6 +148,7 @@ def test_weights_that_stay_behind_are_in_the_report(tmp_path: Path) -> None:
     assert "stale-weights" in {finding.name for finding in report.findings}
 
 
+@pytest.mark.slow
 def test_a_remedy_is_applied_and_measured(tmp_path: Path) -> None:
     report = measured(
         tmp_path, "check-gpu", "--verify-fix", "--inject", "tiny-batches:2", "--min-seconds", "2"

@@ -20,7 +20,7 @@ from blobdiag.model.report_files import read_report  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux only")
 
-SLOW = [name for name in programs.commands() if name not in programs.CHEAP]
+OTHERS = [name for name in programs.commands() if name not in programs.CHEAP]
 
 
 def test_hostile_programs_give_what_they_give_without(tmp_path: Path) -> None:
@@ -29,8 +29,8 @@ def test_hostile_programs_give_what_they_give_without(tmp_path: Path) -> None:
     assert [attack for attack in seen if not attack.ok] == []
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.proof
+@pytest.mark.parametrize("name", OTHERS)
 def test_so_do_all_the_others(tmp_path: Path, name: str) -> None:
     attack = programs.attack(name, tmp_path)
     assert attack.ok, attack

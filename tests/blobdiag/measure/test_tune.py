@@ -99,6 +99,7 @@ def test_tune_recommends_and_tuned_obeys(config: Path, monkeypatch: pytest.Monke
     assert throughput.dtype == entry["dtype"]
 
 
+@pytest.mark.slow
 def test_explain_prints_both_tables(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "SHORT_SECONDS", 0.1)
     monkeypatch.setattr(chain, "TREES_SECONDS", 0.5)

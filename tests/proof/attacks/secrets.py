@@ -107,7 +107,7 @@ def _report(lines: list[tuple[list[str], str]]) -> Report:
 
 def _alone(lines: list[tuple[list[str], str]]) -> list[str]:
     """The argument that holds the secret, where it says by itself that it does."""
-    found = (next(a for a in line if value in a) for line, value in lines)
+    found = (next((a for a in line if value in a), "") for line, value in lines)
     return [text for text in found if "***" in mask_text(text)]
 
 
