@@ -303,7 +303,9 @@ _USER_AT_HOST = re.compile(r"(?<![\w@:.+-])[\w.+-]+:[^\s@\"'/:]+@(?!sha256\b)(?=
 _BEARER = re.compile(r"(?i)(\bbearer[ \t]+)(?![ \t]*\*\*\*)[^\s\"',;]+")
 _HEADER = re.compile(
     r"(?im)(\b(?:(?:proxy-)?authorization|(?:set-)?cookie|x-(?:[a-z]+-)*(?:key|token|secret))"
-    r"\\*[\"']?\s*:[^\S\n]*\\*[\"']?)(?!\s*\*\*\*)[^\n\"'\\]+"
+    r"\\*[\"']?\s*:[^\S\n]*\\*[\"']?)(?![\s\\\"']*\*\*\*)[^\n\"'\\]+"
+    # Parameters in quotes, as those of Digest (RFC 7616): name="value", name="value"
+    r"(?:(?<==)(?P<quote>\\*[\"'])[^\"'\n]*?(?:(?P=quote)|$)[^\n\"'\\]*)*"
 )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -260,3 +261,19 @@ def test_long_texts_are_masked_in_time_that_grows_with_their_length(piece: str) 
     start = time.process_time()
     mask_text(piece * (20_000 // len(piece)))
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize(
+    "write", [str, json.dumps, lambda text: repr([text]), lambda text: text[:-1]]
+)
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_quoted_parameters_of_a_header_in_a_text(write: Callable[[str], str], quote: str) -> None:
+    header = f"Authorization: Digest username={quote}ada{quote}, response={quote}{SECRET}{quote}"
+    for text in (header, f"failed: {header}\nnext", json.dumps({"Authorization": header[15:]})):
+        masked = mask_text(write(text))
+        assert SECRET not in masked
+        assert mask_text(masked) == masked
+    assert json.loads(mask_text(json.dumps({"Authorization": header[15:], "games": "3"}))) == {
+        "Authorization": "***",
+        "games": "3",
+    }
