@@ -404,6 +404,7 @@ def test_another_package_named_engine_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.slow
 def test_a_bare_folder_named_engine_is_named_or_does_no_harm(tmp_path: Path) -> None:
     """Which of the two depends on how blobdiag is installed: Python takes it for a package last."""
     other = tmp_path / "elsewhere" / "engine"

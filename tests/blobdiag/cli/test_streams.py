@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "reports" / "reference"
 [FIRST, SECOND, *_] = sorted(map(str, REFERENCE.glob("*compare*.json")))
 LOST = "blobdiag: cannot write to stdout: No space left on device\n"
+FEW = ("no streams", "full stdout", "neither has a reader")
+"""For what takes long; tests/proof/attacks/streams.py has them all."""
 BLOBDIAG = (sys.executable, "-m", "blobdiag")
 SMALL = (
     *("--device", "cpu", "--network", "32-2-4-64", "--determinizations", "2", "--lanes", "6"),
@@ -64,7 +66,7 @@ def test_what_only_prints(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("odd", FEW)
 def test_a_measurement_goes_on_and_is_written(tmp_path: Path, odd: str) -> None:
     command = (*BLOBDIAG, "compare", *SMALL, "--games", "5", "--min-seconds", "1")
     ended = odd_streams.run(command, odd, tmp_path)
@@ -127,7 +129,7 @@ for number in (0, 1, 2):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("odd", FEW)
 def test_a_watched_program_has_the_streams_it_would_have(tmp_path: Path, odd: str) -> None:
     """And its exit code, here that of a shell whose `echo` may fail."""
     script = (

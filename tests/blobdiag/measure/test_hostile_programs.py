@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Li
 OTHERS = [name for name in programs.commands() if name not in programs.CHEAP]
 
 
+@pytest.mark.slow
 def test_hostile_programs_give_what_they_give_without(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         seen = list(pool.map(lambda name: programs.attack(name, tmp_path), programs.CHEAP))

@@ -69,6 +69,7 @@ def test_what_is_not_asked_for_is_varied(monkeypatch: pytest.MonkeyPatch) -> Non
     assert lane_grid(told) == []
 
 
+@pytest.mark.slow
 def test_tune_recommends_and_tuned_obeys(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name, value in (
         (sweep_module, "SHORTEST_SECONDS", 0.25),
