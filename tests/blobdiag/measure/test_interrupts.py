@@ -42,7 +42,7 @@ SMALL = (
 )
 ENDLESS = ("compare", *SMALL, "1", "--simulations", "6", "--min-seconds", "600")
 LONG_WARM_UP = ("compare", *SMALL, "1", "--simulations", "2000")
-LONG_TRAINING = ("iteration", *SMALL, "1", "--simulations", "6", "--games", "24", "--reuse", "1e6")
+LONG_TRAINING = ("iteration", *SMALL, "1", "--simulations", "6", "--games", "24", "--reuse", "9999")
 SHORT = ("compare", *SMALL, "2", "--simulations", "6", "--games", "20")
 MOMENTS = {
     # moment: the command that is in it for long, the line that begins it, seconds to wait then

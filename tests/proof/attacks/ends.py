@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "check-gpu": ("check-gpu", *SMALL, *ENDLESS),
     "compare": ("compare", *SMALL, *ENDLESS),
     "compare --engine": ("compare", "--engine", "engine.random_play:Queues", *ENDLESS),
-    "iteration": ("iteration", *SMALL, "--games", "24", "--reuse", "1e6"),
+    "iteration": ("iteration", *SMALL, "--games", "24", "--reuse", "9999"),
     "evaluate": ("evaluate", "rules", "--against", "random", "--deals", "1000000"),
     "tune": ("tune", *SMALL[:-2]),
     "tune --explain": ("tune", "--explain", *SMALL),
