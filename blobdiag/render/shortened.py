@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from blobdiag.model.base import Model
 from blobdiag.model.recorded import Event, Series
 from blobdiag.model.report import Report
+from blobdiag.render.strength import thinned
 
 
 class Limits(NamedTuple):
@@ -34,14 +35,15 @@ KIND = "shortened"
 def shortened(report: Report, most: int = MOST_WEIGHT, first: int = 0) -> Report:
     """The report, cut by the first of LIMITS from `first` on that makes it light enough.
 
-    What was cut is said in an event. The same object where nothing had to be. Samples are not cut:
-    every drawing thins them itself.
+    What was cut is said in an event. The same object where nothing had to be. Samples and the
+    iterations of a training are thinned by every drawing itself: only what is left of them counts.
     """
+    drawn = _thinned(report)
     for limits in LIMITS[first:]:
-        cut = _cut(report, limits)
+        cut = _cut(drawn, limits)
         if weight(cut) <= most:
             break
-    if cut is report:
+    if cut is drawn:
         return report
     note = Event(
         at_s=report.seconds,
@@ -50,6 +52,14 @@ def shortened(report: Report, most: int = MOST_WEIGHT, first: int = 0) -> Report
         f"{limits.characters:,} characters of each text: see the JSON",
     )
     return cut.model_copy(update={"events": [*cut.events, note]})
+
+
+def _thinned(report: Report) -> Report:
+    if report.training is None:
+        return report
+    iterations = thinned(report.training.iterations)
+    training = report.training.model_copy(update={"iterations": iterations})
+    return report.model_copy(update={"training": training})
 
 
 def weight(part: Any) -> int:
