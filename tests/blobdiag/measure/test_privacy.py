@@ -140,7 +140,7 @@ def test_arguments_are_recorded_as_asked(tmp_path: Path) -> None:
         folder = tmp_path / how
         folder.mkdir()
         done = run(
-            folder, ["/bin/sh", "-c", shlex.join(command), "--password", SECRET],
+            folder, ["/bin/sh", "-c", f"{shlex.join(command)}; :", "--password", SECRET],
             "--record-arguments", how,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -152,8 +152,8 @@ def test_arguments_are_recorded_as_asked(tmp_path: Path) -> None:
         shown[how] = report.program.command
     assert shown == {
         "none": "sh",
-        "masked": "sh -c 'sleep 0.1' --password ***",
-        "all": f"/bin/sh -c 'sleep 0.1' --password {SECRET}",
+        "masked": "sh -c 'sleep 0.1; :' --password ***",
+        "all": f"/bin/sh -c 'sleep 0.1; :' --password {SECRET}",
     }
 
 

@@ -111,6 +111,7 @@ class Record:
             # For who reads it, the number is another process's.
             name += ELSEWHERE
         self.path = os.path.join(folder, name)
+        held = _hold_closed_streams()
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.posix_fallocate(file, 0, COUNTERS.end)
@@ -121,7 +122,8 @@ class Record:
             os.unlink(self.path)
             raise
         finally:
-            os.close(file)
+            for number in [file, *held]:
+                os.close(number)
         self.ints = memoryview(self.map).cast("q")
         self.floats = memoryview(self.map).cast("d")
         self.publish()
@@ -234,6 +236,14 @@ class Record:
                 return False
             self._reserved.add(start)
         return True
+
+
+def _hold_closed_streams() -> "list[int]":
+    """Open those of 0 to 2 that are closed: an mmap keeps a descriptor, which would be a stream."""
+    held = []  # type: list[int]
+    while not held or held[-1] <= 2:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+    return held
 
 
 def start(folder: str) -> bool:
